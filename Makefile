@@ -1,0 +1,40 @@
+# Everything runs from a virtual environment in .venv, made from hashed lock files.
+# `make demo` and `make test` are the two commands; both do all the set-up they need.
+PYTHON ?= python3
+BIN := .venv/bin
+# A private place for .venv's own tools; the guest image is cached for the user by codecage itself.
+READY := .venv/.ready
+
+.PHONY: setup demo test check bench docs lock generate clean
+
+setup: $(READY)
+	@$(BIN)/codecage image build
+
+$(READY): requirements/dev.txt pyproject.toml
+	@PYTHON=$(PYTHON) sh scripts/setup.sh
+
+demo: setup
+	@$(BIN)/python examples/demo.py
+
+test: setup
+	@$(BIN)/python -m pytest -q
+
+check: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: setup
+	@$(BIN)/python benchmarks/run.py
+
+docs: $(READY)
+	@CODECAGE_REWRITE=1 $(BIN)/python -m pytest -q tests/docs
+
+generate: $(READY)
+	@$(BIN)/python proto/generate.py
+
+lock: $(READY)
+	@sh scripts/lock.sh
+
+clean:
+	@rm -rf .venv build dist *.egg-info

@@ -1,0 +1,146 @@
+"""
+The client of Codecage: open sessions, run an agent's Python in them, read what came of it.
+
+    import agent_client
+
+    with agent_client.connect() as cage:
+        with cage.session() as session:
+            print(session.run("2 + 2").text)
+
+It needs grpcio and protobuf alone. The names below are resolved on first use, so that importing
+the package costs next to nothing: gRPC is loaded when somebody connects.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agent_client.aio import AsyncCage, AsyncSession, connect_async
+    from agent_client.client import Cage, Session, connect
+    from agent_client.errors import (
+        CellRunning,
+        CodecageError,
+        Denied,
+        InvalidRequest,
+        LimitReached,
+        NoAnswer,
+        PathNotFound,
+        PolicyNotFound,
+        ServerFailed,
+        ServerMissing,
+        ServerUnavailable,
+        SessionClosed,
+        SessionLost,
+        SessionNotFound,
+    )
+    from agent_client.events import Ended, Event, Output, Started, Status, Stream, Value
+    from agent_client.observation import Observation
+    from agent_client.records import (
+        AuditHead,
+        AuditRecord,
+        CellFailure,
+        FileInfo,
+        ImageInfo,
+        Limits,
+        Mount,
+        PolicyInfo,
+        ServerInfo,
+        SessionInfo,
+        SessionState,
+    )
+
+_HOMES = {
+    "AsyncCage": "aio",
+    "AsyncSession": "aio",
+    "AuditHead": "records",
+    "AuditRecord": "records",
+    "Cage": "client",
+    "CellFailure": "records",
+    "CellRunning": "errors",
+    "CodecageError": "errors",
+    "Denied": "errors",
+    "Ended": "events",
+    "Event": "events",
+    "FileInfo": "records",
+    "ImageInfo": "records",
+    "InvalidRequest": "errors",
+    "LimitReached": "errors",
+    "Limits": "records",
+    "Mount": "records",
+    "NoAnswer": "errors",
+    "Observation": "observation",
+    "Output": "events",
+    "PathNotFound": "errors",
+    "PolicyInfo": "records",
+    "PolicyNotFound": "errors",
+    "ServerFailed": "errors",
+    "ServerInfo": "records",
+    "ServerMissing": "errors",
+    "ServerUnavailable": "errors",
+    "Session": "client",
+    "SessionClosed": "errors",
+    "SessionInfo": "records",
+    "SessionLost": "errors",
+    "SessionNotFound": "errors",
+    "SessionState": "records",
+    "Started": "events",
+    "Status": "events",
+    "Stream": "events",
+    "Value": "events",
+    "connect": "client",
+    "connect_async": "aio",
+}
+
+__all__ = [
+    "AsyncCage",
+    "AsyncSession",
+    "AuditHead",
+    "AuditRecord",
+    "Cage",
+    "CellFailure",
+    "CellRunning",
+    "CodecageError",
+    "Denied",
+    "Ended",
+    "Event",
+    "FileInfo",
+    "ImageInfo",
+    "InvalidRequest",
+    "LimitReached",
+    "Limits",
+    "Mount",
+    "NoAnswer",
+    "Observation",
+    "Output",
+    "PathNotFound",
+    "PolicyInfo",
+    "PolicyNotFound",
+    "ServerFailed",
+    "ServerInfo",
+    "ServerMissing",
+    "ServerUnavailable",
+    "Session",
+    "SessionClosed",
+    "SessionInfo",
+    "SessionLost",
+    "SessionNotFound",
+    "SessionState",
+    "Started",
+    "Status",
+    "Stream",
+    "Value",
+    "connect",
+    "connect_async",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'agent_client' has no attribute {name!r}")
+    found = getattr(import_module(f"agent_client.{_HOMES[name]}"), name)
+    globals()[name] = found  # the next use does not come here
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,229 @@
+"""
+Every call of the wire API: what is sent, and what its answer means.
+
+A `Call` names a method, its request and the reading of its reply; the two clients differ only in
+how they wait for it. Arguments are checked here, before anything is sent.
+"""
+
+import io
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from google.protobuf.duration_pb2 import Duration
+
+from agent_client import reading
+from agent_client.errors import InvalidRequest
+from agent_client.observation import MIN_MAX_CHARS
+from agent_client.records import AuditHead, FileInfo, PolicyInfo, ServerInfo, SessionInfo
+from codecage.v1 import codecage_pb2 as pb
+
+Result = TypeVar("Result")
+
+_CHUNK_BYTES = 256 * 1024
+_MAX_SECONDS = 366 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Result]):
+    """
+    One method of the service, its request, and how its reply is read.
+    """
+
+    method: str
+    request: Any
+    read: Callable[[Any], Result]
+
+
+def server_info() -> Call[ServerInfo]:
+    """
+    Versions, images and limits.
+    """
+    return Call("GetServerInfo", pb.GetServerInfoRequest(), reading.server)
+
+
+def policies() -> Call[tuple[PolicyInfo, ...]]:
+    """
+    The policies on offer.
+    """
+
+    def read(reply: pb.ListPoliciesResponse) -> tuple[PolicyInfo, ...]:
+        return tuple(map(reading.policy, reply.policies))
+
+    return Call("ListPolicies", pb.ListPoliciesRequest(), read)
+
+
+def create_session(policy: str | None, labels: Mapping[str, str]) -> Call[SessionInfo]:
+    """
+    Open a session under the named policy, or the built-in one that grants only computing.
+    """
+    sent = {_text(key, "a label"): _text(value, "a label") for key, value in labels.items()}
+    name = _text(policy or "", "the policy's name")
+    return Call("CreateSession", pb.CreateSessionRequest(policy=name, labels=sent), reading.session)
+
+
+def get_session(session_id: str) -> Call[SessionInfo]:
+    """
+    One session as it is now.
+    """
+    request = pb.GetSessionRequest(session_id=_text(session_id, "the session's id"))
+    return Call("GetSession", request, reading.session)
+
+
+def sessions() -> Call[tuple[SessionInfo, ...]]:
+    """
+    The sessions of the server.
+    """
+
+    def read(reply: pb.ListSessionsResponse) -> tuple[SessionInfo, ...]:
+        return tuple(map(reading.session, reply.sessions))
+
+    return Call("ListSessions", pb.ListSessionsRequest(), read)
+
+
+def close_session(session_id: str) -> Call[AuditHead]:
+    """
+    End a session.
+    """
+    request = pb.CloseSessionRequest(session_id=session_id)
+    return Call("CloseSession", request, lambda reply: reading.head(reply.audit_head))
+
+
+def interrupt(session_id: str) -> Call[bool]:
+    """
+    Interrupt the running cell; tells whether there was one.
+    """
+    request = pb.InterruptRequest(session_id=session_id)
+    return Call("Interrupt", request, lambda reply: bool(reply.interrupted))
+
+
+def list_files(session_id: str, path: str) -> Call[tuple[FileInfo, ...]]:
+    """
+    What is in a directory of the session.
+    """
+
+    def read(reply: pb.ListFilesResponse) -> tuple[FileInfo, ...]:
+        return tuple(map(reading.file, reply.files))
+
+    request = pb.ListFilesRequest(session_id=session_id, path=guest_path(path))
+    return Call("ListFiles", request, read)
+
+
+def remove_file(session_id: str, path: str) -> Call[None]:
+    """
+    Remove a file of the session.
+    """
+    request = pb.RemoveFileRequest(session_id=session_id, path=guest_path(path))
+    return Call("RemoveFile", request, lambda _: None)
+
+
+def get_file(session_id: str, path: str) -> pb.GetFileRequest:
+    """
+    Ask for a file's bytes, which come as a stream.
+    """
+    return pb.GetFileRequest(session_id=session_id, path=guest_path(path))
+
+
+def opened(data: bytes | Path) -> AbstractContextManager[io.BufferedIOBase]:
+    """
+    What is to be put, as an open file: bytes, or the local file at a `pathlib.Path`.
+
+    Raises InvalidRequest for anything else: a str could be a name or a text. Raises OSError as
+    `open` does.
+    """
+    if isinstance(data, Path):
+        return data.open("rb")
+    if isinstance(data, bytes):
+        return io.BytesIO(data)
+    kind = type(data).__name__
+    raise InvalidRequest(f"put() was given a {kind}; give bytes, or a pathlib.Path to read")
+
+
+def put_file(session_id: str, path: str, source: io.BufferedIOBase) -> Iterator[pb.PutFileRequest]:
+    """
+    The messages that put a file: where to, then its bytes in pieces.
+    """
+    start = pb.PutFileStart(session_id=session_id, path=path)
+    yield pb.PutFileRequest(start=start)
+    while piece := source.read(_CHUNK_BYTES):
+        yield pb.PutFileRequest(data=piece)
+
+
+def execute(
+    session_id: str, code: str, timeout: float | None, keep: float | None
+) -> pb.ExecuteRequest:
+    """
+    Start a cell. `timeout` and `keep` are seconds; `keep` lets it outlive a broken connection.
+    """
+    start = pb.StartCell(session_id=session_id, code=_text(code, "the code"))
+    if timeout is not None:
+        start.wall_time.CopyFrom(_duration(timeout, "timeout"))
+    if keep is None:
+        start.cancel.SetInParent()
+    else:
+        start.keep.duration.CopyFrom(_duration(keep, "keep"))
+    return pb.ExecuteRequest(start=start)
+
+
+def attach(session_id: str, cell: int, after: int) -> pb.AttachRequest:
+    """
+    Ask for the events of a cell after a sequence number.
+    """
+    if not (0 < cell < 2**32 and 0 <= after < 2**64):
+        asked = f"cell {cell} after event {after}"
+        raise InvalidRequest(f"{asked} was asked for; cells count from 1, events from 0 (all)")
+    return pb.AttachRequest(session_id=session_id, cell=cell, after_sequence=after)
+
+
+def read_audit(session_id: str, after: int) -> pb.ReadAuditRequest:
+    """
+    Ask for the audit records of a session after a sequence number.
+    """
+    if not 0 <= after < 2**64:
+        raise InvalidRequest(f"records after {after} were asked for; they count from 0 (all)")
+    return pb.ReadAuditRequest(session_id=session_id, after_sequence=after)
+
+
+def checked_max_chars(max_chars: int) -> int:
+    """
+    `max_chars` itself, if a text can be kept to it.
+    """
+    if max_chars < MIN_MAX_CHARS:
+        raise InvalidRequest(f"max_chars is {max_chars}; {MIN_MAX_CHARS} or more is needed")
+    return max_chars
+
+
+def guest_path(path: str) -> str:
+    """
+    `path` itself, if it can name something in a session; the server decides the rest.
+    """
+    if not path.startswith("/") or "\0" in path:
+        asked = f"{path!r} was given as a path of the session"
+        raise InvalidRequest(f"{asked}; give an absolute one, such as '/work/data.csv'")
+    return _text(path, "the path")
+
+
+def _text(text: str, what: str) -> str:
+    """
+    Lone surrogates have no place in UTF-8, which is what travels (RFC 3629, section 3).
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        found = f"U+{ord(text[error.start]):04X} at index {error.start}"
+        raise InvalidRequest(
+            f"{what} holds half of a surrogate pair ({found}), which is not Unicode text; "
+            "replace it, for example by text.encode('utf-8', 'replace').decode()"
+        ) from None
+    return text
+
+
+def _duration(seconds: float, name: str) -> Duration:
+    # The comparison also refuses NaN.
+    if not 0 < seconds <= _MAX_SECONDS:
+        raise InvalidRequest(f"{name} is {seconds} s; give more than 0 and at most {_MAX_SECONDS}")
+    duration = Duration()
+    duration.FromNanoseconds(max(1, round(seconds * 1e9)))
+    return duration

@@ -1,0 +1,318 @@
+"""
+The client for ordinary programs: every call waits for its answer.
+
+`aio.py` is the same for asyncio; what the calls say and mean stands in `calls.py`, once.
+Sessions and connections may be used from several threads, for example to interrupt a cell.
+"""
+
+import os
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+
+from agent_client import calls, embedded, reading
+from agent_client.calls import Call
+from agent_client.cell import CellReader, Collector
+from agent_client.errors import CodecageError, SessionNotFound
+from agent_client.events import Event, Output
+from agent_client.link import (
+    CHANNEL_OPTIONS,
+    NO_LABELS,
+    PATIENCE_SECONDS,
+    Link,
+    SessionHandle,
+    address_or_private,
+)
+from agent_client.observation import DEFAULT_MAX_CHARS, Observation
+from agent_client.records import (
+    AuditHead,
+    AuditRecord,
+    FileInfo,
+    PolicyInfo,
+    ServerInfo,
+    SessionInfo,
+)
+from codecage.v1 import codecage_pb2 as pb
+from codecage.v1.codecage_pb2_grpc import CodecageStub
+
+Result = TypeVar("Result")
+OnOutput = Callable[[str, str], None]
+
+
+def connect(
+    address: str | None = None,
+    *,
+    policies: str | os.PathLike[str] | None = None,
+    audit: str | os.PathLike[str] | None = None,
+    run_as: str | None = None,
+) -> "Cage":
+    """
+    Connect to a server, or start a private one.
+
+    `address` is `unix:PATH`; without it the environment's CODECAGE_ADDRESS counts, and without
+    that a private server is started, which ends with the connection. The other arguments are for
+    the private server: `policies` a directory of policy files, `audit` where its audit store is
+    kept (else it is removed with the server), `run_as` the account as which it opens files, see
+    `agent_client.embedded.account`; giving one keeps CODECAGE_ADDRESS from counting.
+
+    Raises InvalidRequest for an address that is none or for both at once, ServerMissing where
+    no server is installed, ServerUnavailable if none answers.
+    """
+    found = address_or_private(address, private=any((policies, audit, run_as)))
+    if found is not None:
+        return Cage(Link(found, None))
+    server = embedded.start(policies, audit, run_as)
+    return Cage(Link(server.address, server))
+
+
+class Cage:
+    """
+    A connection to a server. Use it with `with`, or call `close`.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._channel = grpc.insecure_channel(link.address, CHANNEL_OPTIONS)
+        self._stub = CodecageStub(self._channel)
+        try:
+            self._info = self.call(calls.server_info())
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def address(self) -> str:
+        """
+        Where the server listens.
+        """
+        return self._link.address
+
+    def info(self) -> ServerInfo:
+        """
+        Versions, images and limits of the server, as they were when this connected.
+        """
+        return self._info
+
+    def policies(self) -> tuple[PolicyInfo, ...]:
+        """
+        The policies that the server offers.
+        """
+        return self.call(calls.policies())
+
+    def sessions(self) -> tuple[SessionInfo, ...]:
+        """
+        The sessions that the server holds now.
+        """
+        return self.call(calls.sessions())
+
+    def session(
+        self, policy: str | None = None, *, labels: Mapping[str, str] = NO_LABELS
+    ) -> "Session":
+        """
+        Open a session under a policy of the server; without a name, one that may only compute.
+
+        `labels` are words of your own (up to 16 pairs of 64 and 256 bytes) that the audit record
+        keeps. Raises PolicyNotFound, and LimitReached where no further session is possible.
+        """
+        return Session(self, self.call(calls.create_session(policy, labels)))
+
+    def attach(self, session_id: str) -> "Session":
+        """
+        Come back to a session of the server by its id. Raises SessionNotFound.
+        """
+        return Session(self, self.call(calls.get_session(session_id)))
+
+    def close(self) -> None:
+        """
+        Close the connection, and end the private server if there is one; may be called twice.
+
+        Sessions of another server stay, until they are closed or their idle time is over.
+        """
+        if self._link.mark_closed():
+            self._channel.close()
+            self._link.stop_server()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def call(self, call: Call[Result]) -> Result:
+        """
+        Make one call and wait for its reply. Raises what `failures.py` makes of its status.
+        """
+        return call.read(self.wait(call.method, call.request, PATIENCE_SECONDS))
+
+    def wait(self, method: str, request: Any, timeout: float | None = None) -> Any:
+        """
+        Send a request, or an iterator of them, and wait for the one reply.
+        """
+        self._link.check_open()
+        try:
+            return getattr(self._stub, method)(request, timeout=timeout)
+        except grpc.RpcError as error:
+            raise self._link.failure(error) from None
+
+    def listen(self, method: str, request: Any) -> Generator[Any, None, None]:
+        """
+        Send a request and give the messages that come back; leaving early cancels the call.
+        """
+        self._link.check_open()
+        replies = getattr(self._stub, method)(request)
+        return self._messages(replies)
+
+    def _messages(self, replies: Any) -> Generator[Any, None, None]:
+        try:
+            yield from replies
+        except grpc.RpcError as error:
+            raise self._link.failure(error) from None
+        finally:
+            replies.cancel()
+
+
+class Session(SessionHandle):
+    """
+    A session: variables and files that live from cell to cell. Use it with `with`, or `close` it.
+    """
+
+    def __init__(self, cage: Cage, info: SessionInfo) -> None:
+        super().__init__(info)
+        self._cage = cage
+
+    def run(
+        self,
+        code: str,
+        *,
+        timeout: float | None = None,
+        on_output: OnOutput | None = None,
+        max_chars: int = DEFAULT_MAX_CHARS,
+        keep: float | None = None,
+    ) -> Observation:
+        """
+        Run Python and wait for its end.
+
+        `timeout` is in seconds, and can only shorten what the policy allows. `on_output` is
+        called with the stream's name and a text as the output arrives. `max_chars` (500 or more)
+        bounds the observation's `text`. `keep` lets the cell go on for so many seconds if the
+        connection breaks; else it is interrupted, as it is when an exception leaves this call.
+
+        What the code does wrong is in the observation. Raises CellRunning, SessionLost,
+        SessionNotFound, LimitReached, InvalidRequest, ServerUnavailable.
+        """
+        collector = Collector(calls.checked_max_chars(max_chars))
+        reader = CellReader()
+        with closing(self._cell(code, timeout, keep, reader)) as events:
+            for event in events:
+                if on_output is not None and isinstance(event, Output):
+                    on_output(event.stream.value, event.text)
+                collector.add(event)
+        return collector.observation(reader.shown_bytes)
+
+    def stream(
+        self, code: str, *, timeout: float | None = None, keep: float | None = None
+    ) -> Iterator[Event]:
+        """
+        Run Python and give its events as they happen; the last one is `Ended`.
+
+        Arguments and errors are those of `run`. Leaving the iterator early interrupts the cell.
+        """
+        return self._cell(code, timeout, keep, CellReader())
+
+    def follow(self, cell: int, *, after: int = 0) -> Iterator[Event]:
+        """
+        Come back to a cell, running or last, by its number: its events after event `after`.
+        """
+        request = calls.attach(self._open_id(), cell, after)
+        return _events(self._cage.listen("Attach", request), CellReader())
+
+    def interrupt(self) -> bool:
+        """
+        Raise KeyboardInterrupt in the running cell; tells whether there was one.
+        """
+        return self._cage.call(calls.interrupt(self._open_id()))
+
+    def put(self, path: str, data: bytes | Path) -> FileInfo:
+        """
+        Write a file of the session: `data` itself, or the local file that a `Path` names.
+        """
+        where = calls.guest_path(path)
+        session_id = self._open_id()
+        with calls.opened(data) as source:
+            reply = self._cage.wait("PutFile", calls.put_file(session_id, where, source))
+        return reading.file(reply)
+
+    def get(self, path: str) -> bytes:
+        """
+        Read a file of the session. Raises PathNotFound.
+        """
+        request = calls.get_file(self._open_id(), path)
+        return b"".join(reply.data for reply in self._cage.listen("GetFile", request))
+
+    def files(self, path: str = "/work") -> tuple[FileInfo, ...]:
+        """
+        What is in a directory of the session. Raises PathNotFound.
+        """
+        return self._cage.call(calls.list_files(self._open_id(), path))
+
+    def remove(self, path: str) -> None:
+        """
+        Remove a file of the session. Raises PathNotFound.
+        """
+        self._cage.call(calls.remove_file(self._open_id(), path))
+
+    def audit(self, *, after: int = 0) -> tuple[AuditRecord, ...]:
+        """
+        The audit records of this session, in order; also once the session is closed.
+        """
+        request = calls.read_audit(self.id, after)
+        return tuple(map(reading.record, self._cage.listen("ReadAudit", request)))
+
+    def close(self) -> AuditHead | None:
+        """
+        End the session: its process is killed, its variables and files are gone.
+
+        Gives the end of the audit log; None if the session was closed or gone already.
+        """
+        if self._closed:
+            return None
+        self._closed = True
+        try:
+            return self._cage.call(calls.close_session(self.id))
+        except SessionNotFound:
+            return None  # its idle time was over: it is as closed as it was to be
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.close()
+        except CodecageError:
+            # What went wrong inside the block is the news; a dead server cannot close, too.
+            if error is None:
+                raise
+
+    def _cell(
+        self, code: str, timeout: float | None, keep: float | None, reader: CellReader
+    ) -> Generator[Event, None, None]:
+        request = calls.execute(self._open_id(), code, timeout, keep)
+        return _events(self._cage.listen("Execute", iter([request])), reader)
+
+
+def _events(
+    messages: Generator[pb.Event, None, None], reader: CellReader
+) -> Generator[Event, None, None]:
+    with closing(messages):
+        for message in messages:
+            yield from reader.read(message)
+    reader.finish()

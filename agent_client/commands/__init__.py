@@ -1,0 +1,3 @@
+"""
+The commands that need the client alone: `codecage run` and `codecage shell`.
+"""

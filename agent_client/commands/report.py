@@ -1,0 +1,44 @@
+"""
+Observations as JSON, for whoever reads a command's output with a program.
+"""
+
+import json
+from typing import Any
+
+from agent_client.observation import Observation
+
+
+def observation_json(observation: Observation) -> str:
+    """
+    One line of ASCII: whatever the guest wrote stays inside its field.
+    """
+    return json.dumps(observation_fields(observation))
+
+
+def observation_fields(observation: Observation) -> dict[str, Any]:
+    """
+    The observation's fields, named as they are in Python; times in seconds, sizes in bytes.
+    """
+    error = observation.error
+    return {
+        "status": observation.status.value,
+        "ok": observation.ok,
+        "exit_code": observation.ended.exit_code,
+        "chunks": [[stream.value, text] for stream, text in observation.chunks],
+        "stdout": observation.stdout,
+        "stderr": observation.stderr,
+        "value": observation.value,
+        "error": error
+        and {"name": error.name, "message": error.message, "traceback": error.traceback},
+        "truncated": observation.truncated,
+        "shown_bytes": observation.shown_bytes,
+        "output_bytes": observation.ended.output_bytes,
+        "duration": observation.duration,
+        "cpu_time": observation.cpu_time,
+        "peak_memory": observation.peak_memory,
+        "requests": observation.requests,
+        "denied": observation.denied,
+        "audit_head": str(observation.audit_head),
+        "session_lost": observation.session_lost,
+        "reason": observation.reason,
+    }

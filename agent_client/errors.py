@@ -1,0 +1,120 @@
+"""
+What can go wrong on the way to an observation.
+
+    CodecageError
+    ├── InvalidRequest         your code asked for something that no server can do
+    │   ├── PolicyNotFound     the server offers no policy of that name
+    │   ├── SessionNotFound    the server holds no session of that id (any more)
+    │   └── PathNotFound       the session has no such file
+    ├── SessionClosed          your code closed the session, or the connection, earlier
+    ├── CellRunning            the session is busy with another cell
+    ├── Denied                 the policy does not grant what was asked
+    ├── LimitReached           a limit of the policy, or of the server, is used up
+    ├── SessionLost            the session's process ended; its variables and files are gone
+    ├── ServerUnavailable      nobody answers at the address, or the connection broke
+    │   ├── NoAnswer           the server is there and did not answer in time
+    │   └── ServerMissing      a private server was wanted, and the server is not installed
+    └── ServerFailed           the server reports a mistake of its own
+
+"Closed" is something that your code did; "Lost" and "Failed" are what the other side did. What the
+agent's own Python does wrong is none of these: it is the observation's `error`.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class CodecageError(Exception):
+    """
+    The root of this package's errors.
+
+    `reason` is the server's word for what happened (UPPER_SNAKE_CASE, empty where the client
+    itself refused), `metadata` what the server added to it.
+    """
+
+    def __init__(
+        self, message: str, *, reason: str = "", metadata: Mapping[str, str] = _NOTHING
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.metadata = metadata
+
+
+class InvalidRequest(CodecageError):
+    """
+    An argument that cannot be served; the message says what is allowed.
+    """
+
+
+class PolicyNotFound(InvalidRequest):
+    """
+    The server offers no policy of that name; `Cage.policies()` lists those it has.
+    """
+
+
+class SessionNotFound(InvalidRequest):
+    """
+    The server holds no session of that id: closed, ended after its idle time, or never there.
+    """
+
+
+class PathNotFound(InvalidRequest):
+    """
+    The session has no file or directory at that path.
+    """
+
+
+class SessionClosed(CodecageError):
+    """
+    The session or its connection was closed by this program before.
+    """
+
+
+class CellRunning(CodecageError):
+    """
+    A session runs one cell at a time: wait for its end, or interrupt it.
+    """
+
+
+class Denied(CodecageError):
+    """
+    The policy, or the owner of the server, does not grant this.
+    """
+
+
+class LimitReached(CodecageError):
+    """
+    A limit is used up; the message names it.
+    """
+
+
+class SessionLost(CodecageError):
+    """
+    The session's process is gone, and its variables and files with it: open a new session.
+    """
+
+
+class ServerUnavailable(CodecageError):
+    """
+    Nobody answers at the address, or the connection broke.
+    """
+
+
+class NoAnswer(ServerUnavailable):
+    """
+    The server did not answer in the time that the client waits.
+    """
+
+
+class ServerMissing(ServerUnavailable):
+    """
+    The installation holds the client alone, so that it cannot start a server of its own.
+    """
+
+
+class ServerFailed(CodecageError):
+    """
+    The server met a mistake of its own; its log has the incident that the message names.
+    """

@@ -1,0 +1,90 @@
+"""
+What happens while a cell runs, as typed events, in the order in which it happened.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from agent_client.records import AuditHead, CellFailure
+
+
+class Stream(StrEnum):
+    """
+    Which of the guest's two streams; STDERR also holds what a warning or `print(file=...)` wrote.
+    """
+
+    STDOUT = "stdout"
+    STDERR = "stderr"
+
+
+class Status(StrEnum):
+    """
+    How a cell ended. All but WORKER_LOST leave the session and its variables as they are.
+    """
+
+    OK = "ok"
+    ERROR = "error"
+    EXITED = "exited"
+    INTERRUPTED = "interrupted"
+    TIMED_OUT = "timed_out"
+    CPU_LIMIT = "cpu_limit"
+    WORKER_LOST = "worker_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """
+    The cell runs now; cells of a session are numbered 1, 2, 3, ...
+    """
+
+    cell: int
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    r"""
+    Text that the guest wrote. Bytes that are not UTF-8 stand as `\xff`.
+    """
+
+    stream: Stream
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """
+    The repr of the cell's last expression; `full_length` counts the characters before any cut.
+    """
+
+    text: str
+    full_length: int
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """
+    The cell's end: the last event of every cell.
+
+    `duration` and `cpu_time` are seconds, `peak_memory` and `output_bytes` bytes (the latter
+    counts what the guest wrote, delivered or not), `requests` and `denied` count what was asked
+    of the gate. `reason` is the server's sentence where the cell did not end by itself.
+    """
+
+    status: Status
+    error: CellFailure | None
+    exit_code: int
+    duration: float
+    cpu_time: float
+    peak_memory: int
+    output_bytes: int
+    output_truncated: bool
+    requests: int
+    denied: int
+    audit_head: AuditHead
+    session_lost: bool
+    reason: str
+
+
+Event: TypeAlias = Started | Output | Value | Ended

@@ -1,0 +1,128 @@
+"""
+What both clients know of their connection: where the server is, and what its failures mean.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import grpc
+
+from agent_client.embedded import PrivateServer
+from agent_client.errors import CodecageError, InvalidRequest, ServerUnavailable
+from agent_client.failures import closed, failure
+from agent_client.records import SessionInfo
+
+ADDRESS_VARIABLE = "CODECAGE_ADDRESS"
+# Longer than any call that computes nothing should take, opening a session included.
+PATIENCE_SECONDS = 60.0
+NO_LABELS: Mapping[str, str] = {}
+CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.enable_http_proxy", 0),  # the socket is on this machine, whatever the environment says
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_receive_message_length", 8 * 1024 * 1024),
+)
+
+
+class Link:
+    """
+    An address, and the private server behind it if there is one.
+    """
+
+    def __init__(self, address: str, server: PrivateServer | None) -> None:
+        self.address = address
+        self._server = server
+        self._closed = False
+
+    def check_open(self) -> None:
+        """
+        Raise SessionClosed after `close`.
+        """
+        if self._closed:
+            raise closed("the connection")
+
+    def failure(self, error: grpc.RpcError) -> CodecageError:
+        """
+        What a failed call means; of a private server that is gone, its last words are told.
+        """
+        if self._closed:
+            return closed("the connection")
+        meant = failure(error, self.address)
+        if isinstance(meant, ServerUnavailable) and self._server and (why := self._server.ended()):
+            return ServerUnavailable(why)
+        return meant
+
+    def mark_closed(self) -> bool:
+        """
+        Refuse what comes after; tells whether it was open.
+        """
+        was_open, self._closed = not self._closed, True
+        return was_open
+
+    def stop_server(self) -> None:
+        """
+        End the private server, if there is one.
+        """
+        if self._server is not None:
+            self._server.stop()
+
+
+class SessionHandle:
+    """
+    What both kinds of session know without asking.
+
+    `info` is the session as the server described it when this object was made.
+    """
+
+    def __init__(self, info: SessionInfo) -> None:
+        self.info = info
+        self._closed = False
+
+    @property
+    def id(self) -> str:
+        """
+        The session's id, which `Cage.attach` takes. Who knows it can use the session.
+        """
+        return self.info.id
+
+    @property
+    def policy(self) -> str:
+        """
+        The name of the policy that the session is under.
+        """
+        return self.info.policy.name
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open"
+        return f"<{type(self).__name__} {self.id} policy={self.policy!r} {state}>"
+
+    def _open_id(self) -> str:
+        if self._closed:
+            raise closed("the session")
+        return self.id
+
+
+def address_or_private(address: str | None, *, private: bool) -> str | None:
+    """
+    The address to use: `address`, else the environment's CODECAGE_ADDRESS; None for a private
+    server, which is also meant by arguments that only a private server has (`private`).
+
+    Raises InvalidRequest for both at once, and for anything but `unix:PATH`: a server listens on
+    nothing else.
+    """
+    if address and private:
+        raise InvalidRequest(
+            f"an address ({address}) was given together with policies, audit or run_as, which "
+            "are for a private server; leave out one or the other"
+        )
+    asked = address or (None if private else os.environ.get(ADDRESS_VARIABLE))
+    if not asked:
+        return None
+    path = asked.removeprefix("unix:")
+    if path == asked or not path.strip("/") or "\0" in path:
+        raise InvalidRequest(
+            f"{asked!r} was given as the server's address; only 'unix:PATH' is possible, "
+            "such as 'unix:/run/codecage/sock'"
+        )
+    # gRPC takes unix:///absolute as well; a relative path must not change with the directory.
+    return f"unix:{Path('/', path.lstrip('/')) if path.startswith('/') else Path(path).absolute()}"

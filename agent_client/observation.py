@@ -1,0 +1,192 @@
+"""
+What came of a cell, as fields for a program and as one text for a model.
+
+The fields are the truth. The text is what a model reads next, so it is bounded, and the guest's
+own output may contain anything, also lines that look like our marks: decide by `status`.
+"""
+
+from dataclasses import dataclass
+
+from agent_client.events import Ended, Status, Stream, Value
+from agent_client.records import AuditHead, CellFailure
+
+DEFAULT_MAX_CHARS = 20_000
+MIN_MAX_CHARS = 500  # a text with less room would be marks alone
+_REASON_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """
+    The result of one cell.
+
+    `chunks` holds the output in the order in which it was written, `stdout` and `stderr` the same
+    by stream. `value` is the repr of the last expression, None where there is none; it is text,
+    never interpreted. `error` is the exception that ended the cell. `truncated` says that the
+    server delivered less output than the guest wrote. `duration` and `cpu_time` are seconds,
+    `peak_memory` bytes; `requests` counts what the code asked of the policy, and `denied` how
+    often it was refused. `ended` has the rest.
+    """
+
+    status: Status
+    chunks: tuple[tuple[Stream, str], ...]
+    value: str | None
+    error: CellFailure | None
+    truncated: bool
+    duration: float
+    cpu_time: float
+    peak_memory: int
+    requests: int
+    denied: int
+    audit_head: AuditHead
+    session_lost: bool
+    reason: str
+    shown_bytes: int
+    ended: Ended
+    value_cut_from: int | None = None
+    max_chars: int = DEFAULT_MAX_CHARS
+
+    @property
+    def ok(self) -> bool:
+        """
+        Whether the code ran to its end; `exit(0)` counts as an end.
+        """
+        exited = self.status is Status.EXITED and self.ended.exit_code == 0
+        return self.status is Status.OK or exited
+
+    @property
+    def stdout(self) -> str:
+        """
+        All of the standard output.
+        """
+        return self._of(Stream.STDOUT)
+
+    @property
+    def stderr(self) -> str:
+        """
+        All of the standard error output.
+        """
+        return self._of(Stream.STDERR)
+
+    @property
+    def text(self) -> str:
+        """
+        What a model reads next, in at most the `max_chars` characters that `run` was given.
+        """
+        return self.render(self.max_chars)
+
+    def render(self, max_chars: int) -> str:
+        """
+        The output, the value, the traceback and what else is to be said, in this order.
+
+        Takes at most `max_chars` characters (500 or more): a longer text loses its middle, and
+        says how much. The marks in brackets at the end are never cut.
+        """
+        marks = "\n".join(self.marks())
+        body = self._body()
+        if not marks:
+            return cut_middle(body, max_chars) or "[no output]"
+        if not body:
+            return marks
+        return f"{cut_middle(body, max_chars - len(marks) - 1)}\n{marks}"
+
+    def marks(self) -> list[str]:
+        """
+        What is to be said besides the output, each in brackets: cuts, and an end by force.
+        """
+        marks = []
+        if self.truncated:
+            total = self.ended.output_bytes
+            marks.append(f"output truncated: {self.shown_bytes:,} of {total:,} bytes shown")
+        if self.value_cut_from is not None and self.value is not None:
+            shown = f"{len(self.value):,} of {self.value_cut_from:,}"
+            marks.append(f"value truncated: {shown} characters shown")
+        if ending := self._ending():
+            marks.append(ending)
+        return [f"[{mark}]" for mark in marks]
+
+    def _of(self, stream: Stream) -> str:
+        return "".join(text for written, text in self.chunks if written is stream)
+
+    def _body(self) -> str:
+        written = "".join(text for _, text in self.chunks)
+        failed = (self.error.traceback or _headline(self.error)) if self.error else ""
+        parts = (written, self.value or "", failed)
+        return "\n".join(part.removesuffix("\n") for part in parts if part)
+
+    def _ending(self) -> str:
+        if self.session_lost or self.status is Status.WORKER_LOST:
+            reason = _shortened(self.reason) or "its process ended"
+            return f"the session is lost: {reason}; open a new one"
+        if self.status is Status.EXITED:
+            return f"exit({self.ended.exit_code}) ended the cell; {_KEPT}"
+        seconds = {Status.TIMED_OUT: self.duration, Status.CPU_LIMIT: self.cpu_time}
+        spent = f"{seconds.get(self.status, 0):.3g} s"
+        return _ENDINGS.get(self.status, "").format(spent=spent)
+
+
+_KEPT = "the session's variables are kept"
+_ENDINGS = {
+    Status.INTERRUPTED: f"interrupted; {_KEPT}",
+    Status.TIMED_OUT: f"timed out after {{spent}}; {_KEPT}",
+    Status.CPU_LIMIT: f"stopped after {{spent}} of CPU time; {_KEPT}",
+}
+
+
+def observe(
+    chunks: tuple[tuple[Stream, str], ...],
+    shown_bytes: int,
+    value: Value | None,
+    ended: Ended,
+    max_chars: int = DEFAULT_MAX_CHARS,
+) -> Observation:
+    """
+    The observation that a cell's events add up to; `shown_bytes` counts the output received.
+    """
+    return Observation(
+        status=ended.status,
+        chunks=chunks,
+        value=value.text if value else None,
+        error=ended.error,
+        truncated=ended.output_truncated or shown_bytes < ended.output_bytes,
+        duration=ended.duration,
+        cpu_time=ended.cpu_time,
+        peak_memory=ended.peak_memory,
+        requests=ended.requests,
+        denied=ended.denied,
+        audit_head=ended.audit_head,
+        session_lost=ended.session_lost,
+        reason=ended.reason,
+        shown_bytes=shown_bytes,
+        ended=ended,
+        value_cut_from=value.full_length if value and value.truncated else None,
+        max_chars=max_chars,
+    )
+
+
+def cut_middle(text: str, limit: int) -> str:
+    """
+    `text` in at most `limit` characters: its beginning and its end, and how much is missing.
+
+    The end keeps as much as the beginning, since a traceback says at its end what happened. A
+    limit that leaves no room for the mark gives the mark alone.
+    """
+    if len(text) <= limit:
+        return text
+    # The number is never longer than that of the whole text, so that this is room enough.
+    room = max(0, limit - len(_gap(len(text))))
+    head = room - room // 2
+    tail = room // 2
+    return text[:head] + _gap(len(text) - head - tail) + text[len(text) - tail :]
+
+
+def _gap(count: int) -> str:
+    return f"\n[... {count:,} characters cut here ...]\n"
+
+
+def _headline(error: CellFailure) -> str:
+    return f"{error.name}: {error.message}" if error.message else error.name
+
+
+def _shortened(reason: str) -> str:
+    return reason if len(reason) <= _REASON_CHARS else f"{reason[:_REASON_CHARS]}..."

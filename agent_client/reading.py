@@ -1,0 +1,125 @@
+"""
+From the wire's messages to this package's records.
+"""
+
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from agent_client.records import (
+    AuditHead,
+    AuditRecord,
+    FileInfo,
+    ImageInfo,
+    Limits,
+    Mount,
+    PolicyInfo,
+    ServerInfo,
+    SessionInfo,
+    SessionState,
+)
+from codecage.v1 import codecage_pb2 as pb
+
+_STATES = {
+    pb.SESSION_STATE_IDLE: SessionState.IDLE,
+    pb.SESSION_STATE_RUNNING: SessionState.RUNNING,
+    pb.SESSION_STATE_LOST: SessionState.LOST,
+}
+
+
+def server(info: pb.ServerInfo) -> ServerInfo:
+    """
+    What the server says of itself.
+    """
+    return ServerInfo(
+        version=info.version,
+        wasmtime_version=info.wasmtime_version,
+        images=tuple(map(_image, info.images)),
+        user=info.user,
+        max_code_bytes=info.max_code_bytes,
+    )
+
+
+def policy(info: pb.PolicyInfo) -> PolicyInfo:
+    """
+    A policy as its server describes it.
+    """
+    mounts = tuple(Mount(mount.path, mount.writable, mount.scratch) for mount in info.mounts)
+    return PolicyInfo(
+        name=info.name,
+        description=info.description,
+        digest=info.digest,
+        image=info.image,
+        mounts=mounts,
+        limits=_limits(info.limits),
+    )
+
+
+def session(info: pb.Session) -> SessionInfo:
+    """
+    A session as its server describes it.
+    """
+    return SessionInfo(
+        id=info.id,
+        policy=policy(info.policy_info),
+        image=info.image,
+        state=_STATES.get(info.state, SessionState.UNKNOWN),
+        created=_moment(info.created),
+        cells=info.cells,
+        isolation=info.isolation,
+        labels=dict(info.labels),
+        lost_reason=info.lost_reason,
+    )
+
+
+def file(info: pb.FileInfo) -> FileInfo:
+    """
+    A file of a session.
+    """
+    return FileInfo(info.path, info.size, info.directory, _moment(info.modified))
+
+
+def head(audit_head: pb.AuditHead) -> AuditHead:
+    """
+    The end of the audit log.
+    """
+    return AuditHead(audit_head.sequence, audit_head.hash)
+
+
+def record(record: pb.AuditRecord) -> AuditRecord:
+    """
+    One record of the audit log.
+    """
+    return AuditRecord(
+        sequence=record.sequence,
+        time=_moment(record.time),
+        origin=record.origin,
+        cell=record.cell,
+        event=record.event,
+        request=record.request,
+        decision=record.decision,
+        rule=record.rule,
+        outcome=record.outcome,
+        policy_digest=record.policy_digest,
+        detail=record.detail,
+        hash=record.hash,
+    )
+
+
+def _image(info: pb.ImageInfo) -> ImageInfo:
+    return ImageInfo(info.name, info.key, info.python_version, tuple(info.packages))
+
+
+def _limits(limits: pb.Limits) -> Limits:
+    return Limits(
+        memory_bytes=limits.memory_bytes,
+        cpu_time=limits.cpu_time.ToNanoseconds() / 1e9,
+        wall_time=limits.wall_time.ToNanoseconds() / 1e9,
+        output_bytes=limits.output_bytes,
+        cells=limits.cells,
+        idle_timeout=limits.idle_timeout.ToNanoseconds() / 1e9,
+    )
+
+
+def _moment(timestamp: Timestamp) -> datetime:
+    return timestamp.ToDatetime(tzinfo=UTC)

@@ -1,0 +1,159 @@
+"""
+What a server tells about itself, its policies, sessions and files: plain data.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class AuditHead:
+    """
+    The last record of the audit log at some moment.
+
+    Whoever keeps it can later prove that nothing before it was changed:
+    `codecage audit verify --head SEQUENCE:HASH`; `str()` gives that form.
+    """
+
+    sequence: int
+    hash: bytes
+
+    def __str__(self) -> str:
+        return f"{self.sequence}:{self.hash.hex()}"
+
+
+@dataclass(frozen=True, slots=True)
+class CellFailure:
+    """
+    The exception that ended a cell: its class, its text, and a plain traceback of guest frames.
+    """
+
+    name: str
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """
+    A directory that a session sees; `scratch` is memory of the session itself.
+    """
+
+    path: str
+    writable: bool
+    scratch: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """
+    What a session may use: bytes, seconds and counts.
+    """
+
+    memory_bytes: int
+    cpu_time: float
+    wall_time: float
+    output_bytes: int
+    cells: int
+    idle_timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyInfo:
+    """
+    A policy as its server describes it; `digest` identifies its meaning.
+    """
+
+    name: str
+    description: str
+    digest: str
+    image: str
+    mounts: tuple[Mount, ...]
+    limits: Limits
+
+
+class SessionState(StrEnum):
+    """
+    What a session is doing; UNKNOWN is a state that this client is too old to name.
+    """
+
+    UNKNOWN = "unknown"
+    IDLE = "idle"
+    RUNNING = "running"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """
+    A session as its server describes it, at the moment of asking.
+    """
+
+    id: str
+    policy: PolicyInfo
+    image: str
+    state: SessionState
+    created: datetime
+    cells: int
+    isolation: str
+    labels: Mapping[str, str]
+    lost_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """
+    A guest runtime with its packages.
+    """
+
+    name: str
+    key: str
+    python_version: str
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """
+    What a server is and holds; `user` is the account as which it opens files.
+    """
+
+    version: str
+    wasmtime_version: str
+    images: tuple[ImageInfo, ...]
+    user: str
+    max_code_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """
+    A file or directory of a session, by its guest path; `size` is in bytes.
+    """
+
+    path: str
+    size: int
+    directory: bool
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """
+    One record of the audit log; `origin` says whose word it is, a worker's being a suspect's.
+    """
+
+    sequence: int
+    time: datetime
+    origin: str
+    cell: int
+    event: str
+    request: str
+    decision: str
+    rule: str
+    outcome: str
+    policy_digest: str
+    detail: str
+    hash: bytes

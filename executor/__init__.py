@@ -1,0 +1,3 @@
+"""
+The server's half of Codecage: cages, gate, sessions, images, audit and the command line.
+"""

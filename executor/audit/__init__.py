@@ -1,0 +1,3 @@
+"""
+The audit record: append-only, hash-chained, written before an effect is visible.
+"""

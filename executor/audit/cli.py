@@ -1,0 +1,162 @@
+"""
+`codecage audit`: list sessions, show one, verify the record.
+
+Exit status: 0 fine; 1 not whole, not found or not readable; 2 the command was not understood.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from executor.audit import read, report
+from executor.audit.errors import AuditError
+from executor.audit.escape import visible
+from executor.audit.record import Head
+from executor.audit.verify import verify
+
+if TYPE_CHECKING:
+    # argparse gives this type no public name.
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
+
+
+def default_path() -> Path:
+    """
+    `$XDG_STATE_HOME/codecage/audit.sqlite3`, by default below `~/.local/state`.
+
+    As the XDG Base Directory Specification says, a relative value is ignored.
+    """
+    state = Path(os.environ.get("XDG_STATE_HOME", ""))
+    if not state.is_absolute():
+        state = Path.home() / ".local" / "state"
+    return state / "codecage" / "audit.sqlite3"
+
+
+def register(subparsers: "Subparsers") -> None:
+    """
+    Add `audit` and its commands; each sets `run`, which takes the arguments and returns a status.
+    """
+    audit = subparsers.add_parser("audit", help="read and verify the audit record")
+    commands = audit.add_subparsers(dest="audit_command", required=True, metavar="COMMAND")
+    shared = _shared_options()
+    page = _page_options()
+
+    listing = commands.add_parser("list", parents=[shared, page], help="list the sessions")
+    listing.set_defaults(run=_list)
+
+    show = commands.add_parser("show", parents=[shared, page], help="show a session's records")
+    show.add_argument("session", metavar="SESSION", help="the session's id, from `list`")
+    show.set_defaults(run=_show)
+
+    check = commands.add_parser("verify", parents=[shared], help="check that nothing was altered")
+    check.add_argument(
+        "--head",
+        type=_head,
+        metavar="SEQ:HASH",
+        help="a head that was kept outside; without one a cut tail cannot be seen",
+    )
+    check.set_defaults(run=_verify)
+
+
+def _shared_options() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--json", action="store_true", help="one JSON object a line")
+    shared.add_argument(
+        "--audit",
+        type=Path,
+        default=default_path(),
+        metavar="PATH",
+        help="the audit store (default: %(default)s)",
+    )
+    return shared
+
+
+def _page_options() -> argparse.ArgumentParser:
+    page = argparse.ArgumentParser(add_help=False)
+    page.add_argument(
+        "--after", type=int, default=0, metavar="SEQ", help="start behind this sequence"
+    )
+    page.add_argument(
+        "--limit",
+        type=int,
+        default=1000,
+        choices=range(1, read.MAX_ROWS + 1),
+        metavar="N",
+        help=f"at most so many rows, 1 to {read.MAX_ROWS} (default: %(default)s)",
+    )
+    return page
+
+
+def _head(text: str) -> Head:
+    try:
+        return Head.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _list(args: argparse.Namespace) -> int:
+    try:
+        found = read.sessions(args.audit, after_sequence=args.after, limit=args.limit)
+    except (AuditError, OSError) as error:
+        return _failed(error)
+    if args.json:
+        _print(map(report.session_json, found))
+    else:
+        _print(report.table(report.SESSION_COLUMNS, map(report.session_row, found), _width()))
+    if len(found) == args.limit:
+        _more(found[-1].sequence)
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    try:
+        found = read.records(
+            args.audit, session=args.session, after_sequence=args.after, limit=args.limit
+        )
+    except (AuditError, OSError) as error:
+        return _failed(error)
+    if not found:
+        return _failed(LookupError(f"no record of session {args.session} after {args.after}"))
+    if args.json:
+        _print(map(report.record_json, found))
+    else:
+        _print(report.table(report.RECORD_COLUMNS, map(report.record_row, found), _width()))
+    if len(found) == args.limit:
+        _more(found[-1].sequence)
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    try:
+        verdict = verify(args.audit, head=args.head, progress=_progress())
+    except OSError as error:
+        return _failed(error)
+    _print([report.verdict_json(verdict)] if args.json else report.verdict_lines(verdict))
+    return 0 if verdict.whole else 1
+
+
+def _progress() -> Callable[[int], None] | None:
+    if not sys.stderr.isatty():
+        return None
+    return lambda sequence: print(f"\r{sequence} records", end="\r", file=sys.stderr)
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line)
+
+
+def _width() -> int | None:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _more(sequence: int) -> None:
+    print(f"there may be more: --after {sequence}", file=sys.stderr)
+
+
+def _failed(error: Exception) -> int:
+    print(f"codecage audit: {visible(str(error))}", file=sys.stderr)
+    return 1

@@ -1,0 +1,296 @@
+"""
+The canonical bytes of a record: the bytes that are hashed are the bytes that are stored.
+
+Format 1: one version byte, then seventeen fields in fixed order. Every field opens with a tag
+that gives its type, and whatever can vary in length is preceded by that length, so two different
+records never have the same bytes: ("ab", "c") is not ("a", "bc"), a missing field is not an empty
+one, 1 is not "1". There are no floats. Text is UTF-8 with lone surrogates kept (Python's
+surrogatepass), which is injective on every Python string. Decoding accepts only what encoding
+makes: it encodes again and compares.
+
+    -                    missing
+    i <8>                integer, two's complement, big endian
+    t <4 length> bytes   text
+    x <8 length> <32 sha256> <4 length> bytes   text that was cut: length and digest of the whole
+    b <4 length> bytes   bytes
+    d <4 count> pairs    detail: each a text and a text, cut text or integer, keys ascending
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeVar
+
+from executor.audit.errors import EncodingInvalid
+from executor.audit.record import TEXT_CAP, Answer, Cut, Detail, Draft, Event, Origin, Record, Text
+from executor.audit.record import bounded as bounded_text
+
+VERSION = 1
+MAX_DETAILS = 32
+MAX_IDENTIFIER = 256
+# Every text at its cap, with room for the tags; larger bytes are no record of ours.
+MAX_ENCODED = 64 * 1024 + MAX_DETAILS * (TEXT_CAP + MAX_IDENTIFIER + 64)
+
+_E = TypeVar("_E", bound=Enum)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """
+    Where in the chain and when: what the store adds to a draft.
+    """
+
+    sequence: int
+    wall_ns: int
+    monotonic_ns: int
+    ordinal: int | None
+
+
+def encode_draft(draft: Draft) -> bytes:
+    """
+    The fields that the caller gave; ValueError or TypeError names the one that cannot be kept.
+
+    It runs before the draft is queued, so that the writer cannot fail on a caller's mistake.
+    """
+    return b"".join(
+        (
+            _text(draft.origin.value),
+            _text(draft.event.value),
+            _identifier("session", draft.session),
+            _integer(draft.cell),
+            _integer(draft.refers),
+            _maybe_text(draft.request),
+            _text(draft.answer.value) if draft.answer else b"-",
+            _maybe_text(draft.rule),
+            _maybe_text(draft.rule_place),
+            _identifier("policy_digest", draft.policy_digest),
+            _maybe_text(draft.outcome),
+            _integer(draft.size),
+            _digest(draft.digest),
+            _detail(draft.detail),
+        )
+    )
+
+
+def encode_place(place: Place) -> bytes:
+    """
+    The version byte and the four fields that the store gives; `encode_draft` follows them.
+    """
+    return b"".join(
+        (
+            bytes((VERSION,)),
+            _integer(place.sequence),
+            _integer(place.wall_ns),
+            _integer(place.monotonic_ns),
+            _integer(place.ordinal),
+        )
+    )
+
+
+def encode(record: Record) -> bytes:
+    """
+    The canonical bytes of a whole record, without its two hashes.
+    """
+    place = Place(record.sequence, record.wall_ns, record.monotonic_ns, record.ordinal)
+    return encode_place(place) + encode_draft(record)
+
+
+def _integer(value: int | None) -> bytes:
+    if value is None:
+        return b"-"
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is not an integer; records hold no floats and no booleans")
+    try:
+        return b"i" + value.to_bytes(8, "big", signed=True)
+    except OverflowError:
+        raise ValueError(f"{value} does not fit in 64 bits") from None
+
+
+def _text(value: str) -> bytes:
+    data = value.encode("utf-8", "surrogatepass")
+    return b"t%b%b" % (len(data).to_bytes(4, "big"), data)
+
+
+def _maybe_text(value: Text | None) -> bytes:
+    return b"-" if value is None else _some_text(value)
+
+
+def _some_text(value: Text) -> bytes:
+    if not isinstance(value, str | Cut):
+        raise TypeError(f"{value!r} is not a text")
+    value = bounded_text(value)
+    return _cut(value) if isinstance(value, Cut) else _text(value)
+
+
+def _cut(value: Cut) -> bytes:
+    data = value.start.encode("utf-8", "surrogatepass")
+    if not len(data) <= TEXT_CAP < value.length or len(value.sha256) != 32:
+        raise ValueError(f"a cut text of {len(data)} of {value.length} bytes is not a cut text")
+    length = value.length.to_bytes(8, "big")
+    return b"x%b%b%b%b" % (length, value.sha256, len(data).to_bytes(4, "big"), data)
+
+
+def _identifier(name: str, value: str | None) -> bytes:
+    if value is not None and len(value) > MAX_IDENTIFIER:
+        raise ValueError(f"{name} has {len(value)} characters; at most {MAX_IDENTIFIER} are kept")
+    return b"-" if value is None else _text(value)
+
+
+def _digest(value: bytes | None) -> bytes:
+    if value is None:
+        return b"-"
+    if len(value) != 32:
+        raise ValueError(f"a digest has 32 bytes, not {len(value)}")
+    return b"b%b%b" % (len(value).to_bytes(4, "big"), value)
+
+
+def _detail(detail: Detail) -> bytes:
+    pairs = sorted(detail, key=lambda pair: pair[0])
+    keys = [key for key, _ in pairs]
+    if len(pairs) > MAX_DETAILS or len(set(keys)) != len(keys):
+        raise ValueError(f"detail keys {keys}: at most {MAX_DETAILS}, each once")
+    parts = [b"d" + len(pairs).to_bytes(4, "big")]
+    for key, value in pairs:
+        parts.append(_key(key))
+        parts.append(_integer(value) if isinstance(value, int) else _some_text(value))
+    return b"".join(parts)
+
+
+def _key(key: str) -> bytes:
+    if not isinstance(key, str):
+        raise TypeError(f"{key!r} is not a detail's key")
+    return _identifier("a detail's key", key)
+
+
+def decode(data: bytes, previous: bytes, digest: bytes) -> Record:
+    """
+    The record that `data` encodes; `previous` and `digest` are its two hashes, taken as given.
+
+    Raises EncodingInvalid for every byte string that `encode` does not make.
+    """
+    if len(data) > MAX_ENCODED or not data or data[0] != VERSION:
+        raise EncodingInvalid(f"{len(data)} bytes that are not a record of format {VERSION}")
+    record = _Reader(data).record(previous, digest)
+    try:
+        again = encode(record)
+    except (ValueError, TypeError) as error:
+        raise EncodingInvalid(f"a record that could not have been written: {error}") from error
+    if again != data:
+        raise EncodingInvalid("bytes that decode, but are not the canonical encoding")
+    return record
+
+
+class _Reader:
+    """
+    Reads fields one after another from bytes that may be an attacker's.
+    """
+
+    __slots__ = ("_at", "_data")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 1
+
+    def record(self, previous: bytes, digest: bytes) -> Record:
+        record = Record(
+            sequence=self._needed(self._integer()),
+            wall_ns=self._needed(self._integer()),
+            monotonic_ns=self._needed(self._integer()),
+            ordinal=self._integer(),
+            origin=self._word(Origin, self._needed(self._plain())),
+            event=self._word(Event, self._needed(self._plain())),
+            session=self._plain(),
+            cell=self._integer(),
+            refers=self._integer(),
+            request=self._text(),
+            answer=self._answer(self._plain()),
+            rule=self._text(),
+            rule_place=self._text(),
+            policy_digest=self._plain(),
+            outcome=self._text(),
+            size=self._integer(),
+            digest=self._digest(),
+            detail=self._detail(),
+            previous=previous,
+            hash=digest,
+        )
+        if self._at != len(self._data):
+            raise EncodingInvalid(f"{len(self._data) - self._at} bytes follow the record")
+        return record
+
+    def _take(self, count: int) -> bytes:
+        piece = self._data[self._at : self._at + count]
+        if len(piece) != count:
+            raise EncodingInvalid(f"the record ends {count - len(piece)} bytes short")
+        self._at += count
+        return piece
+
+    def _tag(self, allowed: bytes) -> bytes:
+        tag = self._take(1)
+        if tag not in allowed:
+            raise EncodingInvalid(
+                f"tag {tag!r} at byte {self._at - 1}; here stands one of {allowed!r}"
+            )
+        return tag
+
+    def _number(self, width: int) -> int:
+        return int.from_bytes(self._take(width), "big")
+
+    def _integer(self) -> int | None:
+        return None if self._tag(b"-i") == b"-" else self._signed()
+
+    def _signed(self) -> int:
+        return int.from_bytes(self._take(8), "big", signed=True)
+
+    def _characters(self) -> str:
+        try:
+            return self._take(self._number(4)).decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError as error:
+            raise EncodingInvalid(f"text that is not UTF-8: {error.reason}") from error
+
+    def _cut(self) -> Cut:
+        length, digest = self._number(8), self._take(32)
+        return Cut(self._characters(), length, digest)
+
+    def _plain(self) -> str | None:
+        return None if self._tag(b"-t") == b"-" else self._characters()
+
+    def _text(self) -> Text | None:
+        tag = self._tag(b"-tx")
+        if tag == b"-":
+            return None
+        return self._cut() if tag == b"x" else self._characters()
+
+    def _digest(self) -> bytes | None:
+        return None if self._tag(b"-b") == b"-" else self._take(self._number(4))
+
+    def _detail(self) -> Detail:
+        self._tag(b"d")
+        count = self._number(4)
+        if count > MAX_DETAILS:
+            raise EncodingInvalid(f"{count} details; at most {MAX_DETAILS} are written")
+        return tuple((self._needed(self._plain()), self._value()) for _ in range(count))
+
+    def _value(self) -> Text | int:
+        tag = self._tag(b"itx")
+        if tag == b"i":
+            return self._signed()
+        return self._cut() if tag == b"x" else self._characters()
+
+    @staticmethod
+    def _needed(value: "_T | None") -> "_T":
+        if value is None:
+            raise EncodingInvalid("a field that every record has is missing")
+        return value
+
+    @staticmethod
+    def _word(words: type[_E], value: str) -> _E:
+        try:
+            return words(value)
+        except ValueError:
+            raise EncodingInvalid(f"{value!r} is no {words.__name__}") from None
+
+    def _answer(self, value: str | None) -> Answer | None:
+        return None if value is None else self._word(Answer, value)
+
+
+_T = TypeVar("_T")

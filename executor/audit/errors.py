@@ -1,0 +1,49 @@
+"""
+What can go wrong with the audit record.
+
+    AuditError
+    ├── AuditUnavailable    the record was not written, so the effect must not happen
+    ├── AuditBudgetSpent    this session may have no more records of its own; others go on
+    ├── AuditInUse          another server holds the store
+    └── AuditDamaged        the store is not what was written, or not ours to write
+        └── EncodingInvalid bytes that no version of the encoder made
+
+The first is the caller's (a gRPC status), the second the guest's (an errno); the other two stop
+the server from starting. A draft that cannot be encoded is a ValueError: the mistake is ours.
+"""
+
+
+class AuditError(Exception):
+    """
+    The root of this package's errors.
+    """
+
+
+class AuditUnavailable(AuditError):
+    """
+    A record was not written, or not made durable; the caller refuses what it would have recorded.
+    """
+
+
+class AuditBudgetSpent(AuditError):
+    """
+    An act was allowed by the policy, but the session has no record left to write it down in.
+    """
+
+
+class AuditInUse(AuditError):
+    """
+    Another process holds the store's lock file.
+    """
+
+
+class AuditDamaged(AuditError):
+    """
+    The store's files, schema or last records are not what this program wrote.
+    """
+
+
+class EncodingInvalid(AuditDamaged):
+    """
+    Bytes that are not the canonical encoding of a record.
+    """

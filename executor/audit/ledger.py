@@ -1,0 +1,146 @@
+"""
+The chain's growing end: gives records their places and commits them, one transaction a batch.
+
+Used by one thread at a time. After a commit that failed, memory is not believed: the end is read
+again from the file before anything else is written, so a failure leaves no gap and no fork.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from executor.audit.chain import link, row_of
+from executor.audit.counts import Counts
+from executor.audit.encoding import Place, encode_draft, encode_place
+from executor.audit.errors import AuditUnavailable
+from executor.audit.record import Clocks, Draft, Head
+from executor.audit.schema import INSERT, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """
+    A draft with its times and its encoding, which is made before it is queued.
+    """
+
+    draft: Draft
+    encoded: bytes
+    wall_ns: int
+    monotonic_ns: int
+
+
+def stamp(draft: Draft, clocks: Clocks) -> Stamped:
+    """
+    Encode a draft and take the times; ValueError or TypeError says what cannot be recorded.
+    """
+    return Stamped(draft, encode_draft(draft), clocks.wall_ns(), clocks.monotonic_ns())
+
+
+class Ledger:
+    """
+    The writing connection and the end of the chain that it has committed.
+
+    `counts` holds the records of each open session so far.
+    """
+
+    def __init__(self, db: sqlite3.Connection, head: Head, counts: Counts) -> None:
+        self.connection = db
+        self.head = head
+        self._counts = counts
+        self._doubt: Head | None = None
+
+    def commit(self, batch: Sequence[Stamped]) -> list[Head]:
+        """
+        Write all of the batch, or nothing; the heads are those after each record.
+
+        Raises AuditUnavailable when it was not written. When, after a failure, the file's end is
+        not one that was written here, nothing is written ever again.
+        """
+        try:
+            self._settle()
+            rows, heads = self._place(batch)
+            self._doubt = heads[-1]
+            self._insert(rows)
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise AuditUnavailable(
+                f"{len(batch)} audit records could not be written: {error}; nothing that needs "
+                "one happens until the store can be written again"
+            ) from error
+        self._doubt = None
+        self.head = heads[-1]
+        self._counts.keep()
+        return heads
+
+    def wait_at_most(self, seconds: float) -> None:
+        """
+        Bound the wait for a lock that another process holds.
+        """
+        self.connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+
+    def close(self) -> None:
+        """
+        Close the connection; the last one to close checkpoints, syncs and removes the WAL.
+        """
+        self.connection.close()
+
+    def _place(self, batch: Sequence[Stamped]) -> tuple[list[Row], list[Head]]:
+        head, rows, heads = self.head, [], []
+        for entry in batch:
+            row, head = _row(entry, head, self._counts)
+            rows.append(row)
+            heads.append(head)
+        return rows, heads
+
+    def _insert(self, rows: list[Row]) -> None:
+        if len(rows) == 1:
+            # A statement alone is its own transaction, at half the cost of three statements.
+            self.connection.execute(INSERT, rows[0])
+            return
+        self.connection.execute("BEGIN IMMEDIATE")
+        self.connection.executemany(INSERT, rows)
+        self.connection.execute("COMMIT")
+
+    def _roll_back(self) -> None:
+        if not self.connection.in_transaction:
+            return
+        try:
+            self.connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            # SQLite has then ended the transaction itself, or will refuse the next BEGIN.
+            return
+
+    def _settle(self) -> None:
+        """
+        After a failure, find out from the file whether the batch in doubt is in it.
+        """
+        if self._doubt is None:
+            return
+        found = stored_head(self.connection) or Head(0, self.head.hash)
+        if found == self._doubt:
+            self.head = found
+            self._counts.keep()
+        elif found != self.head:
+            raise AuditUnavailable(
+                f"the audit store ends at {found}, but {self.head} was written last: another "
+                "program wrote to it; stop the server and run `codecage audit verify`"
+            )
+        self._counts.forget()
+        self._doubt = None
+
+
+def stored_head(db: sqlite3.Connection) -> Head | None:
+    """
+    The last row's sequence and hash, or None in an empty store.
+    """
+    row = db.execute("SELECT sequence, hash FROM record ORDER BY sequence DESC LIMIT 1").fetchone()
+    return None if row is None else Head(*row)
+
+
+def _row(entry: Stamped, head: Head, counts: Counts) -> tuple[Row, Head]:
+    draft = entry.draft
+    ordinal = counts.number(draft.session, draft.event)
+    place = Place(head.sequence + 1, entry.wall_ns, entry.monotonic_ns, ordinal)
+    body, digest = link(head.hash, encode_place(place) + entry.encoded)
+    row = row_of(draft, place.sequence, digest, body)
+    return row, Head(place.sequence, digest)

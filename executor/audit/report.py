@@ -1,0 +1,245 @@
+"""
+The record for people: tables that fit the terminal, and JSON lines that lose nothing.
+
+Every text in a table goes through `visible`, for any of them may be the guest's. JSON is pure
+ASCII: a terminal shows it unharmed, and a parser gets back exactly what was recorded. A cut text
+is an object there, which no string can imitate.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from executor.audit.escape import columns, visible
+from executor.audit.read import SessionSummary
+from executor.audit.record import Cut, Head, Record, Text
+from executor.audit.verify import Verdict
+
+_GAP = "  "
+_NARROWEST = 8
+
+Json = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """
+    A heading, and whether the column may be narrowed to make the table fit.
+    """
+
+    heading: str
+    elastic: bool = False
+
+
+RECORD_COLUMNS = (
+    Column("seq"),
+    Column("time (UTC)"),
+    Column("cell"),
+    Column("origin"),
+    Column("event"),
+    Column("request", elastic=True),
+    Column("decision"),
+    Column("rule", elastic=True),
+    Column("outcome", elastic=True),
+)
+SESSION_COLUMNS = (
+    Column("session"),
+    Column("policy", elastic=True),
+    Column("started (UTC)"),
+    Column("ended (UTC)"),
+    Column("cells"),
+    Column("denied"),
+    Column("dropped"),
+    Column("outcome", elastic=True),
+)
+
+
+def record_row(record: Record) -> tuple[str, ...]:
+    """
+    A record's cells, in the order of `RECORD_COLUMNS`; what does not apply is empty.
+    """
+    return (
+        str(record.sequence),
+        moment(record.wall_ns)[:-1],
+        _plain(record.cell),
+        record.origin.value,
+        record.event.value,
+        _shown(record.request),
+        record.answer.value if record.answer else "",
+        _shown(record.rule_place),
+        _shown(record.outcome),
+    )
+
+
+def session_row(summary: SessionSummary) -> tuple[str, ...]:
+    """
+    A session's cells, in the order of `SESSION_COLUMNS`.
+    """
+    return (
+        visible(summary.session),
+        visible(summary.policy),
+        moment(summary.started_ns)[:-1],
+        "" if summary.ended_ns is None else moment(summary.ended_ns)[:-1],
+        str(summary.cells),
+        str(summary.denied),
+        str(summary.dropped),
+        _shown(summary.outcome),
+    )
+
+
+def table(
+    headings: Sequence[Column], rows: Iterable[Sequence[str]], width: int | None = None
+) -> list[str]:
+    """
+    Lines of a table at most `width` terminal columns wide, or as wide as it needs with None.
+
+    Elastic columns give way, widest first, to eight columns each; if that is not enough the
+    lines are longer than asked. A shortened cell ends in `…`; JSON has the whole.
+    """
+    cells = [[column.heading for column in headings], *([*row] for row in rows)]
+    widths = [max(map(columns, column)) for column in zip(*cells, strict=True)]
+    if width is not None:
+        _narrow(widths, headings, width)
+    return [_line(row, widths) for row in cells]
+
+
+def record_json(record: Record) -> str:
+    """
+    One record as one line of JSON; times are nanoseconds, digests hex, what is missing null.
+    """
+    return _dump(
+        {
+            "sequence": record.sequence,
+            "wall_ns": record.wall_ns,
+            "monotonic_ns": record.monotonic_ns,
+            "ordinal": record.ordinal,
+            "origin": record.origin.value,
+            "event": record.event.value,
+            "session": record.session,
+            "cell": record.cell,
+            "refers": record.refers,
+            "request": _value(record.request),
+            "decision": record.answer.value if record.answer else None,
+            "rule": _value(record.rule),
+            "rule_place": _value(record.rule_place),
+            "policy_digest": record.policy_digest,
+            "outcome": _value(record.outcome),
+            "bytes": record.size,
+            "digest": None if record.digest is None else record.digest.hex(),
+            "detail": {key: _value(value) for key, value in record.detail},
+            "previous": record.previous.hex(),
+            "hash": record.hash.hex(),
+        }
+    )
+
+
+def session_json(summary: SessionSummary) -> str:
+    """
+    One session's summary as one line of JSON.
+    """
+    return _dump(
+        {
+            "session": summary.session,
+            "sequence": summary.sequence,
+            "policy": _value(summary.policy),
+            "started_ns": summary.started_ns,
+            "ended_ns": summary.ended_ns,
+            "outcome": _value(summary.outcome),
+            "cells": summary.cells,
+            "denied": summary.denied,
+            "dropped": summary.dropped,
+        }
+    )
+
+
+def verdict_json(verdict: Verdict) -> str:
+    """
+    A verification's result as one line of JSON.
+    """
+    finding = verdict.finding
+    return _dump(
+        {
+            "whole": verdict.whole,
+            "records": verdict.records,
+            "head": _head(verdict.head),
+            "first_bad_sequence": None if finding is None else finding.sequence,
+            "fault": None if finding is None else finding.fault.value,
+            "message": None if finding is None else finding.message,
+            "unanchored_since": verdict.unanchored_since,
+        }
+    )
+
+
+def verdict_lines(verdict: Verdict) -> list[str]:
+    """
+    A verification's result in sentences.
+    """
+    if verdict.finding is not None:
+        place = verdict.finding.sequence
+        where = f"first bad record: {place}" if place else "the file as a whole"
+        fault, message = verdict.finding.fault.value, visible(verdict.finding.message)
+        return [f"NOT WHOLE, {where} ({fault}): {message}", f"good until {_head(verdict.head)}"]
+    lines = [f"whole: {verdict.records} records, head {_head(verdict.head)}"]
+    if verdict.unanchored_since is not None:
+        lines.append(
+            f"unanchored since seq {verdict.unanchored_since}: no head kept outside vouches for "
+            "it; compare with one by --head SEQ:HASH"
+        )
+    return lines
+
+
+def moment(wall_ns: int) -> str:
+    """
+    A wall time as ISO 8601 in UTC, to the millisecond.
+    """
+    seconds, rest = divmod(wall_ns, 10**9)
+    day = datetime.fromtimestamp(seconds, UTC)
+    return f"{day:%Y-%m-%dT%H:%M:%S}.{rest // 10**6:03}Z"
+
+
+def _plain(value: int | None) -> str:
+    return "" if value is None else str(value)
+
+
+def _shown(text: Text | None) -> str:
+    return "" if text is None else visible(text)
+
+
+def _head(head: Head) -> str | None:
+    return str(head) if head.hash else None
+
+
+def _value(value: Text | int | None) -> object:
+    if isinstance(value, Cut):
+        return {"cut": value.start, "bytes": value.length, "sha256": value.sha256.hex()}
+    return value
+
+
+def _dump(value: Json) -> str:
+    # DEL is the one control character that JSON's ASCII form lets through.
+    return json.dumps(value, ensure_ascii=True, allow_nan=False).replace("\x7f", "\\u007f")
+
+
+def _narrow(widths: list[int], headings: Sequence[Column], width: int) -> None:
+    elastic = [place for place, column in enumerate(headings) if column.elastic]
+    over = sum(widths) + len(_GAP) * (len(widths) - 1) - width
+    while over > 0:
+        widest = max(elastic, key=lambda place: widths[place])
+        if widths[widest] <= _NARROWEST:
+            return
+        widths[widest] -= 1
+        over -= 1
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    return _GAP.join(map(_fit, row, widths)).rstrip()
+
+
+def _fit(text: str, width: int) -> str:
+    taken = columns(text)
+    if taken <= width:
+        return text + " " * (width - taken)
+    while columns(text) > width - 1:
+        text = text[: min(len(text) - 1, width - 1)]
+    return text + "…" + " " * (width - 1 - columns(text))

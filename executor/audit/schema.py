@@ -1,0 +1,115 @@
+"""
+The store's tables, and how they are opened.
+
+A row holds the bytes that are hashed (`body`: previous hash, then the encoding), their SHA-256,
+and a few columns that only make searching fast. Nothing trusts those columns: verify compares
+each with the body.
+"""
+
+import os
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+from executor.audit.encoding import MAX_ENCODED
+from executor.audit.errors import AuditDamaged
+
+FORMAT = 1
+# "CcAu": lets file(1) and us tell the store from another SQLite file.
+APPLICATION_ID = 0x43634175
+
+TABLES = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE record (sequence INTEGER PRIMARY KEY, session TEXT, cell INTEGER,
+    event TEXT NOT NULL, answer TEXT, refers INTEGER, hash BLOB NOT NULL, body BLOB NOT NULL)""",
+    "CREATE INDEX record_session ON record (session, event, answer)",
+    "CREATE INDEX record_start ON record (sequence) WHERE event = 'session.create'",
+    "CREATE INDEX record_refers ON record (refers) WHERE refers IS NOT NULL",
+)
+COLUMNS = "sequence, session, cell, event, answer, refers, hash, body"
+INSERT = f"INSERT INTO record ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constant
+SELECT = f"SELECT {COLUMNS} FROM record"  # noqa: S608 - constant
+
+Row = tuple[int, str | None, int | None, str, str | None, int | None, bytes, bytes]
+
+
+def connect_writer(path: Path, patience: float) -> sqlite3.Connection:
+    """
+    The one writing connection; `patience` is how long to wait for a foreign lock, in seconds.
+
+    A commit in WAL mode with synchronous=NORMAL is written, not synced: it survives the death of
+    the process. `durability.py` syncs the WAL itself, so that one sync serves many commits and
+    those who only need "written" do not wait for it. Checkpoints are its work too.
+    Source: https://www.sqlite.org/wal.html and https://www.sqlite.org/pragma.html.
+    """
+    db = _connect(f"file:{quote(str(path))}?mode=rw", patience)
+    try:
+        (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise AuditDamaged(f"audit store {path}: this file system has no WAL ({mode}); move it")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA wal_autocheckpoint = 0")
+        db.execute("PRAGMA journal_size_limit = 4194304")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def connect_reader(path: Path, patience: float = 5.0) -> sqlite3.Connection:
+    """
+    A connection that cannot write; each BEGIN sees one snapshot while the server goes on writing.
+    """
+    return _connect(f"file:{quote(str(path))}?mode=ro", patience)
+
+
+def _connect(uri: str, patience: float) -> sqlite3.Connection:
+    db = sqlite3.connect(
+        uri, uri=True, timeout=patience, isolation_level=None, check_same_thread=False
+    )
+    # The file may be an attacker's: no functions from its schema, no bodies beyond our own.
+    db.execute("PRAGMA trusted_schema = OFF")
+    db.execute("PRAGMA cell_size_check = ON")
+    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 4 * MAX_ENCODED)
+    return db
+
+
+def build(path: Path) -> None:
+    """
+    Fill an empty file with the tables and a fresh random identity, synced to the disk.
+    """
+    db = _connect(f"file:{quote(str(path))}?mode=rw", 0.0)
+    try:
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("BEGIN IMMEDIATE")
+        for statement in TABLES:
+            db.execute(statement)
+        meta = [("format", str(FORMAT).encode()), ("genesis", os.urandom(32))]
+        db.executemany("INSERT INTO meta VALUES (?, ?)", meta)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute("COMMIT")
+    finally:
+        db.close()
+
+
+def genesis(db: sqlite3.Connection) -> bytes:
+    """
+    The store's random identity (32 bytes), after a check that the schema is exactly ours.
+
+    A trigger or a view in place of a table could show one thing to verify and another to a
+    reader. Raises AuditDamaged.
+    """
+    found = {sql for (sql,) in db.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")}
+    if found != set(TABLES):
+        odd = sorted(str(sql)[:80] for sql in found ^ set(TABLES))
+        raise AuditDamaged(f"the audit store's schema is not format {FORMAT}; it differs in {odd}")
+    meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
+    value = meta.get("genesis")
+    if (
+        set(meta) != {"format", "genesis"}
+        or meta["format"] != str(FORMAT).encode()
+        or not isinstance(value, bytes)
+        or len(value) != 32
+    ):
+        raise AuditDamaged(f"the audit store's meta table is not that of format {FORMAT}")
+    return value

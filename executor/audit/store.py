@@ -1,0 +1,176 @@
+"""
+The audit store: append a draft, and know that it is written before anything happens.
+
+Two grades. *Written*: committed to SQLite's WAL, survives the death of the server. *Durable*:
+synced to the disk, survives power loss. One server holds a store at a time; readers come and go.
+"""
+
+import asyncio
+import os
+import sqlite3
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from executor.audit import files, schema
+from executor.audit.counts import Counts
+from executor.audit.durability import Durability
+from executor.audit.errors import AuditDamaged, AuditError, AuditUnavailable
+from executor.audit.ledger import Ledger, stamp
+from executor.audit.lock import hold
+from executor.audit.record import Clocks, Draft, Head
+from executor.audit.recovery import check_tail, closing_drafts, open_counts
+from executor.audit.writer import Entry, Writer
+
+PATIENCE = 5.0
+MAX_WAITING = 4096
+
+
+class AuditStore:
+    """
+    One open store. `append` and `append_nowait` belong to one event loop at a time.
+    """
+
+    def __init__(self, path: Path, lock: int, ledger: Ledger, clocks: Clocks, wait: float) -> None:
+        """
+        Made by `open` alone.
+        """
+        self.path = path
+        self._lock = lock
+        self._ledger = ledger
+        self._clocks = clocks
+        self._patience = wait
+        self._closed = False
+        self._durability = Durability(path)
+        self._writer = Writer(ledger, self._durability, clocks, wait)
+
+    @classmethod
+    def open(
+        cls, path: Path, *, clocks: Clocks | None = None, patience: float = PATIENCE
+    ) -> "AuditStore":
+        """
+        Open or make the store, check its end, and close what a killed server left open.
+
+        `patience` (seconds, 0 to 5) bounds the wait for a lock that another program holds.
+        Blocks; call it before the loop serves. Raises AuditInUse when another server has the
+        store, AuditDamaged when its files, modes, schema or last 1,000 records are not right,
+        AuditUnavailable when it cannot be written.
+        """
+        path = path.absolute()
+        files.prepare_directory(path.parent)
+        with ExitStack() as undo:
+            lock = hold(path)
+            undo.callback(os.close, lock)
+            files.prepare_file(path)
+            clocks = clocks or Clocks()
+            ledger = _open_ledger(path, clocks, patience)
+            undo.callback(ledger.close)
+            try:
+                store = cls(path, lock, ledger, clocks, patience)
+            except (OSError, sqlite3.Error) as error:
+                raise AuditUnavailable(f"audit store {path}: {error}") from error
+            undo.pop_all()
+        return store
+
+    async def append(self, draft: Draft, *, durable: bool = False) -> Head:
+        """
+        Write a record and return its head once it is written, or synced when `durable`.
+
+        Order is the order of the calls. Raises AuditUnavailable when it was not written (or not
+        synced): what it records must then not happen; ValueError and TypeError when the draft
+        cannot be encoded. When the caller is cancelled the record is written all the same.
+        """
+        stamped = stamp(draft, self._clocks)
+        if self._writer.waiting >= MAX_WAITING:
+            await self._wait_for_room()
+        self._check_open()
+        waiter: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
+        self._writer.put(Entry(stamped, durable, waiter))
+        return await waiter
+
+    def append_nowait(self, draft: Draft) -> None:
+        """
+        Queue a record that nobody waits for; a later awaited one is never written before it.
+
+        If the store fails just then it is lost, and the next commit says how many were. Raises
+        AuditUnavailable when 4,096 records wait already.
+        """
+        stamped = stamp(draft, self._clocks)
+        self._check_open()
+        if self._writer.waiting >= MAX_WAITING:
+            raise AuditUnavailable(f"{MAX_WAITING} audit records wait already; try again later")
+        self._writer.put(Entry(stamped, durable=False, waiter=None))
+
+    def head(self) -> Head:
+        """
+        The last committed record's sequence and hash, for someone outside to keep.
+        """
+        return self._writer.head
+
+    def close(self) -> None:
+        """
+        Write and sync what is queued, then let go of the store. A second call does nothing.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        self._writer.close()
+        self._durability.close()
+        self._ledger.close()
+        os.close(self._lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise AuditUnavailable("the audit store is closed; the server is stopping")
+
+    async def _wait_for_room(self) -> None:
+        try:
+            async with asyncio.timeout(self._patience):
+                while self._writer.waiting >= MAX_WAITING:
+                    await self._writer.next_batch()
+        except TimeoutError as error:
+            raise AuditUnavailable(
+                f"{MAX_WAITING} audit records have waited for {self._patience} s; try again later"
+            ) from error
+
+
+def _open_ledger(path: Path, clocks: Clocks, patience: float) -> Ledger:
+    try:
+        db = schema.connect_writer(path, patience)
+    except sqlite3.Error as error:
+        raise _not_opened(path, error) from error
+    try:
+        head = check_tail(db, schema.genesis(db))
+        ledger = Ledger(db, head, Counts(open_counts(db)))
+        closing = closing_drafts(db)
+        if closing:
+            ledger.commit([stamp(draft, clocks) for draft in closing])
+    except sqlite3.Error as error:
+        db.close()
+        raise _not_opened(path, error) from error
+    except BaseException:
+        db.close()
+        raise
+    return ledger
+
+
+def _not_opened(path: Path, error: sqlite3.Error) -> AuditError:
+    """
+    A lock or a full disk may pass; anything else SQLite says means that the file is not ours.
+    """
+    name = error.sqlite_errorname
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR")):
+        return AuditUnavailable(f"audit store {path}: {error}; free the disk or the lock")
+    return AuditDamaged(f"audit store {path}: {error}; move the file aside and start anew")

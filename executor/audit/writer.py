@@ -1,0 +1,237 @@
+"""
+The one thread that writes: takes what is queued, commits it together, tells those who wait.
+
+Many appends in flight share a commit; a lone one is committed at once, without lingering. The
+loop's thread hands over with a SimpleQueue (written in C, one lock) and gets its answer with one
+`call_soon_threadsafe` a batch.
+"""
+
+import asyncio
+import queue
+import threading
+from collections import Counter, deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+from executor.audit.durability import Durability
+from executor.audit.errors import AuditError, AuditUnavailable
+from executor.audit.ledger import Ledger, Stamped, stamp
+from executor.audit.record import Clocks, Draft, Event, Head
+
+MAX_BATCH = 256
+# While the store fails, waiting as long again for each batch would only pile up callers.
+_IMPATIENT = 0.1
+
+_T = TypeVar("_T")
+Delivery = tuple["asyncio.Future[_T]", _T | AuditError]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """
+    A queued record; `waiter` is None where nobody waits for it.
+    """
+
+    stamped: Stamped
+    durable: bool
+    waiter: "asyncio.Future[Head] | None"
+
+
+class Writer:
+    """
+    Owns the ledger from its start to its close.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        durability: Durability,
+        clocks: Clocks,
+        patience: float,
+    ) -> None:
+        self._ledger = ledger
+        self._durability = durability
+        self._clocks = clocks
+        self._patience = patience
+        self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._turns: deque[Delivery[None]] = deque()
+        self._lost: Counter[Event] = Counter()
+        self._failing = False
+        self._taken: list[Entry] = []
+        self._over = False
+        self._thread = threading.Thread(target=self._run, name="audit-write", daemon=True)
+        self._thread.start()
+
+    @property
+    def head(self) -> Head:
+        """
+        The end of what is committed.
+        """
+        return self._ledger.head
+
+    @property
+    def waiting(self) -> int:
+        """
+        How many records are queued and not yet taken.
+        """
+        return self._queue.qsize()
+
+    def put(self, entry: Entry) -> None:
+        """
+        Queue a record behind those already queued.
+        """
+        self._queue.put(entry)
+        if self._over:
+            self._refuse_rest()
+
+    async def next_batch(self) -> None:
+        """
+        Wait until more of the queue was taken and dealt with.
+
+        The wish is noted before the queue is looked at again: the writer may have emptied it in
+        between, and would then not wake anyone.
+        """
+        turn = asyncio.get_running_loop().create_future()
+        self._turns.append((turn, None))
+        if self.waiting:
+            await turn
+
+    def close(self) -> None:
+        """
+        Write what is queued, then end the thread.
+        """
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._serve()
+        finally:
+            # However this thread ends, nobody may wait for it for ever.
+            self._over = True
+            self._refuse_rest()
+            self._wake()
+
+    def _serve(self) -> None:
+        going = True
+        while going:
+            self._taken, going = self._take(MAX_BATCH)
+            if self._taken:
+                self._write(self._taken)
+                self._taken = []
+            self._wake()
+            if self._durability.wants_help:
+                self._durability.checkpoint(self._ledger.connection)
+        if self._lost:
+            self._write([])
+
+    def _take(self, most: int) -> tuple[list[Entry], bool]:
+        """
+        Wait for one record, then take what else is there; False when the end was asked for.
+        """
+        batch: list[Entry] = []
+        entry = self._queue.get()
+        while entry is not None:
+            batch.append(entry)
+            if len(batch) >= most or self._queue.empty():
+                return batch, True
+            entry = self._queue.get()
+        return batch, False
+
+    def _write(self, batch: list[Entry]) -> None:
+        notice = self._notice()
+        try:
+            heads = self._ledger.commit([*notice, *(entry.stamped for entry in batch)])
+        except AuditError as error:
+            self._durability.suspect(error.__cause__)
+            self._refuse(batch, error)
+            return
+        self._answer(batch, heads[len(notice) :])
+        self._durability.committed()
+        self._lost.clear()
+        if self._failing:
+            self._failing = False
+            self._ledger.wait_at_most(self._patience)
+
+    def _notice(self) -> list[Stamped]:
+        """
+        The record that says how many records nobody waited for were lost to a failing store.
+        """
+        if not self._lost:
+            return []
+        detail = tuple((event.value, count) for event, count in self._lost.items())
+        return [
+            stamp(Draft(event=Event.DROPPED, outcome="unavailable", detail=detail), self._clocks)
+        ]
+
+    def _refuse(self, batch: list[Entry], error: AuditError) -> None:
+        """
+        Fail the batch and all that queued up behind it: they have waited for the same cause.
+        """
+        if not self._failing:
+            self._failing = True
+            self._ledger.wait_at_most(_IMPATIENT)
+        rest, ending = self._drain()
+        if ending:
+            self._queue.put(None)
+        batch.extend(rest)
+        self._lost.update(e.stamped.draft.event for e in batch if e.waiter is None)
+        self._deliver([(e.waiter, error) for e in batch if e.waiter is not None])
+
+    def _drain(self) -> tuple[list[Entry], bool]:
+        """
+        All that is queued now, and whether the end was asked for among it.
+        """
+        found: list[Entry | None] = []
+        with suppress(queue.Empty):
+            while True:
+                found.append(self._queue.get_nowait())
+        return [entry for entry in found if entry is not None], None in found
+
+    def _refuse_rest(self) -> None:
+        error = AuditUnavailable("the audit writer has ended; the server must be started again")
+        rest = [*self._taken, *self._drain()[0]]
+        self._taken = []
+        self._deliver([(e.waiter, error) for e in rest if e.waiter is not None])
+
+    def _answer(self, batch: list[Entry], heads: list[Head]) -> None:
+        written: list[Delivery[Head]] = []
+        durable: list[Delivery[Head]] = []
+        for entry, head in zip(batch, heads, strict=True):
+            if entry.waiter is not None:
+                (durable if entry.durable else written).append((entry.waiter, head))
+        self._deliver(written)
+        if durable:
+            self._durability.when_durable(lambda failure: self._synced(durable, failure))
+
+    def _synced(self, durable: list[Delivery[Head]], failure: AuditUnavailable | None) -> None:
+        self._deliver([(waiter, failure or head) for waiter, head in durable])
+
+    def _wake(self) -> None:
+        turns = [self._turns.popleft() for _ in range(len(self._turns))]
+        self._deliver(turns)
+
+    def _deliver(self, results: "Sequence[Delivery[_T]]") -> None:
+        # Only between two loops, one closed and the next begun, is there more than one here.
+        for loop in {waiter.get_loop() for waiter, _ in results}:
+            mine = [result for result in results if result[0].get_loop() is loop]
+            try:
+                loop.call_soon_threadsafe(_settle, mine)
+            except RuntimeError:
+                # The loop was closed: nobody waits any more. The record stands either way.
+                continue
+
+
+def _settle(results: Sequence[Delivery[_T]]) -> None:
+    """
+    Runs on the waiters' loop; a waiter that was cancelled meanwhile is done already.
+    """
+    for waiter, result in results:
+        if waiter.done():
+            continue
+        if isinstance(result, AuditError):
+            waiter.set_exception(result)
+        else:
+            waiter.set_result(result)

@@ -1,0 +1,186 @@
+"""
+Frames over the socket to one worker: read at a pace that we set, written without blocking.
+
+The worker may be hostile, and it shares the loop with its neighbours. So reading is pulled, never
+pushed: while nobody asks for the next frame, bytes stay in the kernel and the worker blocks in
+its own send. Whoever asks pays from a token bucket that refills at a fixed rate, and after a few
+frames gives way to the others even when more are there.
+"""
+
+import asyncio
+import contextlib
+import socket
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from google.protobuf.message import DecodeError
+
+from codecage.worker.v1 import worker_pb2 as frames_pb2
+from executor.errors import ProtocolBroken, WorkerGone
+from executor.kernel.errors import InternalError
+from executor.kernel.frames import MAX_FROM_WORKER, FrameBuffer, encode
+from executor.linux.descriptors import send_regular_file
+
+_READ: Final = 2**18
+# One turn on the loop: small enough that a neighbour waits a fraction of a millisecond.
+_FRAMES_A_TURN: Final = 16
+_BYTES_A_TURN: Final = 2**20
+# What a frame costs: one token, one more for each 16 KiB, and an ask what deciding it takes.
+_BYTES_A_TOKEN: Final = 2**14
+_ASK_TOKENS: Final = 4
+
+
+class Bucket:
+    """
+    Tokens that come back at `rate` a second, up to `burst`.
+    """
+
+    __slots__ = ("_burst", "_last", "_rate", "_tokens")
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._last = time.monotonic()
+
+    def take(self, count: float) -> float:
+        """
+        Take `count` tokens, into debt if need be; the seconds to wait until the debt is paid.
+        """
+        now = time.monotonic()
+        self._tokens = min(self._burst, self._tokens + (now - self._last) * self._rate)
+        self._last = now
+        self._tokens -= count
+        return max(0.0, -self._tokens / self._rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """
+    How fast one worker's frames are read: tokens a second, and how many may be saved.
+    """
+
+    rate: float = 8000.0
+    burst: float = 2000.0
+
+
+class Channel:
+    """
+    One worker's socket, owned: one task receives, any task sends.
+    """
+
+    def __init__(self, stream: socket.socket, pace: Pace | None = None) -> None:
+        pace = pace or Pace()
+        stream.setblocking(False)
+        self._socket = stream
+        self._frames = FrameBuffer(MAX_FROM_WORKER)
+        self._bucket = Bucket(pace.rate, pace.burst)
+        self._sending = asyncio.Lock()
+        self._turn_frames = 0
+        self._turn_bytes = 0
+        self._receiving = False
+        self._closed = False
+
+    async def receive(self) -> frames_pb2.FromWorker:
+        """
+        The next frame, when it is there and paid for.
+
+        Raises WorkerGone at the end of the stream, ProtocolBroken for bytes that are no frame.
+        """
+        while (message := self._take()) is None:
+            self._frames.feed(await self._receive())
+        frame = _parse(message)
+        await self._pay(frame, len(message))
+        return frame
+
+    async def send(self, frame: frames_pb2.ToWorker, descriptor: int | None = None) -> None:
+        """
+        Send a frame, with a read-only descriptor of a regular file if one is given.
+
+        The descriptor stays the caller's. Raises WorkerGone, DescriptorRefused.
+        """
+        data = memoryview(encode(frame.SerializeToString()))
+        loop = asyncio.get_running_loop()
+        async with self._sending:
+            try:
+                if descriptor is not None:
+                    data = data[await self._send_first(data, descriptor) :]
+                await loop.sock_sendall(self._socket, data)
+            except OSError as error:
+                raise WorkerGone(f"the worker does not take frames any more: {error}") from error
+
+    def close(self) -> None:
+        """
+        Close our end; the worker ends when it sees that. A second call does nothing.
+        """
+        # Shut down first: who receives just now must wake before the number can be another's.
+        self._closed = True
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        if not self._receiving:
+            self._socket.close()
+
+    def _take(self) -> bytes | None:
+        try:
+            return self._frames.take()
+        except InternalError as error:
+            raise ProtocolBroken(str(error)) from error
+
+    async def _receive(self) -> bytes:
+        self._receiving = True
+        try:
+            data = await asyncio.get_running_loop().sock_recv(self._socket, _READ)
+        except OSError as error:
+            raise WorkerGone(f"the worker's socket failed: {error}") from error
+        finally:
+            self._receiving = False
+            if self._closed:
+                self._socket.close()
+        if not data:
+            raise WorkerGone("the worker closed its socket")
+        return data
+
+    async def _pay(self, frame: frames_pb2.FromWorker, size: int) -> None:
+        cost = 1 + size // _BYTES_A_TOKEN
+        cost += _ASK_TOKENS if frame.HasField("ask") else 0
+        if (wait := self._bucket.take(cost)) > 0:
+            self._turn_frames = self._turn_bytes = 0
+            await asyncio.sleep(wait)
+            return
+        self._turn_frames += 1
+        self._turn_bytes += size
+        if self._turn_frames >= _FRAMES_A_TURN or self._turn_bytes >= _BYTES_A_TURN:
+            self._turn_frames = self._turn_bytes = 0
+            await asyncio.sleep(0)
+
+    async def _send_first(self, data: memoryview, descriptor: int) -> int:
+        while True:
+            try:
+                return send_regular_file(self._socket, bytes(data), descriptor)
+            except BlockingIOError:
+                await self._writable()
+
+    async def _writable(self) -> None:
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+        loop.add_writer(self._socket, _settle, ready)
+        try:
+            await ready
+        finally:
+            loop.remove_writer(self._socket)
+
+
+def _settle(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
+
+
+def _parse(message: bytes) -> frames_pb2.FromWorker:
+    try:
+        frame = frames_pb2.FromWorker.FromString(message)
+    except DecodeError as error:
+        raise ProtocolBroken(f"a frame of {len(message)} bytes is no message: {error}") from error
+    if frame.WhichOneof("frame") is None:
+        raise ProtocolBroken(f"a frame of {len(message)} bytes holds nothing known")
+    return frame

@@ -1,0 +1,3 @@
+"""
+The commands that need the server: `serve`, `policy` and `doctor`.
+"""

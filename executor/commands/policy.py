@@ -1,0 +1,122 @@
+"""
+`codecage policy`: check policy files, and explain what they answer.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from policy.errors import PolicyError, Problem, RequestTextError
+from policy.explain import explain, parse_request, to_json
+from policy.parse import load, load_directory
+from policy.types import Policy
+
+if TYPE_CHECKING:
+    # argparse gives this type no public name.
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
+
+_OK, _FAILED, _USAGE = 0, 1, 2
+_CHECK_EXAMPLE = """\
+example:
+  codecage policy check analyst.yaml
+  codecage policy check ./policies --json
+
+exit codes: 0 every file is a policy, 1 one is not, 2 usage.
+"""
+_EXPLAIN_EXAMPLE = """\
+example:
+  codecage policy explain analyst.yaml "read /data/x.csv"
+  codecage policy explain analyst.yaml "connect example.org:443"
+
+exit codes: 0 it was explained, whatever the answer is; 1 the file is no policy, 2 usage.
+"""
+
+
+def register(subparsers: "Subparsers") -> None:
+    """
+    Add `policy` and its commands to the command line.
+    """
+    about = "check policy files, explain what they allow"
+    parser = subparsers.add_parser("policy", help=about, description=about)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    checking = _add(commands, "check", "read policy files and show every problem", _check)
+    checking.epilog = _CHECK_EXAMPLE
+    checking.add_argument("files", nargs="+", metavar="FILE", help="a policy, or a directory")
+    explaining = _add(commands, "explain", "show what a policy answers, and why", _explain)
+    explaining.epilog = _EXPLAIN_EXAMPLE
+    explaining.add_argument("file", metavar="FILE", help="a policy")
+    explaining.add_argument("request", metavar="REQUEST", help='such as "read /data/x.csv"')
+
+
+def _add(
+    commands: "Subparsers", name: str, about: str, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=about,
+        description=about,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _check(args: argparse.Namespace) -> int:
+    policies: list[Policy] = []
+    problems: list[Problem] = []
+    for name in args.files:
+        try:
+            policies += _load(name)
+        except PolicyError as error:
+            problems += error.problems
+    if args.json:
+        print(json.dumps(_report(policies, problems), indent=2))
+    else:
+        _tell(policies, problems)
+    return _FAILED if problems else _OK
+
+
+def _load(name: str) -> list[Policy]:
+    if Path(name).is_dir():
+        return list(load_directory(name).values())
+    return [load(name)]
+
+
+def _report(policies: list[Policy], problems: list[Problem]) -> dict[str, object]:
+    return {
+        "policies": [
+            {"name": one.name, "file": one.file, "image": one.image, "digest": one.digest}
+            for one in policies
+        ],
+        "problems": [asdict(problem) for problem in problems],
+    }
+
+
+def _tell(policies: list[Policy], problems: list[Problem]) -> None:
+    for policy in policies:
+        print(f"{policy.file}: policy {policy.name}, digest {policy.digest}")
+    if problems:
+        print(PolicyError(tuple(problems)), file=sys.stderr)
+
+
+def _explain(args: argparse.Namespace) -> int:
+    try:
+        request = parse_request(args.request)
+    except RequestTextError as error:
+        print(f"codecage policy explain: {error}", file=sys.stderr)
+        return _USAGE
+    try:
+        policy = load(args.file)
+    except PolicyError as error:
+        if args.json:
+            print(json.dumps(_report([], list(error.problems)), indent=2))
+        else:
+            print(error, file=sys.stderr)
+        return _FAILED
+    print(to_json(policy, request) if args.json else explain(policy, request))
+    return _OK

@@ -1,0 +1,117 @@
+"""
+What a cell tells its client: plain data, made by the session and turned into messages elsewhere.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from executor.audit.record import Head
+
+
+class Stream(Enum):
+    """
+    Where the guest wrote; the value is the file descriptor's number.
+    """
+
+    STDOUT = 1
+    STDERR = 2
+
+
+class CellStatus(Enum):
+    """
+    How a cell ended; the value is the word in records.
+    """
+
+    OK = "ok"
+    ERROR = "error"
+    EXITED = "exited"
+    INTERRUPTED = "interrupted"
+    TIMED_OUT = "timed_out"
+    CPU_LIMIT = "cpu_limit"
+    WORKER_LOST = "worker_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """
+    The cell has its number and begins.
+    """
+
+    session: str
+    cell: int
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """
+    Bytes that the guest wrote.
+    """
+
+    stream: Stream
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """
+    The repr of the cell's last expression; `full_length` is what it was before it was cut.
+    """
+
+    text: str
+    full_length: int
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CellError:
+    """
+    The exception that ended a cell, in text.
+    """
+
+    name: str
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """
+    What a cell used: times in seconds, sizes in bytes. `peak_memory` is the worker's own word.
+    """
+
+    wall_time: float
+    cpu_time: float
+    peak_memory: int
+    stdout: int
+    stderr: int
+    truncated: bool
+    requests: int
+    denied: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """
+    The last event of a cell, sent after its record is written; `head` is that record.
+    """
+
+    status: CellStatus
+    usage: Usage
+    head: Head
+    error: CellError | None = None
+    exit_code: int = 0
+    session_lost: bool = False
+    reason: str = ""
+
+
+Event = Started | Output | Value | Ended
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """
+    An event and its number within the cell, from 1.
+    """
+
+    sequence: int
+    event: Event

@@ -1,0 +1,123 @@
+"""
+What a session is from its creation on: for the registry, for the worker, and for the record.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from codecage.worker.v1 import worker_pb2 as frames_pb2
+from executor.audit.record import Detail
+from executor.kernel.cage import Caged
+from policy.types import Access, Clock, Policy
+
+WORK: Final = "/work"
+# The time at which a frozen clock stands, the same for every image: 2026-01-01T00:00:00Z.
+FROZEN_NS: Final = 1_767_225_600 * 10**9
+_ENTROPY: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """
+    A session's identity (128 random bits in hex), its policy and the caller's labels.
+
+    `created_ns` is nanoseconds since 1970; `entropy` are the 32 bytes from which the guest's
+    generators are seeded.
+    """
+
+    id: str
+    policy: Policy
+    labels: tuple[tuple[str, str], ...]
+    created_ns: int
+    entropy: bytes
+
+
+def new_facts(policy: Policy, labels: Mapping[str, str]) -> Facts:
+    """
+    The facts of a new session; its entropy is the policy's where that has a seed.
+    """
+    return Facts(
+        id=secrets.token_hex(16),
+        policy=policy,
+        labels=tuple(sorted(labels.items())),
+        created_ns=time.time_ns(),
+        entropy=_entropy(policy.seed),
+    )
+
+
+def begin_frame(facts: Facts) -> frames_pb2.ToWorker:
+    """
+    What the worker is told: guest paths and numbers, no host path and no rule.
+    """
+    policy, limits = facts.policy, facts.policy.limits
+    begin = frames_pb2.Begin(
+        mounts=_mounts(policy),
+        environment=dict(policy.environment),
+        entropy=facts.entropy,
+        deterministic=policy.seed is not None,
+        frozen_clock_ns=FROZEN_NS if policy.clock is Clock.FROZEN else 0,
+        memory_bytes=limits.memory,
+        scratch_bytes=limits.scratch,
+        max_files=limits.files,
+        max_open_files=limits.open_files,
+        output_bytes=limits.output,
+        max_requests=limits.requests,
+        policy_name=policy.name,
+    )
+    return frames_pb2.ToWorker(begin=begin)
+
+
+def creation_detail(facts: Facts, worker: Caged) -> Detail:
+    """
+    What the record of the creation holds besides the policy.
+
+    The entropy is there so that the session can be run again; who can read the record could
+    therefore foretell what the guest's generators gave it.
+    """
+    return (
+        ("boot_digest", worker.boot_digest.hex()),
+        ("entropy", facts.entropy.hex()),
+        ("image", facts.policy.image),
+        ("image_key", worker.image_key),
+        ("isolation", worker.isolation),
+        ("labels", json.dumps(dict(facts.labels), sort_keys=True)),
+        ("worker", worker.pid),
+    )
+
+
+def _entropy(seed: int | None) -> bytes:
+    if seed is None:
+        return os.urandom(_ENTROPY)
+    return hashlib.sha256(f"codecage entropy {seed}".encode()).digest()
+
+
+def _mounts(policy: Policy) -> list[frames_pb2.MountPoint]:
+    mounts = [
+        frames_pb2.MountPoint(
+            path=grant.mount,
+            writable=grant.access is Access.READ_WRITE,
+            scratch=grant.source is None,
+            quota_bytes=grant.quota,
+            max_files=grant.max_files,
+        )
+        for grant in policy.filesystem
+    ]
+    if all(grant.mount != WORK for grant in policy.filesystem):
+        # The working directory is there under every policy.
+        limits = policy.limits
+        mounts.append(
+            frames_pb2.MountPoint(
+                path=WORK,
+                writable=True,
+                scratch=True,
+                quota_bytes=limits.scratch,
+                max_files=limits.files,
+            )
+        )
+    return mounts

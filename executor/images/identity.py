@@ -1,0 +1,90 @@
+"""
+Which image is meant: the key, over everything that decides what is in one.
+"""
+
+import hashlib
+import json
+import platform
+import re
+from dataclasses import dataclass
+
+from executor.images.errors import LockRefusedError
+from executor.images.host import code_features
+from executor.images.lock import LockedPackage
+from executor.images.manifest import FORMAT
+from executor.images.pins import installed_wasmtime, load_pins
+from executor.wasm.engine import CONFIG_ID
+
+PLAIN_NAME = "core"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """
+    What compiled code is bound to: an image made for another one is never found.
+
+    wasmtime's release, the engine's configuration, the machine with its processor's features,
+    the digest of the package's pins, and the format of the cache.
+    """
+
+    wasmtime: str
+    config: str
+    machine: str
+    cpu: tuple[str, ...]
+    pins: str
+    format: int = FORMAT
+
+    @property
+    def digest(self) -> str:
+        """
+        All of it as one SHA-256, in hex.
+        """
+        parts = [self.wasmtime, self.config, self.machine, self.cpu, self.pins, self.format]
+        return _digest(parts)
+
+
+def this_runtime() -> Runtime:
+    """
+    The runtime of this process.
+    """
+    return Runtime(
+        wasmtime=installed_wasmtime(),
+        config=CONFIG_ID,
+        machine=platform.machine(),
+        cpu=code_features(),
+        pins=load_pins().digest,
+    )
+
+
+def image_key(name: str, runtime: Runtime, packages: tuple[LockedPackage, ...]) -> str:
+    """
+    The key of an image (64 hex digits): equal inputs, equal key.
+    """
+    locked = [[package.name, package.version, sorted(package.hashes)] for package in packages]
+    return _digest([name, runtime.digest, locked])
+
+
+def _digest(parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def image_name(asked: str | None, packages: tuple[str, ...]) -> str:
+    """
+    The name of an image: the one asked for, else "core", or "core-" and what is added to it.
+
+    "core" always means the image without additions, so that a policy that names it gets the
+    same guest on every machine. Raises LockRefusedError for a name that cannot be one.
+    """
+    name = asked or "-".join((PLAIN_NAME, *sorted(packages)))
+    if not _NAME.fullmatch(name):
+        raise LockRefusedError(
+            f"{name!r} cannot be the name of an image: 1 to 64 of a-z, 0-9, '.', '_' and '-', "
+            "the first a letter or a digit. Give one with --name."
+        )
+    if name == PLAIN_NAME and packages:
+        raise LockRefusedError(
+            f"{PLAIN_NAME!r} is the image without added packages, and {', '.join(packages)} was "
+            "to be added. Leave --name out, or give another."
+        )
+    return name

@@ -1,0 +1,166 @@
+"""
+What an image is: its manifest, as data and as JSON.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from executor.images.errors import ImageRefusedError
+
+FORMAT = 1
+PYTHON = "python.cwasm"
+TRAMPOLINE = "trampoline.cwasm"
+STDLIB = "stdlib.zip"
+SITE_PACKAGES = "site-packages"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """
+    One file of an image: its name relative to the image, SHA-256 (hex) and size in bytes.
+    """
+
+    name: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """
+    One installed wheel: its normalised name, version, and the wheel's SHA-256 (hex).
+    """
+
+    name: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """
+    Everything that went into an image and everything that is in it.
+
+    `versions` maps python (the guest's), pyodide, binaryen and wasmtime to their releases;
+    `config` is the engine's configuration, `machine` and `cpu` what the code was compiled for,
+    `pins` the digest of the package's pins, `created` UTC in ISO 8601.
+    """
+
+    name: str
+    key: str
+    created: str
+    versions: tuple[tuple[str, str], ...]
+    config: str
+    machine: str
+    cpu: tuple[str, ...]
+    pins: str
+    packages: tuple[Package, ...]
+    files: tuple[FileEntry, ...]
+
+    @property
+    def size(self) -> int:
+        """
+        Bytes of all files together.
+        """
+        return sum(entry.size for entry in self.files)
+
+    def entry(self, name: str) -> FileEntry:
+        """
+        The entry of one file. Raises ImageRefusedError where the image has no such file.
+        """
+        for entry in self.files:
+            if entry.name == name:
+                return entry
+        raise ImageRefusedError(f"The image {self.name} has no file {name!r} in its manifest.")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """
+    An image in the cache whose manifest is the one that was anchored when it was built.
+
+    Its files are not yet checked: `sealed.py` does that for each as it is opened.
+    """
+
+    name: str
+    key: str
+    path: Path
+    manifest: Manifest
+
+    @property
+    def site_packages(self) -> Path:
+        """
+        The directory that the guest sees, read-only, as /lib/python3.14/site-packages.
+        """
+        return self.path / SITE_PACKAGES
+
+
+def to_json(manifest: Manifest) -> bytes:
+    """
+    The manifest as canonical JSON: sorted keys, one file a line for a person to diff.
+    """
+    data = {
+        "format": FORMAT,
+        "name": manifest.name,
+        "key": manifest.key,
+        "created": manifest.created,
+        "versions": dict(manifest.versions),
+        "config": manifest.config,
+        "machine": manifest.machine,
+        "cpu": list(manifest.cpu),
+        "pins": manifest.pins,
+        "packages": {p.name: {"version": p.version, "sha256": p.sha256} for p in manifest.packages},
+        "files": {f.name: {"sha256": f.sha256, "size": f.size} for f in manifest.files},
+    }
+    return (json.dumps(data, indent=1, sort_keys=True) + "\n").encode()
+
+
+def from_json(text: bytes) -> Manifest:
+    """
+    Read what `to_json` wrote. Raises ImageRefusedError for anything else.
+    """
+    try:
+        return _decode(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ImageRefusedError(
+            f"The manifest is not one of format {FORMAT} ({error}). "
+            "Build the image again: codecage image build."
+        ) from error
+
+
+def _decode(data: dict[str, Any]) -> Manifest:
+    if data["format"] != FORMAT:
+        raise ValueError(f"format {data['format']!r}")
+    return Manifest(
+        name=_text(data["name"]),
+        key=_text(data["key"]),
+        created=_text(data["created"]),
+        versions=tuple(sorted((k, _text(v)) for k, v in data["versions"].items())),
+        config=_text(data["config"]),
+        machine=_text(data["machine"]),
+        cpu=tuple(_text(flag) for flag in data["cpu"]),
+        pins=_text(data["pins"]),
+        packages=tuple(
+            Package(name, _text(p["version"]), _text(p["sha256"]))
+            for name, p in sorted(data["packages"].items())
+        ),
+        files=tuple(
+            FileEntry(name, _text(f["sha256"]), _size(f["size"]))
+            for name, f in sorted(data["files"].items())
+        ),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not text")
+    return value
+
+
+def _size(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError(f"{value!r} is not a size")
+    return value

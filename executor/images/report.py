@@ -1,0 +1,130 @@
+"""
+How images and the progress of a build are shown; everything here only writes text.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from executor.images.build import Progress, Step
+from executor.images.manifest import Image
+
+_WIDTH = 72
+
+
+def as_data(image: Image) -> dict[str, Any]:
+    """
+    An image as JSON data, for `--json`; the files are summed up.
+    """
+    manifest = image.manifest
+    return {
+        "name": image.name,
+        "key": image.key,
+        "path": str(image.path),
+        "created": manifest.created,
+        "size": manifest.size,
+        "files": len(manifest.files),
+        "versions": dict(manifest.versions),
+        "packages": {package.name: package.version for package in manifest.packages},
+    }
+
+
+def as_json(images: tuple[Image, ...]) -> str:
+    """
+    Images as a JSON array.
+    """
+    return json.dumps([as_data(image) for image in images], indent=2, sort_keys=True)
+
+
+def table(images: tuple[Image, ...]) -> str:
+    """
+    Images as lines of a table, with a heading.
+    """
+    rows = [("NAME", "KEY", "SIZE", "PYTHON", "WASMTIME", "CREATED", "PACKAGES")]
+    rows += [_row(image) for image in images]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    padded = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+    return "\n".join(padded)
+
+
+def _row(image: Image) -> tuple[str, str, str, str, str, str, str]:
+    versions = dict(image.manifest.versions)
+    return (
+        image.name,
+        image.key[:12],
+        size_text(image.manifest.size),
+        versions.get("python", "?"),
+        versions.get("wasmtime", "?"),
+        image.manifest.created[:19] + "Z",
+        " ".join(f"{p.name}=={p.version}" for p in image.manifest.packages) or "-",
+    )
+
+
+def size_text(size: int) -> str:
+    """
+    A number of bytes for a person: "26.5 MB", in powers of 1000.
+    """
+    amount, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB"):
+        if amount < 1000:
+            break
+        amount, unit = amount / 1000, larger
+    return f"{size} B" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+@dataclass(slots=True)
+class ProgressLine:
+    """
+    Shows a build on `stream`: one line that changes on a terminal, else a line for each step.
+
+    Call it with each Progress, and `close` it at the end.
+    """
+
+    stream: TextIO
+    last: Progress | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        """
+        Show `progress`.
+        """
+        if self.stream.isatty():
+            self._update(progress)
+        elif self.last is None or self.last.step is not progress.step:
+            self._line(f"{_place(progress.step)} {progress.step.value} ...")
+        self.last = progress
+
+    def close(self) -> None:
+        """
+        Leave the cursor below what was shown.
+        """
+        if self.last is not None and self.stream.isatty():
+            self._line("")
+
+    def _update(self, progress: Progress) -> None:
+        # A finished step keeps its line, with its final figures, and the next takes a new one.
+        if self.last is not None and self.last.step is not progress.step:
+            self._line("")
+        self.stream.write("\r" + describe(progress).ljust(_WIDTH))
+        self.stream.flush()
+
+    def _line(self, text: str) -> None:
+        self.stream.write(text + "\n")
+        self.stream.flush()
+
+
+def describe(progress: Progress) -> str:
+    """
+    One line: "[4/5] compile to machine code  3.2 s  9.6 MB".
+    """
+    parts = [f"{_place(progress.step)} {progress.step.value}", f"{progress.seconds:.1f} s"]
+    if progress.size:
+        parts.append(size_text(progress.size))
+    return "  ".join(parts)
+
+
+def _place(step: Step) -> str:
+    work = [known for known in Step if known is not Step.WAIT]
+    return "[-]" if step is Step.WAIT else f"[{work.index(step) + 1}/{len(work)}]"

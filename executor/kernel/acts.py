@@ -1,0 +1,301 @@
+"""
+What a worker may ask about files: one row each in `PATH_ACTS`, decoded here from its frame.
+
+A row turns an ask into an `Act`: the paths with everything that is wanted of them, how the record
+goes with it, and what is done once all of that is allowed. Nothing here decides or records; that
+is `gate.py`. An ask without a row is one that no correct worker sends.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+from typing import Final
+
+from codecage.worker.v1 import worker_pb2 as frames_pb2
+from executor.kernel import hostfiles
+from executor.kernel.hostfiles import Creation, Opening, WriteHandle
+from executor.kernel.limits import Quota
+from executor.kernel.paths import HostTrees
+from executor.kernel.places import FileStat, Kind, Place
+from executor.kernel.walk import Decides
+from policy.requests import FileAction, FileRequest
+from policy.types import Decision, FileGrant
+
+
+class Grade(Enum):
+    """
+    How an allowed act is recorded: not at all, before it is done, or on disk before it is done.
+
+    Looking (stat, list, readlink) is recorded where it is denied. What it showed, an open shows
+    again; and a listing of ten thousand files would be as many records that say nothing.
+    """
+
+    LOOK = "look"
+    READ = "read"
+    CHANGE = "change"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """
+    A guest path and all that is wanted of it.
+    """
+
+    path: str
+    actions: tuple[FileAction, ...]
+    follow: bool = False
+
+    @property
+    def requests(self) -> tuple[FileRequest, ...]:
+        """
+        What has to be decided.
+        """
+        return tuple(FileRequest(action, self.path) for action in self.actions)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """
+    What came of an act: the answer, and perhaps a file. `size` (bytes) is for the record.
+
+    `descriptor` is read-only and for the worker; `handle` stays with the gate.
+    """
+
+    answer: frames_pb2.Answer
+    descriptor: int | None = None
+    handle: WriteHandle | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """
+    What acts need besides their frames: the held trees, the policy's tables, and the budgets of
+    what may still be added, by mount.
+    """
+
+    trees: HostTrees
+    decides: Decides
+    quotas: Mapping[str, Quota]
+
+    def quota(self, grant: FileGrant) -> Quota:
+        """
+        The session's budget below a grant.
+        """
+        return self.quotas[grant.mount]
+
+    def locate(self, act: "Act") -> tuple[Place, ...]:
+        """
+        Resolve all that an act names, every name on the way decided; the caller closes them.
+
+        Raises GuestError with nothing left open.
+        """
+        with ExitStack() as held:
+            places = tuple(held.enter_context(self._place(target)) for target in act.targets)
+            held.pop_all()
+            return places
+
+    def look(self, act: "Act") -> Result:
+        """
+        Resolve and do an act that only looks.
+        """
+        with ExitStack() as held:
+            places = tuple(held.enter_context(place) for place in self.locate(act))
+            return act.perform(self, places)
+
+    def _place(self, target: Target) -> Place:
+        return self.trees.locate(
+            target.path,
+            follow=target.follow,
+            decides=self.decides,
+            action=target.actions[0],
+            also=target.actions[1:],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """
+    One decoded ask; `opens` says that it keeps a file open in the server.
+    """
+
+    targets: tuple[Target, ...]
+    grade: Grade
+    perform: Callable[[Scene, tuple[Place, ...]], Result]
+    opens: bool = False
+
+    @property
+    def requests(self) -> tuple[FileRequest, ...]:
+        """
+        What has to be decided, in the order in which it is decided.
+        """
+        return tuple(request for target in self.targets for request in target.requests)
+
+
+def recorded(act: Act, places: tuple[Place, ...]) -> list[tuple[FileRequest, Decision]]:
+    """
+    What of an allowed act goes into the record: what each path is wanted for first and foremost
+    (creating and emptying a file are part of writing it), and where links led, also that.
+    """
+    rows = []
+    for target, place in zip(act.targets, places, strict=True):
+        asked, count = target.requests[0], len(target.actions)
+        rows.append((asked, place.decisions[0]))
+        if place.final != place.requested:
+            rows.append((FileRequest(asked.action, place.final), place.decisions[count]))
+    return rows
+
+
+def _stat(ask: frames_pb2.Ask) -> Act:
+    def perform(_: Scene, places: tuple[Place, ...]) -> Result:
+        return Result(frames_pb2.Answer(status=file_status(hostfiles.stat(places[0]))))
+
+    target = Target(ask.stat.path, (FileAction.STAT,), ask.stat.follow)
+    return Act((target,), Grade.LOOK, perform)
+
+
+def _list(ask: frames_pb2.Ask) -> Act:
+    def perform(scene: Scene, places: tuple[Place, ...]) -> Result:
+        found = hostfiles.list_directory(places[0], scene.decides)
+        entries = [frames_pb2.Entry(name=one.name, kind=_KINDS[one.kind]) for one in found]
+        return Result(frames_pb2.Answer(listing=frames_pb2.Listing(entries=entries)))
+
+    target = Target(ask.list.path, (FileAction.LIST,), follow=True)
+    return Act((target,), Grade.LOOK, perform)
+
+
+def _read_link(ask: frames_pb2.Ask) -> Act:
+    # Located by following: a link whose end the guest may not see is one it may not read.
+    def perform(_: Scene, places: tuple[Place, ...]) -> Result:
+        return Result(frames_pb2.Answer(link=hostfiles.read_link(places[0])))
+
+    target = Target(ask.read_link.path, (FileAction.STAT,), follow=True)
+    return Act((target,), Grade.LOOK, perform)
+
+
+def _open(ask: frames_pb2.Ask) -> Act:
+    return _open_to_write(ask.open) if _writes(ask.open) else _open_to_read(ask.open)
+
+
+def _writes(ask: frames_pb2.OpenAsk) -> bool:
+    return ask.write or ask.create or ask.exclusive or ask.truncate or ask.append
+
+
+def _open_to_read(ask: frames_pb2.OpenAsk) -> Act:
+    def perform(_: Scene, places: tuple[Place, ...]) -> Result:
+        descriptor = hostfiles.open_for_reading(places[0])
+        status = _status_of(places[0])
+        opened = frames_pb2.Opened(passed=True, status=file_status(status))
+        return Result(frames_pb2.Answer(opened=opened), descriptor=descriptor, size=status.size)
+
+    target = Target(ask.path, (FileAction.READ,), not ask.no_follow)
+    return Act((target,), Grade.READ, perform)
+
+
+def _open_to_write(ask: frames_pb2.OpenAsk) -> Act:
+    creation = Creation.IF_MISSING if ask.create else Creation.NEVER
+    creation = Creation.EXCLUSIVE if ask.exclusive else creation
+    opening = Opening(creation=creation, truncate=ask.truncate, append=ask.append, read=True)
+
+    def perform(scene: Scene, places: tuple[Place, ...]) -> Result:
+        handle = hostfiles.open_for_writing(places[0], opening, scene.quota(places[0].grant))
+        opened = frames_pb2.Opened(status=file_status(handle.stat()))
+        return Result(frames_pb2.Answer(opened=opened), handle=handle)
+
+    target = Target(ask.path, opening.actions, opening.follow and not ask.no_follow)
+    return Act((target,), Grade.CHANGE, perform, opens=True)
+
+
+def _make_directory(ask: frames_pb2.Ask) -> Act:
+    def perform(scene: Scene, places: tuple[Place, ...]) -> Result:
+        hostfiles.make_directory(places[0], scene.quota(places[0].grant))
+        return Result(frames_pb2.Answer())
+
+    return _change(ask.make_directory, FileAction.MAKE_DIRECTORY, perform)
+
+
+def _remove_file(ask: frames_pb2.Ask) -> Act:
+    def perform(_: Scene, places: tuple[Place, ...]) -> Result:
+        hostfiles.remove(places[0])
+        return Result(frames_pb2.Answer())
+
+    return _change(ask.remove_file, FileAction.REMOVE, perform)
+
+
+def _remove_directory(ask: frames_pb2.Ask) -> Act:
+    def perform(_: Scene, places: tuple[Place, ...]) -> Result:
+        hostfiles.remove_directory(places[0])
+        return Result(frames_pb2.Answer())
+
+    return _change(ask.remove_directory, FileAction.REMOVE_DIRECTORY, perform)
+
+
+def _rename(ask: frames_pb2.Ask) -> Act:
+    def perform(scene: Scene, places: tuple[Place, ...]) -> Result:
+        hostfiles.rename(places[0], places[1], scene.decides)
+        return Result(frames_pb2.Answer())
+
+    old = Target(ask.rename.old, (FileAction.RENAME,))
+    new = Target(ask.rename.new, (FileAction.CREATE,))
+    return Act((old, new), Grade.CHANGE, perform)
+
+
+def _set_times(ask: frames_pb2.Ask) -> Act:
+    def perform(_: Scene, places: tuple[Place, ...]) -> Result:
+        hostfiles.set_times(places[0], time.time_ns(), ask.set_times.modified_ns)
+        return Result(frames_pb2.Answer())
+
+    target = Target(ask.set_times.path, (FileAction.SET_TIMES,), follow=True)
+    return Act((target,), Grade.CHANGE, perform)
+
+
+# ask                 decoded by          recorded
+PATH_ACTS: Final[Mapping[str, Callable[[frames_pb2.Ask], Act]]] = MappingProxyType(
+    {
+        "stat": _stat,  # denials
+        "list": _list,  # denials
+        "read_link": _read_link,  # denials
+        "open": _open,  # before reading; on disk before writing, its outcome at the close
+        "make_directory": _make_directory,  # on disk
+        "remove_file": _remove_file,  # on disk
+        "remove_directory": _remove_directory,  # on disk
+        "rename": _rename,  # on disk
+        "set_times": _set_times,  # on disk
+    }
+)
+
+
+def _change(
+    path: str, action: FileAction, perform: Callable[[Scene, tuple[Place, ...]], Result]
+) -> Act:
+    return Act((Target(path, (action,)),), Grade.CHANGE, perform)
+
+
+def file_status(status: FileStat) -> frames_pb2.FileStatus:
+    """
+    A status as the worker reads it.
+    """
+    return frames_pb2.FileStatus(
+        kind=_KINDS[status.kind],
+        size=status.size,
+        modified_ns=max(0, status.mtime_ns),
+        mode=status.mode,
+    )
+
+
+def _status_of(place: Place) -> FileStat:
+    assert place.status is not None  # it has just been opened
+    return FileStat.of(place.status, place.grant)
+
+
+_KINDS: Final = {
+    Kind.FILE: frames_pb2.KIND_FILE,
+    Kind.DIRECTORY: frames_pb2.KIND_DIRECTORY,
+    Kind.LINK: frames_pb2.KIND_LINK,
+    Kind.FIFO: frames_pb2.KIND_OTHER,
+    Kind.SOCKET: frames_pb2.KIND_OTHER,
+    Kind.DEVICE: frames_pb2.KIND_OTHER,
+}

@@ -1,0 +1,196 @@
+"""
+Descriptors that have one owner, and the one step by which the file boundary goes forward.
+
+A step is openat2(2) on a single name, because it says in one call, without a window, what
+openat(2) and checks afterwards say only nearly: no link is followed, no magic link either, and no
+mount point is crossed (a bind mount of the same file system has the same st_dev, so comparing
+numbers would not see it). A kernel or a container that refuses openat2 is an error, not a reason
+to walk with less.
+
+Names go to the kernel as UTF-8 bytes whatever the server's locale is: what was decided is what
+is opened.
+"""
+
+import ctypes
+import errno
+import os
+from enum import Enum
+from types import TracebackType
+from typing import Self
+
+from executor.kernel.errors import ExecutorError, InternalError, Status
+
+_SYS_OPENAT2 = 437  # one number on every architecture: include/uapi/asm-generic/unistd.h
+_PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_CLOSED = -1
+
+
+class _Resolve(Enum):
+    """
+    The bits of `how.resolve` that a step sets (openat2(2), include/uapi/linux/openat2.h).
+    """
+
+    NO_XDEV = 0x01
+    NO_MAGICLINKS = 0x02
+    NO_SYMLINKS = 0x04
+    BENEATH = 0x08
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (
+        ("flags", ctypes.c_uint64),
+        ("mode", ctypes.c_uint64),
+        ("resolve", ctypes.c_uint64),
+    )
+
+
+_HOW = _OpenHow(_PATH_ONLY, 0, sum(bit.value for bit in _Resolve))
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_syscall = _LIBC.syscall
+_syscall.restype = ctypes.c_long
+_syscall.argtypes = (
+    ctypes.c_long,
+    ctypes.c_int,
+    ctypes.c_char_p,
+    ctypes.POINTER(_OpenHow),
+    ctypes.c_size_t,
+)
+
+
+class Descriptor:
+    """
+    A file descriptor and the duty to close it.
+
+    Closing twice is harmless, and use after closing raises InternalError, because a number that
+    was closed soon belongs to somebody else: perhaps to another session.
+    """
+
+    __slots__ = ("_number",)
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    @property
+    def number(self) -> int:
+        """
+        The number, for a system call that is made at once; not to be kept.
+        """
+        if self._number == _CLOSED:
+            raise InternalError("a descriptor was used after it had been closed")
+        return self._number
+
+    def status(self) -> os.stat_result:
+        """
+        What fstat(2) says; it also holds for descriptors opened with O_PATH.
+        """
+        return os.fstat(self.number)
+
+    def duplicate(self) -> "Descriptor":
+        """
+        A second descriptor of the same object, with an owner of its own.
+        """
+        return Descriptor(os.dup(self.number))
+
+    def step(self, name: bytes) -> "Descriptor":
+        """
+        The object called `name` in this directory, held with O_PATH: a link is itself, not its
+        target, and a device or FIFO is not touched.
+
+        `name` is a single component, without `/` and NUL, neither `.` nor `..`. Raises OSError as
+        openat2(2) does, among them EXDEV where another file system is mounted on the name.
+        """
+        if b"/" in name or b"\0" in name or name in {b"", b".", b".."}:
+            raise InternalError(f"{name!r} is not the name of one component")
+        return Descriptor(_openat2(self.number, name))
+
+    def link_text(self) -> bytes:
+        """
+        The text of this symbolic link itself, whatever its name has come to mean (readlinkat(2)).
+        """
+        return os.readlink(b"", dir_fd=self.number)
+
+    def reopen(self, flags: int) -> "Descriptor":
+        """
+        Open the very object again with `flags` of open(2), here without O_CREAT and O_TRUNC.
+
+        This goes through the magic link of /proc, so no name is looked up again and nothing can
+        have been put in its place. Callers check the type first: opening acts on FIFOs and
+        devices. Raises OSError as open(2) does.
+        """
+        return Descriptor(os.open(self.magic_link, flags | os.O_CLOEXEC | os.O_NOCTTY))
+
+    @property
+    def magic_link(self) -> str:
+        """
+        The path that means this object to this process (proc(5)); no guest ever sees it.
+        """
+        return f"/proc/self/fd/{self.number}"
+
+    def release(self) -> int:
+        """
+        Give the number away; whoever takes it has to close it.
+        """
+        number, self._number = self.number, _CLOSED
+        return number
+
+    def close(self) -> None:
+        """
+        Close the descriptor, if it is still open.
+        """
+        number, self._number = self._number, _CLOSED
+        if number != _CLOSED:
+            os.close(number)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_root(source: str) -> Descriptor:
+    """
+    Hold the directory `source`, an absolute host path that an administrator wrote.
+
+    Links on the way are the administrator's and are followed, once. Raises OSError as open(2)
+    does, and ExecutorError when this kernel cannot do what the boundary rests on.
+    """
+    root = Descriptor(os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+    try:
+        _require_openat2(root)
+    except ExecutorError:
+        root.close()
+        raise
+    return root
+
+
+def _openat2(directory: int, name: bytes) -> int:
+    while True:
+        number = int(
+            _syscall(_SYS_OPENAT2, directory, name, ctypes.byref(_HOW), ctypes.sizeof(_HOW))
+        )
+        if number >= 0:
+            return number
+        code = ctypes.get_errno()
+        if code != errno.EINTR:  # os.open would try again as well (PEP 475)
+            raise OSError(code, os.strerror(code))
+
+
+def _require_openat2(root: Descriptor) -> None:
+    # An empty name is ENOENT where the call exists; a filter answers EPERM or ENOSYS.
+    try:
+        os.close(_openat2(root.number, b""))
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return
+        raise ExecutorError(
+            Status.FAILED_PRECONDITION,
+            "OPENAT2_MISSING",
+            "host directories need the system call openat2 (Linux 5.6), which is refused here "
+            f"({error.strerror}); allow it in the container's seccomp profile",
+        ) from error

@@ -1,0 +1,143 @@
+"""
+The messages between the server, its launcher and its zygotes: one datagram each.
+
+The sockets are SOCK_SEQPACKET, so a datagram arrives whole with the descriptors that were sent
+with it. A spawn request carries one socket and a number, and nothing else ever enters a zygote:
+what a session is comes to its worker over the socket, after the worker is locked.
+"""
+
+import signal
+import struct
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+# How the server stops a running cell: the worker's watchdog makes either a KeyboardInterrupt.
+# Real-time signals queue, so that none is lost and each can be counted (signal(7)).
+INTERRUPT_SIGNAL: Final = int(signal.SIGRTMIN)
+LIMIT_SIGNAL: Final = int(signal.SIGRTMIN) + 1
+# Every message fits; a longer datagram is cut by the kernel and then has the wrong length.
+MESSAGE_MAX: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class StartZygote:
+    """
+    To the launcher: start a zygote for image number `image`. Its end of the socket comes along.
+    """
+
+    number: int
+    image: int
+    _form = struct.Struct("<4sII")
+
+    def pack(self) -> bytes:
+        """
+        The datagram.
+        """
+        return self._form.pack(b"zyg1", self.number, self.image)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        """
+        The message in a datagram; ValueError if it is another.
+        """
+        return cls(*_checked(cls._form, b"zyg1", data))
+
+
+@dataclass(frozen=True, slots=True)
+class ZygoteReady:
+    """
+    From a zygote: booted. `digest` is the SHA-256 of its guest's linear memory.
+    """
+
+    digest: bytes
+    _form = struct.Struct("<4s32s")
+
+    def pack(self) -> bytes:
+        """
+        The datagram.
+        """
+        return self._form.pack(b"rdy1", self.digest)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        """
+        The message in a datagram; ValueError if it is another.
+        """
+        return cls(*_checked(cls._form, b"rdy1", data))
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnWorker:
+    """
+    To a zygote: fork worker `number`. Its socket comes along.
+    """
+
+    number: int
+    _form = struct.Struct("<4sI")
+
+    def pack(self) -> bytes:
+        """
+        The datagram.
+        """
+        return self._form.pack(b"spn1", self.number)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        """
+        The message in a datagram; ValueError if it is another.
+        """
+        return cls(*_checked(cls._form, b"spn1", data))
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpawned:
+    """
+    From a zygote: worker `number` is process `pid`; its pidfd comes along.
+    """
+
+    number: int
+    pid: int
+    _form = struct.Struct("<4sII")
+
+    def pack(self) -> bytes:
+        """
+        The datagram.
+        """
+        return self._form.pack(b"pid1", self.number, self.pid)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        """
+        The message in a datagram; ValueError if it is another.
+        """
+        return cls(*_checked(cls._form, b"pid1", data))
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerExited:
+    """
+    From a zygote: it reaped worker `number`, whose wait status (waitpid(2)) was `status`.
+    """
+
+    number: int
+    status: int
+    _form = struct.Struct("<4sIi")
+
+    def pack(self) -> bytes:
+        """
+        The datagram.
+        """
+        return self._form.pack(b"end1", self.number, self.status)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        """
+        The message in a datagram; ValueError if it is another.
+        """
+        return cls(*_checked(cls._form, b"end1", data))
+
+
+def _checked(form: struct.Struct, tag: bytes, data: bytes) -> tuple[Any, ...]:
+    if len(data) != form.size or not data.startswith(tag):
+        raise ValueError(f"expected a {tag.decode()} message of {form.size} bytes, got {data!r}")
+    return form.unpack(data)[1:]

@@ -1,0 +1,181 @@
+"""
+The launcher: a small process that starts zygotes, so that the server never forks.
+
+The server holds gRPC's threads and, later, users' sessions; a fork of it would copy both. So it
+executes this program before it imports anything large, and asks it by one datagram for each
+zygote. The datagram names an index into a table that came on the command line: whoever took the
+server over could have a known zygote started again, and nothing else.
+
+It ends when the server does: its socket closes, and the kernel sends SIGKILL when the thread
+that started it is gone. Zygotes hold the same two ropes to it and to the server.
+
+Programs run with `-I`: no environment variable and no current directory adds to what can be
+imported. Because that also hides a source checkout, the directories that the server itself was
+loaded from are passed as an argument, and only those that the isolated interpreter does not
+know by itself are put in front. (Rejected: `-P` with PYTHONPATH, which would leave the user's
+site directory and every other PYTHON* variable in force.)
+"""
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from executor.kernel.spawn import MESSAGE_MAX, StartZygote
+from executor.linux.prctl import set_parent_death_signal
+
+_BOOT: Final = (
+    "import json, runpy, sys; "
+    "sys.path[:0] = [p for p in json.loads(sys.argv[1]) if p not in sys.path]; "
+    "sys.argv = sys.argv[2:]; "
+    "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
+)
+# Where caches of images are found, and how programs and certificates are; nothing of the user's.
+_KEPT: Final = ("PATH", "HOME", "XDG_CACHE_HOME", "CODECAGE_CACHE")
+_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+_FOUND_BROKEN: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """
+    The running launcher, seen from the server: the socket to ask on, and its process.
+    """
+
+    channel: socket.socket
+    process: subprocess.Popen[bytes]
+
+    def start_zygote(self, number: int, image: int, end: socket.socket) -> None:
+        """
+        Ask for zygote `number` of table row `image`; `end` is its side of a SOCK_SEQPACKET pair.
+
+        Raises OSError when the launcher is gone.
+        """
+        message = StartZygote(number, image).pack()
+        socket.send_fds(self.channel, [message], [end.fileno()])
+
+    def stop(self) -> None:
+        """
+        End the launcher and wait for it; its zygotes end with it.
+        """
+        self.channel.close()
+        try:
+            self.process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def launch(table: Sequence[Sequence[str]]) -> Launcher:
+    """
+    Start the launcher with the command lines that it may run; `--socket FD` is added to them.
+
+    Call it from the main thread, before threads start: the parent-death signal is bound to the
+    calling thread. Raises OSError when it cannot be started.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        number = theirs.fileno()
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            program(
+                "executor.launcher",
+                "--socket",
+                str(number),
+                "--parent",
+                str(os.getpid()),
+                "--table",
+                json.dumps([list(row) for row in table]),
+            ),
+            env=environment(os.environ),
+            pass_fds=(number,),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    return Launcher(ours, process)
+
+
+def program(module: str, *arguments: str) -> tuple[str, ...]:
+    """
+    The command line that runs `module` in an isolated interpreter with our import path.
+    """
+    paths = json.dumps(import_paths())
+    return (sys.executable, "-I", "-B", "-c", _BOOT, paths, module, *arguments)
+
+
+def import_paths() -> list[str]:
+    """
+    The directories from which this process has our packages; the generated ones lie in `proto/`.
+    """
+    root = Path(__file__).resolve().parents[1]
+    return [str(path) for path in (root, root / "proto") if path.is_dir()]
+
+
+def environment(given: Mapping[str, str]) -> dict[str, str]:
+    """
+    What a zygote sees of the server's environment.
+    """
+    kept = {name: given[name] for name in _KEPT if name in given}
+    return {"PATH": _PATH, **kept, "LANG": "C.UTF-8"}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """
+    Serve until the server's socket closes; exit status 1 when the server broke the protocol.
+    """
+    parser = argparse.ArgumentParser(prog="executor.launcher")
+    parser.add_argument("--socket", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--table", type=json.loads, required=True)
+    given = parser.parse_args(arguments)
+    set_parent_death_signal(signal.SIGKILL)
+    if os.getppid() != given.parent:
+        return 0  # the server ended before the signal was armed
+    # A service manager signals every process of the service; the server alone decides the end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with socket.socket(fileno=given.socket) as channel:
+        return _serve(channel, given.table)
+
+
+def _serve(channel: socket.socket, table: Sequence[Sequence[str]]) -> int:
+    children: list[subprocess.Popen[bytes]] = []
+    # Runs between two receives and leaves no zombies. (Ignoring the signal would do so too, but
+    # would be inherited, and zygotes have to wait for children of their own.)
+    signal.signal(signal.SIGCHLD, lambda *_: _reap(children))
+    while True:
+        data, received, _, _ = socket.recv_fds(channel, MESSAGE_MAX, 2)
+        if not data:
+            return 0
+        try:
+            if len(received) != 1:
+                return _FOUND_BROKEN
+            children.append(_start(table[StartZygote.unpack(data).image], received[0]))
+        except (ValueError, IndexError):
+            return _FOUND_BROKEN
+        finally:
+            for descriptor in received:
+                os.close(descriptor)
+
+
+def _reap(children: list[subprocess.Popen[bytes]]) -> None:
+    children[:] = [child for child in children if child.poll() is None]
+
+
+def _start(command: Sequence[str], descriptor: int) -> subprocess.Popen[bytes]:
+    # Not a session of its own: it is already the launcher's, away from any terminal.
+    return subprocess.Popen(  # noqa: S603 - a row of the table, which the server fixed
+        [*command, "--socket", str(descriptor)],
+        pass_fds=(descriptor,),
+        stdin=subprocess.DEVNULL,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,76 @@
+"""
+Resource limits, set hard and soft at once, so that the process cannot raise them again.
+
+What counts where (Linux): RLIMIT_DATA counts private writable mappings, heap included, also
+those that become writable by mprotect; a reservation without rights is free. So it bounds what
+a wasm memory grows into inside its reserved 4 GiB, where RLIMIT_AS would refuse the reservation.
+RLIMIT_NPROC counts a user's processes, not a process's children: one worker would starve the
+others, so fork is refused by seccomp instead. Source: getrlimit(2).
+"""
+
+import resource
+from collections.abc import Mapping
+from enum import IntEnum
+from pathlib import Path
+
+from executor.linux.errors import MechanismFailed, asking
+
+MECHANISM = "rlimits"
+_MEND = "raise the server's own hard limits, or ask for less"
+
+
+class Limit(IntEnum):
+    """
+    The limits that we set, each in its own unit: bytes, except DESCRIPTORS (one past the highest).
+    """
+
+    CORE = resource.RLIMIT_CORE
+    FILE_SIZE = resource.RLIMIT_FSIZE
+    DESCRIPTORS = resource.RLIMIT_NOFILE
+    LOCKED_MEMORY = resource.RLIMIT_MEMLOCK
+    MESSAGE_QUEUES = resource.RLIMIT_MSGQUEUE
+    DATA = resource.RLIMIT_DATA
+
+
+def apply(limits: Mapping[Limit, int]) -> None:
+    """
+    Set each limit, soft and hard, to its value (0 to 2**63 - 1).
+
+    Raises MechanismFailed when a limit is negative or above the hard limit that the process
+    already has, or reads back otherwise; the limits before it in the mapping are then set.
+    """
+    for limit, value in limits.items():
+        _apply(limit, value)
+
+
+def data_in_use() -> int:
+    """
+    The bytes of this process that RLIMIT_DATA counts now.
+
+    Raises MechanismFailed when /proc is not mounted. Source: proc_pid_status(5), VmData.
+    """
+    with asking(MECHANISM, "reading /proc/self/status", "mount /proc"):
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    for line in status.splitlines():
+        if line.startswith("VmData:"):
+            return int(line.split()[1]) * 1024
+    raise MechanismFailed(
+        MECHANISM, "/proc/self/status has no VmData; mount the kernel's own /proc"
+    )
+
+
+def _apply(limit: Limit, value: int) -> None:
+    # -1 is RLIM_INFINITY: "no limit" must never come out of an arithmetic mistake.
+    if value < 0:
+        raise MechanismFailed(MECHANISM, f"{limit.name} {value}; limits are 0 or more")
+    with asking(MECHANISM, f"reading {limit.name}", _MEND):
+        _, hard = resource.getrlimit(limit)
+    if hard != resource.RLIM_INFINITY and value > hard:
+        raise MechanismFailed(
+            MECHANISM, f"{limit.name} {value} is above the hard limit {hard}; {_MEND}"
+        )
+    with asking(MECHANISM, f"setting {limit.name} to {value}", _MEND):
+        resource.setrlimit(limit, (value, value))
+        found = resource.getrlimit(limit)
+    if found != (value, value):
+        raise MechanismFailed(MECHANISM, f"{limit.name} does not read back as {value}; {_MEND}")

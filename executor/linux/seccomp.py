@@ -1,0 +1,68 @@
+"""
+Loading seccomp filters; `filters.py` makes them. Source: seccomp(2).
+"""
+
+import ctypes
+import platform
+import sys
+
+from executor.linux import prctl
+from executor.linux.bpf import Program, encode
+from executor.linux.errors import MechanismFailed, MechanismMissing, asking
+from executor.linux.libc import call
+
+MECHANISM = "seccomp"
+
+SET_MODE_FILTER = 1
+FLAG_TSYNC = 1
+
+
+def install(program: Program, *, tsync: bool) -> None:
+    """
+    Load `program` for this thread, or with `tsync` for every thread of the process.
+
+    Sets no_new_privs first (an unprivileged process needs it, and it must hold anyway). There
+    is no way back. Raises MechanismMissing on another machine than x86-64 or a kernel without
+    filters; MechanismFailed when the kernel refuses, or a thread could not be brought along.
+    Source: seccomp(2).
+    """
+    require_machine()
+    prctl.set_no_new_privs()
+    load(program, tsync=tsync)
+
+
+def load(program: Program, *, tsync: bool) -> None:
+    """
+    `install` without setting no_new_privs, for a thread whose filter already forbids prctl.
+    """
+    code = ctypes.create_string_buffer(encode(program))
+    header = _Header(len(program), ctypes.addressof(code))
+    with asking(MECHANISM, "loading a filter", "use a kernel with CONFIG_SECCOMP_FILTER"):
+        left_behind = call(
+            "seccomp", SET_MODE_FILTER, FLAG_TSYNC if tsync else 0, ctypes.addressof(header)
+        )
+    if left_behind:
+        raise MechanismFailed(
+            MECHANISM, f"thread {left_behind} has filters of its own; lock before threads start"
+        )
+
+
+def require_machine() -> None:
+    """
+    Raises MechanismMissing unless this is a 64-bit process on x86-64 Linux.
+    """
+    machine = platform.machine()
+    if sys.platform != "linux" or machine != "x86_64" or sys.maxsize < 1 << 32:
+        raise MechanismMissing(
+            MECHANISM,
+            f"filters are written for 64-bit x86_64 Linux and this is {sys.platform} {machine};"
+            " run the server on such a machine",
+        )
+
+
+class _Header(ctypes.Structure):
+    """
+    `struct sock_fprog`.
+    """
+
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))

@@ -1,0 +1,252 @@
+"""
+A running cell: its limits, why it is being stopped, and what it has used.
+
+The guest is asked to stop by a signal, which becomes KeyboardInterrupt in it, so that the session
+keeps its state. Who does not stop within a second of being told to for a limit is killed. Time is
+taken from the kernel's clocks here; the worker is not asked how long it ran.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from codecage.worker.v1 import worker_pb2 as frames_pb2
+from executor.audit.record import Head
+from executor.cells import CellLog
+from executor.errors import ProtocolBroken
+from executor.events import CellError, CellStatus, Ended, Output, Stream, Usage, Value
+from executor.kernel.cage import Caged
+from executor.kernel.gate import Counts
+from policy.types import Limits
+
+GRACE: Final = 1.0
+# A clock that is asked too often costs more than the overrun that it finds.
+_FINEST: Final = 0.005
+# What a correct worker may send beyond the limit, which it keeps itself: one frame and a mark.
+_SLACK: Final = 4 * 2**20
+_LONGEST_NAME: Final = 256
+_LONGEST_TEXT: Final = 2**16
+_LONGEST_TRACEBACK: Final = 2**18
+
+
+class Stop(Enum):
+    """
+    Why a cell is being stopped: the status it then has, and the words for it.
+    """
+
+    CLIENT = (CellStatus.INTERRUPTED, "it was interrupted")
+    ABANDONED = (CellStatus.INTERRUPTED, "its client had gone")
+    DRAIN = (CellStatus.INTERRUPTED, "the server is stopping")
+    WALL = (CellStatus.TIMED_OUT, "its wall time was over")
+    CPU = (CellStatus.CPU_LIMIT, "its CPU time was used")
+
+    def __init__(self, status: CellStatus, words: str) -> None:
+        self.status = status
+        self.words = words
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """
+    How a cell begins: its number, its wall time (seconds), and for how long it goes on when
+    nobody reads its events (seconds; None: not at all).
+    """
+
+    cell: int
+    wall_time: float
+    keep: float | None
+
+
+class RunningCell:
+    """
+    One cell from its start to its last event. `signalled` is called for each interrupt sent;
+    `over` is set when the session runs it no more.
+    """
+
+    def __init__(
+        self,
+        start: Start,
+        worker: Caged,
+        limits: Limits,
+        counts: Counts,
+        signalled: Callable[[], None],
+    ) -> None:
+        self.number = start.cell
+        self.log = CellLog(self._on_left, self._on_back)
+        self.stopped: Stop | None = None
+        self.killed = False
+        self.over = asyncio.Event()
+        self._start = start
+        self._worker = worker
+        self._limits = limits
+        self._counts = counts
+        self._signalled = signalled
+        self._before = (counts.requests, counts.denied)
+        self._began = time.monotonic()
+        self._cpu_before = worker.cpu_time() or 0.0
+        self._cpu_used = 0.0
+        self._bytes = {Stream.STDOUT: 0, Stream.STDERR: 0}
+        self._truncated = False
+        self._has_value = False
+        self._finished = False
+        self._abandoned: asyncio.TimerHandle | None = None
+        self._kill: asyncio.TimerHandle | None = None
+        self._watch = asyncio.get_running_loop().create_task(self._keep_limits())
+
+    def stop(self, why: Stop) -> None:
+        """
+        Interrupt the cell. The first reason given is the one it ends with, except that a limit
+        or a client's leaving counts also for a cell that has ignored an interrupt.
+        """
+        if self._finished:
+            return
+        if self.stopped is None or self.stopped is Stop.CLIENT:
+            self.stopped = why
+        self._signalled()
+        self._worker.interrupt(limit=why in {Stop.WALL, Stop.CPU})
+        if why is Stop.CLIENT:
+            return
+        self.log.stop_waiting()
+        if self._kill is None:
+            self._kill = asyncio.get_running_loop().call_later(GRACE, self._on_grace_over)
+
+    def finish(self) -> None:
+        """
+        The guest has ended: no limit matters any more.
+        """
+        self._measure()
+        self._finished = True
+        self._watch.cancel()
+        for timer in (self._abandoned, self._kill):
+            if timer is not None:
+                timer.cancel()
+
+    async def output(self, frame: frames_pb2.Output) -> None:
+        """
+        Pass output on, as much of it as the limit leaves. Raises ProtocolBroken.
+        """
+        try:
+            stream = Stream(frame.stream)
+        except ValueError as error:
+            raise ProtocolBroken(f"output of stream {frame.stream}") from error
+        room = self._limits.output - sum(self._bytes.values())
+        self._bytes[stream] += len(frame.data)
+        if len(frame.data) > room:
+            self._truncated = True
+        if len(frame.data) > room + self._limits.output + _SLACK:
+            raise ProtocolBroken("the worker goes on sending output far beyond the limit")
+        if data := frame.data[: max(0, room)]:
+            await self.log.add(Output(stream, data))
+
+    async def value(self, frame: frames_pb2.Value) -> None:
+        """
+        Pass the cell's value on. Raises ProtocolBroken for a second one.
+        """
+        if self._has_value:
+            raise ProtocolBroken("a second value of one cell")
+        self._has_value = True
+        text = frame.text[:_LONGEST_TEXT]
+        full = max(frame.full_length, len(frame.text))
+        await self.log.add(Value(text, full, truncated=full > len(text)))
+
+    def status(self, done: frames_pb2.CellDone) -> CellStatus:
+        """
+        How the cell ended, from the worker's word and from what we did to it.
+        """
+        if done.status == frames_pb2.CellDone.INTERRUPTED:
+            # Without a signal of ours the guest raised KeyboardInterrupt itself.
+            return self.stopped.status if self.stopped else CellStatus.ERROR
+        try:
+            return _STATUS[done.status]
+        except KeyError as error:
+            raise ProtocolBroken(f"a cell ended with status {done.status}") from error
+
+    def ended(self, status: CellStatus, done: frames_pb2.CellDone, head: Head) -> Ended:
+        """
+        The last event of a cell whose worker lives.
+        """
+        return Ended(
+            status=status,
+            usage=self.usage(done),
+            head=head,
+            error=_error(done),
+            exit_code=done.exit_code if status is CellStatus.EXITED else 0,
+            reason=done.reason[:_LONGEST_TEXT],
+        )
+
+    def lost(self, reason: str, done: frames_pb2.CellDone, head: Head) -> Ended:
+        """
+        The last event of a cell whose worker is gone; `done` is empty unless the guest ended it.
+        """
+        return Ended(
+            status=CellStatus.WORKER_LOST,
+            usage=self.usage(done),
+            head=head,
+            exit_code=done.exit_code,
+            session_lost=True,
+            reason=reason,
+        )
+
+    def usage(self, done: frames_pb2.CellDone) -> Usage:
+        """
+        What the cell has used so far; what the guest wrote is what arrived, or more if it says so.
+        """
+        return Usage(
+            wall_time=time.monotonic() - self._began,
+            cpu_time=self._cpu_used,
+            peak_memory=done.peak_memory_bytes,
+            stdout=max(done.stdout_bytes, self._bytes[Stream.STDOUT]),
+            stderr=max(done.stderr_bytes, self._bytes[Stream.STDERR]),
+            truncated=done.output_truncated or self._truncated,
+            requests=self._counts.requests - self._before[0],
+            denied=self._counts.denied - self._before[1],
+        )
+
+    async def _keep_limits(self) -> None:
+        deadline = self._began + self._start.wall_time
+        while True:
+            self._measure()
+            wall = deadline - time.monotonic()
+            cpu = self._limits.cpu_time - self._cpu_used
+            if min(wall, cpu) <= 0:
+                self.stop(Stop.WALL if wall <= 0 else Stop.CPU)
+                return
+            await asyncio.sleep(max(_FINEST, min(wall, cpu)))
+
+    def _measure(self) -> None:
+        if (now := self._worker.cpu_time()) is not None:
+            self._cpu_used = now - self._cpu_before
+
+    def _on_grace_over(self) -> None:
+        self.killed = True
+        self._worker.kill()
+
+    def _on_left(self) -> None:
+        if self._finished:
+            return
+        wait = self._start.keep or 0.0
+        self._abandoned = asyncio.get_running_loop().call_later(wait, self.stop, Stop.ABANDONED)
+
+    def _on_back(self) -> None:
+        if self._abandoned is not None:
+            self._abandoned.cancel()
+
+
+_STATUS: Final = {
+    frames_pb2.CellDone.OK: CellStatus.OK,
+    frames_pb2.CellDone.ERROR: CellStatus.ERROR,
+    frames_pb2.CellDone.EXITED: CellStatus.EXITED,
+}
+
+
+def _error(done: frames_pb2.CellDone) -> CellError | None:
+    if not done.error_name:
+        return None
+    return CellError(
+        done.error_name[:_LONGEST_NAME],
+        done.error_message[:_LONGEST_TEXT],
+        done.traceback[:_LONGEST_TRACEBACK],
+    )

@@ -1,0 +1,192 @@
+"""
+Starting the server: a fixed order of steps, each of which holds or stops the start.
+
+What needs root or reads the administrator's files comes first; what users' requests reach comes
+after the server has become its account. The launcher is executed before gRPC is imported, because
+gRPC and fork do not mix; and everything is imported before the account changes, because the
+interpreter may live where that account may not look.
+"""
+
+import asyncio
+import importlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from executor import launcher
+from executor.errors import CannotStart
+from executor.identity import Account, account, become
+from executor.images.cache import default_cache
+from executor.images.catalog import find, list_images
+from executor.images.host import platform_problem
+from executor.images.manifest import Image
+from executor.listening import Place, clear_stale, place, private_directory
+from policy.builtin import CALCULATOR
+from policy.parse import load_directory
+from policy.types import Policy
+
+if TYPE_CHECKING:
+    from executor.serving import Setup
+
+_LOG = logging.getLogger(__name__)
+# Imported by gRPC, asyncio and sqlite3 only when they are first needed.
+_LATE: Final = (
+    "concurrent.futures.thread",
+    "encodings.ascii",
+    "encodings.idna",
+    "encodings.utf_8",
+    "grpc.aio",
+    "grpc_health.v1.health",
+    "linecache",
+    "sqlite3",
+    "traceback",
+)
+_ZYGOTE: Final = "executor.zygote"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """
+    How the server is to be started.
+
+    `listen` is `unix:PATH`; `policies` a directory of policy files, None for the built-in one
+    alone; `audit` the record's path; `run_as` an account's name or number; `pool` how many
+    workers of each image wait ahead of need (0 to 64); `lifeline` a descriptor whose other end
+    means that somebody still wants the server; `ephemeral` that the socket's directory goes with
+    it; `grace` (seconds) how long running cells have when the server is told to stop.
+    """
+
+    listen: str
+    audit: Path
+    policies: Path | None = None
+    run_as: str | None = None
+    pool: int = 1
+    lifeline: int | None = None
+    ephemeral: bool = False
+    grace: float = 10.0
+
+
+def serve(options: Options) -> int:
+    """
+    Serve until SIGTERM, SIGINT or the end of the lifeline; the exit status.
+
+    Call it in the main thread. Raises CannotStart, PolicyError, SourceUnavailable, the errors of
+    the audit record and of images: then nothing has been served and nothing is left behind.
+    """
+    _check_platform()
+    _check_options(options)
+    who = account(options.run_as)
+    where = place(options.listen)
+    policies = _policies(options, where)
+    images = _images(policies)
+    started = launcher.launch([_command(image, who) for image in images])
+    try:
+        return _serve(options, who, where, policies, images, started)
+    finally:
+        started.stop()
+
+
+def _serve(
+    options: Options,
+    who: Account,
+    where: Place,
+    policies: Mapping[str, Policy],
+    images: list[Image],
+    started: launcher.Launcher,
+) -> int:
+    for name in _LATE:
+        importlib.import_module(name)
+    from executor import serving  # noqa: PLC0415 - it imports gRPC: after the launcher's start
+
+    for directory in dict.fromkeys((where.path.parent, options.audit.absolute().parent)):
+        private_directory(directory, who)
+    setup = serving.Setup(
+        where=where,
+        audit=options.audit.absolute(),
+        who=who,
+        policies=policies,
+        images=tuple(images),
+        launcher=started,
+        pool=options.pool,
+        lifeline=options.lifeline,
+        grace=options.grace,
+    )
+    become(who)
+    if who.is_root:
+        _LOG.warning("files are opened as root, because --run-as says so")
+    clear_stale(where)
+    try:
+        return asyncio.run(serving.run(setup))
+    finally:
+        where.path.unlink(missing_ok=True)
+        if options.ephemeral:
+            _remove(setup)
+
+
+def _check_platform() -> None:
+    if (problem := platform_problem()) is not None:
+        raise CannotStart(problem)
+    from google.protobuf.internal import api_implementation  # noqa: PLC0415 - asked once
+
+    if (kind := api_implementation.Type()) != "upb":
+        raise CannotStart(
+            f"protobuf runs its {kind} implementation, which does not bound how deep messages "
+            "nest; unset PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION, or install the binary wheel"
+        )
+
+
+def _check_options(options: Options) -> None:
+    if not 0 <= options.pool <= 64:
+        raise CannotStart(f"--pool {options.pool}: 0 to 64 workers can wait ahead of need")
+    if options.grace < 0:
+        raise CannotStart(f"a grace of {options.grace} s: it is 0 or more")
+
+
+def _policies(options: Options, where: Place) -> Mapping[str, Policy]:
+    loaded: dict[str, Policy] = {}
+    if options.policies is not None:
+        protected = (
+            str(where.path.parent),
+            str(options.audit.absolute().parent),
+            str(options.policies.absolute()),
+            str(default_cache().root.absolute()),
+            *launcher.import_paths(),
+        )
+        loaded = load_directory(str(options.policies.absolute()), protected)
+    return {CALCULATOR.name: CALCULATOR} | loaded
+
+
+def _images(policies: Mapping[str, Policy]) -> list[Image]:
+    names = {policy.image for policy in policies.values()}
+    found = {name: find(name) for name in (*sorted(names), *(i.name for i in list_images()))}
+    for name in names:
+        if found[name] is None:
+            users = ", ".join(sorted(p.name for p in policies.values() if p.image == name))
+            raise CannotStart(
+                f"the image {name!r}, which the policies {users} name, is not built for this "
+                "machine; build it with `codecage image build`"
+            )
+    return [image for image in found.values() if image is not None]
+
+
+def _command(image: Image, who: Account) -> tuple[str, ...]:
+    arguments = ["--image", image.name, "--key", image.key]
+    if who.changes:
+        arguments += ["--uid", str(who.uid), "--gid", str(who.gid)]
+    return launcher.program(_ZYGOTE, *arguments)
+
+
+def _remove(setup: "Setup") -> None:
+    """
+    Remove the socket's directory with what this server put there, and nothing else.
+    """
+    directory = setup.where.path.parent
+    names = {"server.log", *(setup.audit.name + end for end in ("", "-wal", "-shm", ".lock"))}
+    for name in names:
+        (directory / name).unlink(missing_ok=True)
+    try:
+        directory.rmdir()
+    except OSError as error:
+        _LOG.warning("the directory of an ephemeral server stays: %s", error.strerror)

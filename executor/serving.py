@@ -1,0 +1,212 @@
+"""
+The running server: one loop that holds the record, the zygotes, the sessions and gRPC.
+"""
+
+import asyncio
+import contextlib
+import importlib.metadata
+import logging
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
+
+from codecage.v1 import codecage_pb2 as wire
+from codecage.v1 import codecage_pb2_grpc
+from executor.audit.record import Detail, Draft, Event
+from executor.audit.store import AuditStore
+from executor.errors import CageUnavailable, CannotStart
+from executor.identity import Account
+from executor.images.manifest import Image
+from executor.kernel.pool import FilePool
+from executor.launcher import Launcher
+from executor.listening import Place
+from executor.service import About, Service
+from executor.sessions import Served, Sessions
+from executor.zygotes import ImageRow, Zygotes
+from policy.types import Policy
+
+_LOG = logging.getLogger(__name__)
+_SERVICE: Final = "codecage.v1.Codecage"
+_MESSAGE: Final = 4 * 2**20
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", _MESSAGE),
+    ("grpc.max_send_message_length", _MESSAGE),
+    ("grpc.max_metadata_size", 16 * 2**10),
+    ("grpc.absolute_max_metadata_size", 32 * 2**10),
+    ("grpc.max_concurrent_streams", 256),
+    # A client that is gone without a word is noticed within fifteen seconds.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+)
+_LAST_EVENTS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """
+    What the server was started with, all of it checked; see `server.Options`.
+    """
+
+    where: Place
+    audit: Path
+    who: Account
+    policies: Mapping[str, Policy]
+    images: tuple[Image, ...]
+    launcher: Launcher
+    pool: int
+    lifeline: int | None
+    grace: float
+
+
+async def run(setup: Setup) -> int:
+    """
+    Serve until told to stop; the exit status. Raises what opening the record raises, CannotStart.
+    """
+    orders = _Orders(setup.lifeline)
+    with AuditStore.open(setup.audit) as store:
+        await _record_start(store, setup)
+        rows = [ImageRow(image.name, image.key) for image in setup.images]
+        zygotes = Zygotes(setup.launcher, rows, pool=setup.pool)
+        files = FilePool()
+        sessions = Sessions(Served(setup.policies, store, zygotes, files))
+        ready = health.aio.HealthServicer()
+        server = _server(Service(_about(setup), sessions, setup.audit), ready, setup.where)
+        await server.start()
+        starting = asyncio.get_running_loop().create_task(_start_images(setup, zygotes, ready))
+        try:
+            await orders.stop.wait()
+        finally:
+            starting.cancel()
+            await ready.enter_graceful_shutdown()
+            await _drain(sessions, orders, setup.grace)
+            await server.stop(_LAST_EVENTS)
+            await zygotes.close()
+            files.close()
+            await store.append(Draft(event=Event.SERVER_STOP), durable=True)
+            orders.close()
+    return 0
+
+
+class _Orders:
+    """
+    When to stop: `stop` on a signal or the end of the lifeline, `hurry` on a second signal.
+    """
+
+    def __init__(self, lifeline: int | None) -> None:
+        self.stop = asyncio.Event()
+        self.hurry = asyncio.Event()
+        self._lifeline = lifeline
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+        if lifeline is not None:
+            os.set_blocking(lifeline, False)
+            loop.add_reader(lifeline, self._on_lifeline)
+
+    def close(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        if self._lifeline is not None:
+            loop.remove_reader(self._lifeline)
+
+    def _on_signal(self) -> None:
+        if self.stop.is_set():
+            self.hurry.set()
+        self.stop.set()
+
+    def _on_lifeline(self) -> None:
+        assert self._lifeline is not None
+        with contextlib.suppress(BlockingIOError):
+            if os.read(self._lifeline, 64):
+                return
+            # Nobody is left to see how cells end.
+            asyncio.get_running_loop().remove_reader(self._lifeline)
+            self.stop.set()
+            self.hurry.set()
+
+
+async def _drain(sessions: Sessions, orders: _Orders, grace: float) -> None:
+    hurry = asyncio.get_running_loop().create_task(orders.hurry.wait())
+    try:
+        await sessions.drain(grace, hurry)
+    finally:
+        hurry.cancel()
+
+
+def _server(service: Service, ready: health.aio.HealthServicer, where: Place) -> grpc.aio.Server:
+    server = grpc.aio.server(options=_OPTIONS)
+    codecage_pb2_grpc.add_CodecageServicer_to_server(service, server)
+    health_pb2_grpc.add_HealthServicer_to_server(ready, server)
+    # The directory is closed to others; the socket's own mode says the same once more.
+    before = os.umask(0o177)
+    try:
+        server.add_insecure_port(where.address)
+    except RuntimeError as error:
+        raise CannotStart(f"cannot listen on {where.path}: {error}") from error
+    finally:
+        os.umask(before)
+    return server
+
+
+async def _start_images(setup: Setup, zygotes: Zygotes, ready: health.aio.HealthServicer) -> None:
+    await ready.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+    await ready.set(_SERVICE, health_pb2.HealthCheckResponse.NOT_SERVING)
+    for name in sorted({policy.image for policy in setup.policies.values()}):
+        try:
+            digest = await zygotes.start(name)
+        except CageUnavailable as error:
+            _LOG.error("image %s: %s", name, error.detail)
+            continue
+        _LOG.info("image %s is ready (memory %s)", name, digest.hex()[:16])
+        await ready.set("", health_pb2.HealthCheckResponse.SERVING)
+        await ready.set(_SERVICE, health_pb2.HealthCheckResponse.SERVING)
+
+
+async def _record_start(store: AuditStore, setup: Setup) -> None:
+    versions = [(name, importlib.metadata.version(name)) for name in ("grpcio", "wasmtime")]
+    images: Detail = tuple((f"image.{image.name}", image.key) for image in setup.images)
+    detail: Detail = (
+        ("codecage", _version()),
+        *versions,
+        ("gid", setup.who.gid),
+        ("root", "yes" if setup.who.is_root else "no"),
+        ("uid", setup.who.uid),
+        ("user", setup.who.name),
+        *images[:16],
+    )
+    await store.append(Draft(event=Event.SERVER_START, detail=detail))
+    for policy in setup.policies.values():
+        named: Detail = (("file", policy.file), ("image", policy.image), ("policy", policy.name))
+        await store.append(
+            Draft(event=Event.POLICY_LOAD, policy_digest=policy.digest, detail=named)
+        )
+
+
+def _about(setup: Setup) -> About:
+    images = tuple(_image(image) for image in setup.images)
+    return About(_version(), importlib.metadata.version("wasmtime"), setup.who.name, images)
+
+
+def _image(image: Image) -> wire.ImageInfo:
+    return wire.ImageInfo(
+        name=image.name,
+        key=image.key,
+        python_version=dict(image.manifest.versions).get("python", ""),
+        packages=[f"{package.name} {package.version}" for package in image.manifest.packages],
+    )
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("codecage")
+    except importlib.metadata.PackageNotFoundError:
+        return "source"

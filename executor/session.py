@@ -1,0 +1,406 @@
+"""
+One session: a locked worker, the gate it asks through, and the cell that runs in it.
+
+One task reads the worker's frames for as long as it lives; everything else (running a cell, a
+file command, closing) sends a frame and waits for what that task finds. So frames are handled
+strictly in order, and a worker that says something out of turn is noticed by comparing with what
+was asked of it. However the worker ends, that task ends it: the running cell, the waiting
+command, the record.
+"""
+
+import asyncio
+import hashlib
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from enum import Enum
+from typing import Final
+
+from codecage.worker.v1 import worker_pb2 as frames_pb2
+from executor.audit.errors import AuditError
+from executor.audit.record import Head
+from executor.audit.session import SessionLog
+from executor.audit.store import AuditStore
+from executor.cells import Reader
+from executor.errors import (
+    AuditRefuses,
+    CellNotFound,
+    CellRunning,
+    LimitReached,
+    ProtocolBroken,
+    SessionLost,
+    SessionNotFound,
+    WorkerGone,
+)
+from executor.events import CellStatus, Ended, Started, Usage
+from executor.facts import Facts
+from executor.kernel.cage import Caged
+from executor.kernel.errors import InternalError
+from executor.kernel.gate import Gate
+from executor.linux.errors import MechanismError
+from executor.running import GRACE, RunningCell, Start, Stop
+
+_LOG = logging.getLogger(__name__)
+_COMMAND_PATIENCE: Final = 30.0
+_END_PATIENCE: Final = 2.0
+_LONGEST_NOTE: Final = 200
+
+
+class State(Enum):
+    """
+    What a session does; `LOST` is for good, and `CLOSED` is not seen by clients.
+    """
+
+    IDLE = "idle"
+    RUNNING = "running"
+    LOST = "lost"
+    CLOSED = "closed"
+
+
+class Session:
+    """
+    A session whose worker has been told its facts. `on_idle_timeout` is called when nothing was
+    asked of it for as long as its policy lets it be idle.
+    """
+
+    def __init__(
+        self,
+        facts: Facts,
+        worker: Caged,
+        gate: Gate,
+        log: SessionLog,
+        store: AuditStore,
+        on_idle_timeout: Callable[[], None],
+    ) -> None:
+        self.facts = facts
+        self.cells = 0
+        self.lost_reason = ""
+        self._worker = worker
+        self._gate = gate
+        self._log = log
+        self._store = store
+        self._interrupts = 0
+        self._cell: RunningCell | None = None
+        self._last: RunningCell | None = None
+        self._reply: asyncio.Future[frames_pb2.FileReply] | None = None
+        self._guest_end: frames_pb2.CellDone | None = None
+        self._asked_to_end = ""
+        self._turn = asyncio.Lock()
+        self._on_idle_timeout = on_idle_timeout
+        self._idle: asyncio.TimerHandle | None = None
+        self._rest()
+        self._reading = asyncio.get_running_loop().create_task(self._serve())
+
+    @property
+    def state(self) -> State:
+        """
+        What the session does now.
+        """
+        if self._asked_to_end:
+            return State.CLOSED
+        if self.lost_reason:
+            return State.LOST
+        return State.IDLE if self._cell is None else State.RUNNING
+
+    @property
+    def isolation(self) -> str:
+        """
+        How its worker is held, in words.
+        """
+        return self._worker.isolation
+
+    async def execute(self, code: str, wall_time: float | None, keep: float | None) -> Reader:
+        """
+        Start a cell and return a reader of its events, which the caller closes.
+
+        `wall_time` (seconds) may only shorten the policy's; `keep` as in `Start`. Raises
+        CellRunning, SessionLost, LimitReached, AuditRefuses. When the caller is cancelled the
+        cell counts as abandoned.
+        """
+        starting = asyncio.get_running_loop().create_task(self._start(code, wall_time, keep))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            starting.add_done_callback(_abandon)
+            raise
+
+    def attach(self, cell: int, after: int) -> Reader:
+        """
+        A reader of the events of `cell`, running or last, numbered above `after`.
+
+        Raises CellNotFound.
+        """
+        current = self._cell or self._last
+        if current is None or current.number != cell:
+            raise CellNotFound(cell, self.cells)
+        return current.log.read(after)
+
+    def interrupt(self, why: Stop = Stop.CLIENT) -> bool:
+        """
+        Interrupt the running cell; whether one was running.
+        """
+        if self._cell is None:
+            return False
+        self._cell.stop(why)
+        return True
+
+    async def command(self, command: frames_pb2.FileCommand) -> frames_pb2.FileReply:
+        """
+        Have the worker do a client's file command, between cells.
+
+        Raises CellRunning, SessionLost.
+        """
+        task = asyncio.get_running_loop().create_task(self._command(command))
+        return await asyncio.shield(task)  # the reply comes even when the client has gone
+
+    async def record_file(
+        self, request: str, outcome: str, size: int | None = None, digest: bytes | None = None
+    ) -> None:
+        """
+        Record what a client did with a file. Raises AuditRefuses.
+        """
+        try:
+            await self._log.file_rpc(request, outcome, size=size, digest=digest)
+        except AuditError as error:
+            raise AuditRefuses from error
+
+    async def wait_for_cell(self) -> None:
+        """
+        Wait until no cell runs.
+        """
+        while (cell := self._cell) is not None:
+            await cell.over.wait()
+
+    async def close(self, why: str) -> Head:
+        """
+        End the session: its worker is killed, the record closed. The head after that.
+
+        Raises SessionNotFound when it is being closed already.
+        """
+        if self._asked_to_end:
+            raise SessionNotFound
+        self._asked_to_end = why
+        self._busy()
+        self._worker.kill()
+        # A stuck host file system may hold the reading task; the session does not wait for it.
+        await asyncio.wait({self._reading}, timeout=_END_PATIENCE)
+        try:
+            return await self._log.end(why)
+        except AuditError:
+            _LOG.warning("the end of session %s is not in the record", self.facts.id)
+            return self._store.head()
+
+    async def _start(self, code: str, wall_time: float | None, keep: float | None) -> Reader:
+        async with self._turn:
+            self._require_idle()
+            limits = self.facts.policy.limits
+            if self.cells >= limits.cells:
+                raise LimitReached("limits.cells", limits.cells, "create a new session")
+            data = code.encode()
+            try:
+                await self._log.cell_start(self.cells + 1, hashlib.sha256(data).digest(), len(data))
+            except AuditError as error:
+                raise AuditRefuses from error
+            return await self._run(code, min(wall_time or limits.wall_time, limits.wall_time), keep)
+
+    async def _run(self, code: str, wall_time: float, keep: float | None) -> Reader:
+        self._busy()
+        self.cells += 1
+        cell = RunningCell(
+            Start(self.cells, wall_time, keep),
+            self._worker,
+            self.facts.policy.limits,
+            self._gate.counts,
+            self._count_interrupt,
+        )
+        self._cell = self._last = cell
+        reader = cell.log.read()
+        await cell.log.add(Started(self.facts.id, cell.number))
+        frame = frames_pb2.RunCell(
+            cell=cell.number,
+            code=code,
+            interrupts_sent=self._interrupts,
+            timeout_message=(
+                f"a limit of the cell is reached: {wall_time:g} s in all, "
+                f"{self.facts.policy.limits.cpu_time:g} s of computing"
+            ),
+        )
+        with suppress(WorkerGone):  # the reading task finds out too, and ends the cell
+            await self._worker.channel.send(frames_pb2.ToWorker(run=frame))
+        return reader
+
+    async def _command(self, command: frames_pb2.FileCommand) -> frames_pb2.FileReply:
+        async with self._turn:
+            self._require_idle()
+            self._busy()
+            self._reply = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(_COMMAND_PATIENCE):
+                    await self._worker.channel.send(frames_pb2.ToWorker(file=command))
+                    return await self._reply
+            except (TimeoutError, WorkerGone) as error:
+                self._worker.kill()
+                raise SessionLost("its worker did not answer a file command") from error
+            finally:
+                self._reply = None
+                self._rest()
+
+    async def _serve(self) -> None:
+        broken = ""
+        try:
+            while True:
+                await self._take(await self._worker.channel.receive())
+        except WorkerGone as error:
+            _LOG.debug("session %s: %s", self.facts.id, error)
+        except ProtocolBroken as error:
+            broken = f"its worker broke the protocol ({error})"
+        except (InternalError, MechanismError):
+            broken = "of a fault in the server"
+            _LOG.exception("session %s is ended", self.facts.id)
+        finally:
+            await self._end(broken)
+
+    async def _take(self, frame: frames_pb2.FromWorker) -> None:
+        match frame.WhichOneof("frame"):
+            case "ask":
+                self._require_turn("an ask")
+                await self._answer(frame.ask)
+            case "output":
+                await self._running("output").output(frame.output)
+            case "value":
+                await self._running("a value").value(frame.value)
+            case "done":
+                await self._done(frame.done)
+            case "file":
+                self._replied(frame.file)
+            case "note":
+                self._note(frame.note)
+            case kind:
+                raise ProtocolBroken(f"a frame {kind!r} out of turn")
+
+    async def _answer(self, ask: frames_pb2.Ask) -> None:
+        reply = await self._gate.answer(ask)
+        try:
+            frame = frames_pb2.ToWorker(answer=reply.answer)
+            await self._worker.channel.send(frame, reply.descriptor)
+        finally:
+            if reply.descriptor is not None:
+                os.close(reply.descriptor)
+
+    async def _done(self, done: frames_pb2.CellDone) -> None:
+        cell = self._running("the end of a cell")
+        if done.status == frames_pb2.CellDone.GUEST_ENDED:
+            self._guest_end = done
+            asyncio.get_running_loop().call_later(GRACE, self._worker.kill)
+            return
+        cell.finish()
+        status = cell.status(done)
+        head = await self._record_end(status, cell.usage(done))
+        self._rest()
+        await self._over(cell, cell.ended(status, done, head))
+
+    async def _over(self, cell: RunningCell, last: Ended) -> None:
+        # Idle before the client hears of it: it may send the next cell at once.
+        self._cell = None
+        cell.over.set()
+        await cell.log.add(last)
+
+    async def _record_end(self, status: CellStatus, usage: Usage) -> Head:
+        detail = (
+            ("wall_us", int(usage.wall_time * 1e6)),
+            ("cpu_us", int(usage.cpu_time * 1e6)),
+            ("stdout", usage.stdout),
+            ("stderr", usage.stderr),
+            ("truncated", int(usage.truncated)),
+            ("requests", usage.requests),
+            ("denied", usage.denied),
+        )
+        try:
+            return await self._log.cell_end(status.value, detail)
+        except AuditError:
+            # The cell has run; its end cannot be undone, and its client has to be told.
+            _LOG.warning("the end of a cell of session %s is not in the record", self.facts.id)
+            return self._store.head()
+
+    async def _end(self, broken: str) -> None:
+        self._worker.kill()
+        how = await self._exit()
+        reason = self._asked_to_end or self._why_lost(broken, how)
+        if not self._asked_to_end:
+            self._busy()
+            self.lost_reason = reason
+            with suppress(AuditError):
+                await self._log.worker_lost(reason, (("exit", how),))
+        if (cell := self._cell) is not None:
+            cell.finish()
+            cell.log.stop_waiting()
+            head = await self._record_end(CellStatus.WORKER_LOST, cell.usage(frames_pb2.CellDone()))
+            await self._over(cell, cell.lost(reason, head))
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_exception(WorkerGone(reason))
+        self._worker.channel.close()
+        with suppress(AuditError):
+            self._gate.close()
+
+    async def _exit(self) -> str:
+        try:
+            async with asyncio.timeout(_END_PATIENCE):
+                return str(await asyncio.shield(self._worker.ended))
+        except TimeoutError:
+            return "its process does not end"
+
+    def _why_lost(self, broken: str, how: str) -> str:
+        if broken:
+            return broken
+        if self._guest_end is not None:
+            return self._guest_end.reason[:_LONGEST_NOTE] or "the guest ended itself"
+        if self._cell is not None and self._cell.killed and self._cell.stopped is not None:
+            return (
+                f"the cell was told to stop because {self._cell.stopped.words}, did not within "
+                f"{GRACE:g} s, and was killed"
+            )
+        return how
+
+    def _replied(self, reply: frames_pb2.FileReply) -> None:
+        if self._reply is None or self._reply.done():
+            raise ProtocolBroken("a reply to no file command")
+        self._reply.set_result(reply)
+
+    def _note(self, note: frames_pb2.Note) -> None:
+        what, name = note.what[:_LONGEST_NOTE], note.errno[:_LONGEST_NOTE]
+        self._log.note((("count", note.count), ("errno", name), ("what", what)))
+
+    def _running(self, what: str) -> RunningCell:
+        if self._cell is None or self._guest_end is not None:
+            raise ProtocolBroken(f"{what} while no cell was running")
+        return self._cell
+
+    def _require_turn(self, what: str) -> None:
+        if self._cell is None and self._reply is None:
+            raise ProtocolBroken(f"{what} while nothing was asked of the worker")
+
+    def _require_idle(self) -> None:
+        if self._asked_to_end:
+            raise SessionNotFound
+        if self.lost_reason:
+            raise SessionLost(self.lost_reason)
+        if self._cell is not None:
+            raise CellRunning(self._cell.number)
+
+    def _count_interrupt(self) -> None:
+        self._interrupts += 1
+
+    def _busy(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+
+    def _rest(self) -> None:
+        self._busy()
+        wait = self.facts.policy.limits.idle_timeout
+        self._idle = asyncio.get_running_loop().call_later(wait, self._on_idle_timeout)
+
+
+def _abandon(starting: "asyncio.Task[Reader]") -> None:
+    if not starting.cancelled() and starting.exception() is None:
+        starting.result().close()

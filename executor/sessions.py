@@ -1,0 +1,186 @@
+"""
+All sessions of the server: how one is made, found and ended.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from executor.audit.errors import AuditError
+from executor.audit.record import Head
+from executor.audit.session import SessionLog
+from executor.audit.store import AuditStore
+from executor.errors import (
+    AuditRefuses,
+    CageUnavailable,
+    Draining,
+    LimitReached,
+    PolicyNotFound,
+    SessionNotFound,
+    WorkerGone,
+)
+from executor.facts import Facts, begin_frame, creation_detail, new_facts
+from executor.kernel.cage import Cage, Caged
+from executor.kernel.gate import Gate
+from executor.kernel.paths import HostTrees
+from executor.kernel.pool import FilePool
+from executor.running import Stop
+from executor.session import Session
+from policy.decide import compile_policy
+from policy.types import Policy
+
+_R = TypeVar("_R")
+DEFAULT_POLICY: Final = "calculator"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """
+    What sessions are made from: policies by name, the record, the cage, the threads for files,
+    and how many sessions there may be at a time.
+    """
+
+    policies: Mapping[str, Policy]
+    store: AuditStore
+    cage: Cage
+    files: FilePool
+    most_sessions: int = 256
+
+
+class Sessions:
+    """
+    The sessions that exist, by identity.
+    """
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._sessions: dict[str, Session] = {}
+        self._taken: Counter[str] = Counter()
+        self._draining = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def policies(self) -> Mapping[str, Policy]:
+        """
+        The policies that sessions can be created under, by name.
+        """
+        return self._served.policies
+
+    async def create(self, policy: str, labels: Mapping[str, str]) -> Session:
+        """
+        Make a session under the policy of this name.
+
+        Raises PolicyNotFound, LimitReached, Draining, CageUnavailable, AuditRefuses, and
+        SourceUnavailable for a granted directory that cannot be held. A caller who is cancelled
+        leaves a session that ends when its idle time is over.
+        """
+        found = self._served.policies.get(policy or DEFAULT_POLICY)
+        if found is None:
+            raise PolicyNotFound(policy)
+        self._require_room(found)
+        self._taken[found.name] += 1
+        making = self._in_background(self._make(found, labels))
+        return await asyncio.shield(making)
+
+    def get(self, identity: str) -> Session:
+        """
+        The session of this identity. Raises SessionNotFound.
+        """
+        session = self._sessions.get(identity)
+        if session is None:
+            raise SessionNotFound
+        return session
+
+    def list(self) -> list[Session]:
+        """
+        All sessions, the oldest first.
+        """
+        return [*self._sessions.values()]
+
+    async def close(self, identity: str, why: str) -> Head:
+        """
+        End a session; its identity means nothing from now on. Raises SessionNotFound.
+        """
+        session = self.get(identity)
+        del self._sessions[identity]
+        try:
+            return await asyncio.shield(self._in_background(session.close(why)))
+        finally:
+            self._taken[session.facts.policy.name] -= 1
+
+    async def drain(self, grace: float, hurry: "asyncio.Future[Any]") -> None:
+        """
+        Take no more work, let running cells go on for `grace` seconds or until `hurry` is done,
+        interrupt those that still run, and close every session.
+        """
+        self._draining = True
+        cells = asyncio.gather(*(one.wait_for_cell() for one in self.list()))
+        await asyncio.wait({cells, hurry}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+        for session in self.list():
+            session.interrupt(Stop.DRAIN)
+        await cells
+        await asyncio.gather(*(self.close(one.facts.id, "server stopped") for one in self.list()))
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def require_serving(self) -> None:
+        """
+        Raises Draining when the server takes no new work.
+        """
+        if self._draining:
+            raise Draining
+
+    def _require_room(self, policy: Policy) -> None:
+        self.require_serving()
+        most = self._served.most_sessions
+        if sum(self._taken.values()) >= most:
+            raise LimitReached("sessions of the server", most, "close one, or try again later")
+        if self._taken[policy.name] >= (most := policy.limits.sessions):
+            raise LimitReached("limits.sessions", most, "close one, or try again later")
+
+    async def _make(self, policy: Policy, labels: Mapping[str, str]) -> Session:
+        share = self._served.files.share(policy.name)
+        trees: HostTrees | None = None
+        worker: Caged | None = None
+        try:
+            trees = await share.run(HostTrees, policy.filesystem)
+            worker = await self._served.cage.take(policy.image)
+            facts = new_facts(policy, labels)
+            log = SessionLog(self._served.store, facts.id, policy.digest, policy.limits.requests)
+            gate = Gate(compile_policy(policy), trees, log, share)
+            return await self._begin(facts, worker, gate, log)
+        except BaseException:
+            self._taken[policy.name] -= 1
+            if worker is not None:
+                worker.drop()
+            if trees is not None:
+                trees.close()
+            raise
+
+    async def _begin(self, facts: Facts, worker: Caged, gate: Gate, log: SessionLog) -> Session:
+        try:
+            await log.create(facts.policy.name, creation_detail(facts, worker))
+        except AuditError as error:
+            raise AuditRefuses from error
+        try:
+            await worker.channel.send(begin_frame(facts))
+        except WorkerGone as error:
+            await log.end("its worker ended before it began")
+            raise CageUnavailable(str(error)) from error
+        store, identity = self._served.store, facts.id
+        session = Session(facts, worker, gate, log, store, lambda: self._expire(identity))
+        self._sessions[identity] = session
+        return session
+
+    def _expire(self, identity: str) -> None:
+        if identity in self._sessions:
+            self._in_background(self.close(identity, "idle timeout"))
+
+    def _in_background(self, work: Coroutine[Any, Any, _R]) -> asyncio.Task[_R]:
+        # The set keeps the task alive: the loop itself holds only weak references.
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

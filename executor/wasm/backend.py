@@ -1,0 +1,289 @@
+"""
+One session in one locked worker: frames in, cells run, frames out.
+
+The main thread does everything but two things, which are the watchdog's: it turns the server's
+signals into the guest's KeyboardInterrupt, and the timer's into a flush of output. It waits in
+sigwait(3), so no signal handler ever runs, and it touches the guest by one store of 32 bits.
+"""
+
+import os
+import signal
+import socket
+import threading
+from collections import Counter
+from typing import Any, Final
+
+from codecage.worker.v1 import worker_pb2 as wire
+from executor.kernel.errors import InternalError
+from executor.kernel.spawn import LIMIT_SIGNAL
+from executor.wasm.abi import Errno
+from executor.wasm.boot import ENVIRONMENT, Guest, GuestOutOfMemoryError
+from executor.wasm.broker import Broker
+from executor.wasm.calls import GuestTrapped
+from executor.wasm.channel import Channel, ServerGoneError
+from executor.wasm.commands import perform
+from executor.wasm.jail import WATCHDOG_SIGNALS
+from executor.wasm.output import OutputBuffer
+from executor.wasm.process import HOME, WORK, Clock, Denial, Entropy, Exited
+from executor.wasm.space import Space
+
+_SIGINT: Final = 2
+_NOTES_MAX: Final = 32
+# An interrupt that was sent arrives within this many seconds, or something is wrong.
+_SETTLE: Final = 5.0
+_STATUS: Final = {
+    "ok": wire.CellDone.OK,
+    "error": wire.CellDone.ERROR,
+    "exited": wire.CellDone.EXITED,
+    "interrupted": wire.CellDone.INTERRUPTED,
+}
+
+
+class Interrupts:
+    """
+    The server's interrupts, from the watchdog thread to the guest's signal flag.
+
+    `taken` counts them, so that a cell starts only when all that were meant for earlier cells
+    have arrived. One that arrives while no cell runs has no effect.
+    """
+
+    def __init__(self, guest: Guest) -> None:
+        self._guest = guest
+        self._changed = threading.Condition()
+        self._woken = threading.Event()
+        self._running = False
+        self._pending = False
+        self._taken = 0
+        self.limit_message = ""
+
+    def deliver(self, *, limit: bool) -> None:
+        """
+        An interrupt has come (watchdog thread).
+        """
+        with self._changed:
+            self._taken += 1
+            if self._running:
+                self._pending = True
+                message = self.limit_message if limit else ""
+                self._guest.process.denial = Denial(Errno.EINTR, message) if message else None
+                self._guest.memory.put_u32(self._guest.signal_flag, 1)
+                self._woken.set()
+            self._changed.notify_all()
+
+    def start(self, sent: int) -> None:
+        """
+        A cell begins, after `sent` interrupts. Raises InternalError when one of them is missing.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._taken >= sent, _SETTLE):
+                raise InternalError("an interrupt that was sent has not arrived")
+            self._clear()
+            self._running = True
+
+    def stop(self) -> None:
+        """
+        The cell has ended.
+        """
+        with self._changed:
+            self._running = False
+            self._clear()
+
+    def take(self) -> int:
+        """
+        The guest polls: the signal's number once, then 0.
+        """
+        with self._changed:
+            number = _SIGINT if self._pending else 0
+            self._clear()
+            return number
+
+    def wait(self, seconds: float) -> bool:
+        """
+        Sleep; true when an interrupt is pending.
+        """
+        return self._woken.wait(None if seconds == float("inf") else seconds)
+
+    def _clear(self) -> None:
+        self._pending = False
+        self._woken.clear()
+        self._guest.memory.put_u32(self._guest.signal_flag, 0)
+
+
+class Session:
+    """
+    The worker's side of a session.
+    """
+
+    def __init__(self, guest: Guest, connection: socket.socket) -> None:
+        self._guest = guest
+        self._channel = Channel(connection)
+        self._output = OutputBuffer(connection.fileno(), self._send_output)
+        self._interrupts = Interrupts(guest)
+        self._notes: Counter[tuple[str, str]] = Counter()
+        self._begun = False
+        self._output_limit = 0
+        guest.hooks.on_output = self._output.write
+        guest.hooks.on_wait = self._interrupts.wait
+        guest.hooks.on_signal = self._interrupts.take
+        guest.hooks.on_note = self._note
+
+    def watch(self) -> None:
+        """
+        The watchdog thread's whole life.
+        """
+        while True:
+            number = signal.sigwait(WATCHDOG_SIGNALS)
+            if number == signal.SIGALRM:
+                self._output.flush()
+            else:
+                self._interrupts.deliver(limit=number == LIMIT_SIGNAL)
+
+    def serve(self, isolation: str, boot_digest: bytes) -> None:
+        """
+        Announce the worker and handle frames until the server or the guest ends it.
+        """
+        ready = wire.Ready(isolation=isolation, boot_digest=boot_digest)
+        self._channel.send(wire.FromWorker(ready=ready))
+        try:
+            while self._handle(self._channel.receive()):
+                pass
+        except ServerGoneError:
+            return
+
+    def _handle(self, frame: wire.ToWorker) -> bool:
+        kind = frame.WhichOneof("frame")
+        if kind == "begin" and not self._begun:
+            self._begin(frame.begin)
+            return True
+        if kind == "run" and self._begun:
+            return self._run(frame.run)
+        if kind == "file" and self._begun:
+            reply = perform(self._guest.process, frame.file)
+            self._channel.send(wire.FromWorker(file=reply))
+            return True
+        raise InternalError(f"the server sent {kind} out of order")
+
+    # ---- beginning ------------------------------------------------------------------------------
+
+    def _begin(self, begin: wire.Begin) -> None:
+        """
+        Give the guest its session: limits first, then the world, then its own begin.
+        """
+        guest, process = self._guest, self._guest.process
+        total = Space(begin.memory_bytes, 2**31)
+        total.take(guest.memory.size)
+        guest.limit_memory(begin.memory_bytes)
+        process.total = total
+        process.descriptors.limit = begin.max_open_files
+        process.kernel_entropy = os.urandom
+        process.entropy = Entropy(begin.entropy if begin.deterministic else None)
+        process.clock = Clock(begin.frozen_clock_ns or None)
+        process.environment = {**ENVIRONMENT, **begin.environment}
+        process.broker = Broker(self._channel)
+        self._mount(begin, total)
+        self._output_limit = begin.output_bytes
+        seed = Entropy(begin.entropy).take(64, os.urandom).hex()
+        self._begun = True
+        guest.call(
+            {"op": "begin", "environment": dict(begin.environment), "seed": seed, "directory": WORK}
+        )
+
+    def _mount(self, begin: wire.Begin, total: Space) -> None:
+        files = self._guest.process.files
+        shared = Space(begin.scratch_bytes, begin.max_files, total)
+        for path in ("/tmp", HOME, WORK):  # noqa: S108 - the guest's own
+            files.add_directory(path, shared)
+        for mount in sorted(begin.mounts, key=lambda mount: mount.path):
+            if mount.scratch:
+                files.add_directory(mount.path, Space(mount.quota_bytes, mount.max_files, total))
+            else:
+                files.add_mount(mount.path, writable=mount.writable)
+
+    # ---- cells ----------------------------------------------------------------------------------
+
+    def _run(self, run: wire.RunCell) -> bool:
+        """
+        Run one cell to its `CellDone`; false when the guest has ended with it.
+        """
+        self._output.start(self._output_limit)
+        self._interrupts.limit_message = run.timeout_message
+        self._interrupts.start(run.interrupts_sent)
+        done = self._ran({"op": "cell", "cell": run.cell, "code": run.code})
+        self._interrupts.stop()
+        self._output.flush()
+        self._send_notes()
+        done.peak_memory_bytes = self._guest.process.total.peak
+        done.stdout_bytes = self._output.totals[1]
+        done.stderr_bytes = self._output.totals[2]
+        done.output_truncated = self._output.truncated
+        self._channel.send(wire.FromWorker(done=done))
+        return done.status != wire.CellDone.GUEST_ENDED
+
+    def _ran(self, request: dict[str, Any]) -> wire.CellDone:
+        try:
+            return self._done(self._guest.call(request))
+        except GuestOutOfMemoryError as error:
+            return wire.CellDone(
+                status=wire.CellDone.ERROR,
+                error_name="MemoryError",
+                error_message=str(error),
+                traceback=f"MemoryError: {error}\n",
+            )
+        except Exited as exited:
+            return _ended(exited.how, exited.code)
+        except GuestTrapped as trapped:
+            return _ended(f"the guest trapped: {trapped}")
+        except ServerGoneError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the guest is over
+            return _ended(f"the cage failed: {type(error).__name__}")
+
+    def _done(self, answer: dict[str, Any]) -> wire.CellDone:
+        """
+        The guest's answer in a frame; the guest may have forged it, so only shapes are believed.
+        """
+        value = answer.get("value")
+        if isinstance(value, dict):
+            shown = wire.Value(text=_text(value.get("text")), full_length=_count(value))
+            self._output.flush()
+            self._channel.send(wire.FromWorker(value=shown))
+        code = answer.get("code")
+        return wire.CellDone(
+            status=_STATUS.get(str(answer.get("status")), wire.CellDone.ERROR),
+            error_name=_text(answer.get("name"))[:256],
+            error_message=_text(answer.get("message")),
+            traceback=_text(answer.get("traceback")),
+            exit_code=code & 0xFF if isinstance(code, int) else 0,
+        )
+
+    # ---- what the guest's calls need ------------------------------------------------------------
+
+    def _send_output(self, stream: int, data: bytes) -> None:
+        self._channel.send(wire.FromWorker(output=wire.Output(stream=stream, data=data)))
+
+    def _note(self, name: str, errno: Errno) -> None:
+        if (name, errno.name) in self._notes or len(self._notes) < _NOTES_MAX:
+            self._notes[name, errno.name] += 1
+
+    def _send_notes(self) -> None:
+        for (name, errno), count in self._notes.items():
+            note = wire.Note(what=name, errno=errno, count=min(count, 2**32 - 1))
+            self._channel.send(wire.FromWorker(note=note))
+        self._notes.clear()
+
+
+def _ended(reason: str, code: int = 0) -> wire.CellDone:
+    return wire.CellDone(status=wire.CellDone.GUEST_ENDED, reason=reason, exit_code=code)
+
+
+def _text(value: object) -> str:
+    """
+    A string of the guest's, lossless and fit for a protobuf string: surrogates are escaped.
+    """
+    text = value if isinstance(value, str) else ""
+    return text[: 2**17].encode("utf-8", "backslashreplace").decode()
+
+
+def _count(value: dict[str, Any]) -> int:
+    length = value.get("length")
+    return length if isinstance(length, int) and 0 <= length < 2**63 else 0

@@ -1,0 +1,88 @@
+"""
+The worker's end of its socket: frames in order, one request to the gate at a time.
+
+Everything is blocking and on one thread; only output is also sent by the watchdog, so sending
+holds a lock. A descriptor that comes with an answer is checked before it is used: a regular
+file, open for reading alone.
+"""
+
+import socket
+import threading
+from typing import Final
+
+from codecage.worker.v1 import worker_pb2 as wire
+from executor.kernel import frames
+from executor.kernel.errors import InternalError
+from executor.linux import descriptors
+from executor.wasm.abi import GuestFault, from_host
+
+_RECEIVE: Final = 2**16
+
+
+class ServerGoneError(InternalError):
+    """
+    The server closed the socket: the worker has nothing left to live for.
+    """
+
+
+class Channel:
+    """
+    Frames to and from the server.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._buffer = frames.FrameBuffer(frames.MAX_TO_WORKER)
+        self._passed: list[int] = []
+        self._sending = threading.Lock()
+
+    def send(self, message: wire.FromWorker) -> None:
+        """
+        Send one frame, waiting while the server is behind. Raises ServerGoneError.
+        """
+        data = frames.encode(message.SerializeToString())
+        try:
+            with self._sending:
+                self._socket.sendall(data)
+        except OSError as error:
+            raise ServerGoneError(str(error)) from error
+
+    def receive(self) -> wire.ToWorker:
+        """
+        The next frame. Raises ServerGoneError.
+        """
+        while (data := self._buffer.take()) is None:
+            self._buffer.feed(self._more())
+        return wire.ToWorker.FromString(data)
+
+    def ask(self, request: wire.Ask) -> wire.Answer:
+        """
+        Ask the gate and wait. Raises GuestFault with the gate's errno and reason.
+        """
+        self.send(wire.FromWorker(ask=request))
+        frame = self.receive()
+        if frame.WhichOneof("frame") != "answer":
+            raise InternalError("the server sent something else than the answer")
+        answer = frame.answer
+        if answer.errno:
+            raise GuestFault(from_host(answer.errno), answer.reason)
+        return answer
+
+    def passed_descriptor(self) -> int:
+        """
+        The descriptor that came with the last answer. The caller closes it.
+        """
+        if not self._passed:
+            raise InternalError("the server announced a descriptor and sent none")
+        return self._passed.pop(0)
+
+    def _more(self) -> bytes:
+        try:
+            data, passed = descriptors.receive_regular_file(self._socket, _RECEIVE)
+        except OSError as error:
+            raise ServerGoneError(str(error)) from error
+        if not data:
+            raise ServerGoneError("end of stream")
+        if passed is not None:
+            self._passed.append(passed.descriptor)
+        return data

@@ -1,0 +1,121 @@
+"""
+The wasmtime engine: one configuration, stated in full, and the limits of every store.
+
+Each feature is on because the guest needs it, or off: a proposal that is off cannot have the
+next bug. Exceptions need the GC heap (exnref lives there); `function_references` and `gc` are
+for the trampoline module, whose `ref.test` is what makes CPython's calls through function
+pointers cheap. No epoch interruption and no fuel: they cost 20 to 30 % of the guest's speed, and
+a cell is stopped by the interpreter's own signal flag or by killing its process.
+
+A compiled module is bound to this configuration and to the release of wasmtime, so
+`CONFIG_ID` is part of the key under which compiled images are cached.
+"""
+
+import hashlib
+import mmap
+import re
+from pathlib import Path
+
+import wasmtime
+from wasmtime import _bindings as capi
+
+# The guest recurses on this stack; CPython's own limit then raises RecursionError before it
+# ends. Wasmtime wants it below the size of an async stack (2 MiB).
+MAX_WASM_STACK = int(1.9 * 2**20)
+# One linear memory of 32-bit addresses, reserved whole, so that its base never moves; the guard
+# behind it makes every 33-bit address that compiled code can form fault instead of hit.
+MEMORY_RESERVATION = 4 * 2**30
+MEMORY_GUARD = 32 * 2**20
+# The main module's table has 8,733 elements; the trampoline adds one. Side modules will need more.
+TABLE_ELEMENTS = 65_536
+
+_FEATURES_ON = (
+    "wasm_bulk_memory",
+    "wasm_exceptions",
+    "wasm_function_references",
+    "wasm_gc",
+    "wasm_multi_value",
+    "wasm_reference_types",
+    "wasm_simd",
+)
+_FEATURES_OFF = (
+    "wasm_compact_imports",
+    "wasm_component_model",
+    "wasm_custom_page_sizes",
+    "wasm_memory64",
+    "wasm_multi_memory",
+    "wasm_relaxed_simd",
+    "wasm_stack_switching",
+    "wasm_tail_call",
+    "wasm_threads",
+    "wasm_wide_arithmetic",
+)
+_SETTINGS: tuple[tuple[str, int], ...] = (
+    ("consume_fuel", 0),
+    ("epoch_interruption", 0),
+    ("max_wasm_stack", MAX_WASM_STACK),
+    ("memory_guard_size", MEMORY_GUARD),
+    ("memory_may_move", 0),
+    ("memory_reservation", MEMORY_RESERVATION),
+    ("memory_reservation_for_growth", 0),
+    ("signals_based_traps", 1),
+)
+
+CONFIG_ID = hashlib.sha256(repr((_FEATURES_ON, _FEATURES_OFF, _SETTINGS)).encode()).hexdigest()[:16]
+
+
+def new_engine() -> wasmtime.Engine:
+    """
+    Make an engine with the one configuration that images are compiled for.
+
+    Raises AttributeError where the installed wasmtime lacks a setting named here: a setting
+    that cannot be made is never skipped.
+    """
+    config = wasmtime.Config()
+    pointer = config.ptr()
+    for name in _FEATURES_ON:
+        getattr(capi, f"wasmtime_config_{name}_set")(pointer, True)
+    for name in _FEATURES_OFF:
+        getattr(capi, f"wasmtime_config_{name}_set")(pointer, False)
+    for name, value in _SETTINGS:
+        getattr(capi, f"wasmtime_config_{name}_set")(pointer, value)
+    return wasmtime.Engine(config)
+
+
+def new_store(engine: wasmtime.Engine, memory_bytes: int) -> wasmtime.Store:
+    """
+    Make a store that can never hold more than `memory_bytes` of linear memory and GC heap.
+
+    Wasmtime applies the figure to each of the two; the finer count of a session is
+    `MemoryBudget`'s. Without limits a guest could grow a table until the host has no memory.
+    """
+    store = wasmtime.Store(engine)
+    limit(store, memory_bytes)
+    return store
+
+
+def limit(store: wasmtime.Store, memory_bytes: int) -> None:
+    """
+    Change a store's limits to `memory_bytes`. The main module and the trampoline are two
+    instances, with one memory and four tables (functions, and three of references) in all.
+    """
+    store.set_limits(
+        memory_size=memory_bytes,
+        table_elements=TABLE_ELEMENTS,
+        instances=2,
+        tables=4,
+        memories=1,
+    )
+
+
+def core_version() -> str:
+    """
+    The release of the engine inside the wheel, read from the library: the wheel's own may lie.
+
+    The wheel 50.0.1, for one, holds core 50.0.0. Returns "unknown" where the library does not
+    carry the text.
+    """
+    path = Path(wasmtime.__file__).parent / "linux-x86_64" / "_libwasmtime.so"
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        found = re.search(rb"version: (\d{2,3}\.\d{1,2}\.\d{1,2})", data)
+        return found.group(1).decode() if found else "unknown"

@@ -1,0 +1,341 @@
+"""
+The table of every import of the guest: what it is, how far it is supported, and why not more.
+
+The table is the document (`codecage` prints it), and it is total: linking fails when the module
+has an import that no row names, when a row names an import that the module does not have, or
+when a signature differs. A handler's failure becomes the guest's answer by the row's
+convention: Emscripten's calls return the error number negated, WASI's return it, and others
+return the value that the row gives.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from executor.wasm import jsffi
+from executor.wasm.abi import Errno, GuestFault
+from executor.wasm.calls import Handler
+from executor.wasm.process import Process
+from executor.wasm.syscalls import changes, network, open_files, paths, system
+
+ENV: Final = "env"
+WASI: Final = "wasi_snapshot_preview1"
+GOT: Final = "GOT.func"
+# OpenGL functions that the guest never calls: mutable i32 globals, all 0.
+GOT_GLOBALS: Final = 280
+FUNCTIONS: Final = 254 + 14
+
+Act = Callable[..., int | float | None]
+
+
+class Support(Enum):
+    """
+    How far an import is supported; the value is the word in the documents.
+    """
+
+    FULL = "supported"
+    PARTIAL = "partial"
+    CONSTANT = "constant"
+    REFUSED = "refused"
+
+
+class Failure(Enum):
+    """
+    How a handler's GuestFault becomes the guest's answer.
+    """
+
+    NEGATED = "-errno"
+    POSITIVE = "errno"
+    VALUE = "value"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """
+    One import. `value` is what a constant or refused row answers, and what a VALUE row answers
+    when its handler fails.
+    """
+
+    module: str
+    name: str
+    signature: str
+    support: Support
+    act: Act | None
+    failure: Failure
+    value: int
+    note: str
+
+    def bind(self, process: Process) -> Handler:
+        """
+        The handler for one process: never raises GuestFault.
+        """
+        if self.act is None:
+            return self._bind_fixed(process)
+        act, value = self.act, self.value
+        if self.failure is Failure.VALUE:
+            return lambda *arguments: _or_value(process, act, value, arguments)
+        sign = -1 if self.failure is Failure.NEGATED else 1
+        return lambda *arguments: _or_errno(process, act, sign, arguments)
+
+    def _bind_fixed(self, process: Process) -> Handler:
+        name, value, errno = self.name, self.value, _errno_of(self.value)
+        if self.support is Support.CONSTANT:
+            return lambda *_arguments: value
+
+        def refuse(*_arguments: int) -> int:
+            process.note(name, errno)
+            return value
+
+        return refuse
+
+
+def _or_errno(process: Process, act: Act, sign: int, arguments: tuple[int, ...]) -> int:
+    try:
+        result = act(process, *arguments)
+    except GuestFault as fault:
+        process.deny(fault)
+        return sign * fault.errno
+    if not isinstance(result, int) or result >= 2**31:
+        # A result that an int cannot hold is an error, not a truncated number.
+        return sign * Errno.EOVERFLOW
+    return result
+
+
+def _or_value(
+    process: Process, act: Act, value: int, arguments: tuple[int, ...]
+) -> int | float | None:
+    try:
+        return act(process, *arguments)
+    except GuestFault as fault:
+        process.deny(fault)
+        return value
+
+
+def _errno_of(value: int) -> Errno:
+    return Errno(-value) if -value in Errno._value2member_map_ else Errno.ENOSYS
+
+
+def _support(note: str) -> Support:
+    return Support.PARTIAL if note else Support.FULL
+
+
+def _syscall(name: str, signature: str, act: Act, note: str) -> Row:
+    return Row(ENV, name, signature, _support(note), act, Failure.NEGATED, 0, note)
+
+
+def _wasi(name: str, signature: str, act: Act, note: str) -> Row:
+    return Row(WASI, name, signature, _support(note), act, Failure.POSITIVE, 0, note)
+
+
+def _value(name: str, signature: str, act: Act, value: int, note: str, module: str = ENV) -> Row:
+    return Row(module, name, signature, _support(note), act, Failure.VALUE, value, note)
+
+
+def _constant(name: str, signature: str, value: int, note: str) -> Row:
+    return Row(ENV, name, signature, Support.CONSTANT, None, Failure.VALUE, value, note)
+
+
+def _refused(name: str, signature: str, errno: Errno, note: str) -> Row:
+    return Row(ENV, name, signature, Support.REFUSED, None, Failure.NEGATED, -errno, note)
+
+
+def _without(name: str, signature: str, value: int, note: str) -> Row:
+    """
+    A refused import whose answer is no error number.
+    """
+    return Row(ENV, name, signature, Support.REFUSED, None, Failure.VALUE, value, note)
+
+
+_OWN: Final[tuple[Row, ...]] = (
+    # Paths.
+    _syscall("__syscall_openat", "iiii>i", paths.openat, ""),
+    _syscall("__syscall_stat64", "ii>i", paths.stat64, "inode, device and owner are synthetic"),
+    _syscall("__syscall_lstat64", "ii>i", paths.lstat64, "as stat64"),
+    _syscall("__syscall_newfstatat", "iiii>i", paths.newfstatat, "as stat64"),
+    _syscall("__syscall_fstat64", "ii>i", paths.fstat64, "as stat64"),
+    _syscall(
+        "__syscall_faccessat", "iiii>i", paths.faccessat, "judges by the grant, not by an owner"
+    ),
+    _syscall(
+        "__syscall_statfs64",
+        "iii>i",
+        paths.statfs64,
+        "figures of the session's memory, for every path",
+    ),
+    _syscall("__syscall_fstatfs64", "iii>i", paths.fstatfs64, "as statfs64"),
+    _syscall("__syscall_getdents64", "iii>i", paths.getdents64, "sorted by name"),
+    _syscall("__syscall_mkdirat", "iii>i", changes.mkdirat, ""),
+    _syscall("__syscall_unlinkat", "iii>i", changes.unlinkat, ""),
+    _syscall("__syscall_rmdir", "i>i", changes.rmdir, ""),
+    _syscall(
+        "__syscall_renameat",
+        "iiii>i",
+        changes.renameat,
+        "EXDEV between memory and a granted directory",
+    ),
+    _syscall("__syscall_symlinkat", "iii>i", changes.symlinkat, "EPERM in a granted directory"),
+    _syscall(
+        "__syscall_readlinkat",
+        "iiii>i",
+        paths.readlinkat,
+        "/dev/denial holds the reason of the last refusal",
+    ),
+    _syscall("__syscall_chmod", "ii>i", changes.chmod, "EPERM in a granted directory"),
+    _syscall("__syscall_fchmod", "ii>i", changes.fchmod, "EPERM on a granted file"),
+    _syscall("__syscall_fchmodat2", "iiii>i", changes.fchmodat2, "as chmod"),
+    _syscall("__syscall_utimensat", "iiii>i", changes.utimensat, "access times are not kept"),
+    _syscall("__syscall_truncate64", "iI>i", changes.truncate64, ""),
+    _syscall("__syscall_chdir", "i>i", changes.chdir, ""),
+    _syscall("__syscall_fchdir", "i>i", changes.fchdir, ""),
+    _syscall("__syscall_getcwd", "ii>i", changes.getcwd, ""),
+    _syscall("__syscall_umask_js", "i>i", changes.set_umask, ""),
+    # Open files.
+    _syscall("__syscall_fdatasync", "i>i", open_files.fdatasync, ""),
+    _syscall("__syscall_ftruncate64", "iI>i", open_files.ftruncate64, ""),
+    _syscall("__syscall_fallocate", "iiII>i", open_files.fallocate, "mode 0 only"),
+    _syscall("__syscall_fadvise64", "iIIi>i", open_files.fadvise64, "taken and not followed"),
+    _syscall("__syscall_dup", "i>i", open_files.dup, ""),
+    _syscall("__syscall_dup3", "iii>i", open_files.dup3, ""),
+    _syscall("__syscall_fcntl64", "iii>i", open_files.fcntl64, "no locks"),
+    _syscall("__syscall_ioctl", "iii>i", open_files.ioctl, "ENOTTY: nothing is a terminal"),
+    _syscall("__syscall_pipe", "i>i", open_files.pipe, "EAGAIN where a read or write would wait"),
+    _syscall("__syscall_poll", "iii>i", open_files.poll, "nothing becomes ready while it waits"),
+    _wasi("fd_read", "iiii>i", open_files.fd_read, "1 MiB at most in one call"),
+    _wasi("fd_write", "iiii>i", open_files.fd_write, "1 MiB at most in one call"),
+    _wasi("fd_pread", "iiiIi>i", open_files.fd_pread, ""),
+    _wasi("fd_pwrite", "iiiIi>i", open_files.fd_pwrite, ""),
+    _wasi("fd_seek", "iIii>i", open_files.fd_seek, ""),
+    _wasi("fd_close", "i>i", open_files.fd_close, ""),
+    _wasi("fd_sync", "i>i", open_files.fd_sync, ""),
+    _wasi(
+        "fd_fdstat_get",
+        "ii>i",
+        open_files.fd_fdstat_get,
+        "every right is named; the description decides",
+    ),
+    _constant(
+        "_try_fcntl64", "iiii>i", -Errno.ENOSYS, "not a NODEFS file: CPython goes on to fcntl64"
+    ),
+    # Time, entropy, environment, memory, signals, end.
+    _wasi("clock_time_get", "iIi>i", system.clock_time_get, "steps of 1 ms"),
+    _wasi("clock_res_get", "ii>i", system.clock_res_get, ""),
+    _wasi("random_get", "ii>i", system.random_get, "1 MiB at most"),
+    _wasi("environ_sizes_get", "ii>i", system.environ_sizes_get, ""),
+    _wasi("environ_get", "ii>i", system.environ_get, ""),
+    _value("proc_exit", "i>", system.exit_process, 0, "ends the session", module=WASI),
+    _value("exit", "i>", system.exit_process, 0, "ends the session"),
+    _value("_abort_js", ">", system.abort, 0, "ends the session"),
+    _value("__assert_fail", "iiii>", system.assert_fail, 0, "ends the session"),
+    _value("emscripten_date_now", ">d", system.date_now, 0, "steps of 1 ms"),
+    _value("emscripten_get_now", ">d", system.get_now, 0, "steps of 1 ms"),
+    _value("_gmtime_js", "Ii>", system.gmtime, 0, ""),
+    _value("_localtime_js", "Ii>", system.localtime, 0, "local time is UTC"),
+    _value("_timegm_js", "i>I", system.timegm, -1, ""),
+    _value("_mktime_js", "i>I", system.mktime, -1, "local time is UTC"),
+    _value("_tzset_js", "iiii>", system.tzset, 0, "UTC"),
+    _value("_emscripten_get_progname", "ii>", system.progname, 0, ""),
+    _value("__syscall_getuid32_js", ">i", system.getuid, 0, "always 1000"),
+    _value(
+        "emscripten_resize_heap",
+        "i>i",
+        system.resize_heap,
+        0,
+        "refused beyond the session's memory: MemoryError",
+    ),
+    _value("emscripten_get_heap_max", ">i", system.heap_max, 0, ""),
+    _value("_Py_CheckEmscriptenSignals_Helper", ">i", system.check_signals, 0, "the interrupt"),
+    _syscall(
+        "_emscripten_system",
+        "i>i",
+        system.run_program,
+        "EACCES unless granted, which no policy of this version does",
+    ),
+    _without(
+        "_setitimer_js", "id>i", -1, "timers deliver signals, and there is one: the interrupt"
+    ),
+    _without("__call_sighandler", "ii>", 0, "C signal handlers are never called"),
+    # The network.
+    _syscall(
+        "__syscall_socket", "iiiiii>i", network.socket, "refused by every policy of this version"
+    ),
+    _value(
+        "getaddrinfo",
+        "iiii>i",
+        network.getaddrinfo,
+        network.EAI_FAIL,
+        "refused by every policy of this version",
+    ),
+    _refused("__syscall_accept4", "iiiiii>i", Errno.EBADF, "no socket can exist"),
+    _refused("__syscall_bind", "iiiiii>i", Errno.EBADF, "no socket can exist"),
+    _refused("__syscall_connect", "iiiiii>i", Errno.EBADF, "no socket can exist"),
+    _refused("__syscall_getpeername", "iiiiii>i", Errno.EBADF, "no socket can exist"),
+    _refused("__syscall_getsockname", "iiiiii>i", Errno.EBADF, "no socket can exist"),
+    _refused("__syscall_getsockopt", "iiiiii>i", Errno.EBADF, "no socket can exist"),
+    _refused("__syscall_listen", "iiiiii>i", Errno.EBADF, "no socket can exist"),
+    _refused("__syscall_recvfrom", "iiiiii>i", Errno.EBADF, "no socket can exist"),
+    _refused("__syscall_recvmsg", "iiiiii>i", Errno.EBADF, "no socket can exist"),
+    _refused("__syscall_sendmsg", "iiiiii>i", Errno.EBADF, "no socket can exist"),
+    _refused("__syscall_sendto", "iiiiii>i", Errno.EBADF, "no socket can exist"),
+    _refused("_try_shutdown", "iii>i", Errno.ENOSYS, "no socket can exist"),
+    _without(
+        "getnameinfo", "iiiiiii>i", network.EAI_FAIL, "names are resolved by getaddrinfo alone"
+    ),
+    _without("getprotobyname", "i>i", 0, "NULL: no protocol table"),
+    _without(
+        "_emscripten_lookup_name", "i>i", 0x7F000001, "names are resolved by getaddrinfo alone"
+    ),
+    _constant("_maybe_connect_async", "iii>r", 0, "not asynchronous"),
+    _constant("_maybe_recvfrom_async", "iii>r", 0, "not asynchronous"),
+    _constant("_maybe_sendto_async", "iii>r", 0, "not asynchronous"),
+    _constant("_maybe_poll_async", "iii>r", 0, "not asynchronous"),
+    # Permissions, devices, mappings.
+    _refused("__syscall_mknodat", "iiii>i", Errno.EPERM, "no device can be made"),
+    _refused("__syscall_fchownat", "iiiii>i", Errno.EPERM, "there is one owner"),
+    _refused("__syscall_fchown32", "iii>i", Errno.EPERM, "there is one owner"),
+    _without("_mmap_js", "iiiiIii>i", -Errno.ENODEV, "files are not mapped; read them"),
+    _without("_munmap_js", "iiiiiI>i", -Errno.EINVAL, "nothing is mapped"),
+    _without("_msync_js", "iiiiiI>i", -Errno.EINVAL, "nothing is mapped"),
+    # Loading and calling native code.
+    _without("_dlopen_js", "i>i", 0, "a module that is not part of the image is never loaded"),
+    _without("_emscripten_dlopen_js", "iiii>", 0, "as above"),
+    _without("_dlsym_js", "iii>i", 0, "no module, no symbol"),
+    _without("ffi_call_js", "iiii>", 0, "no foreign functions"),
+    _without(
+        "ffi_closure_alloc_js",
+        "ii>i",
+        0,
+        "NULL: MemoryError from ctypes, nothing is compiled in a session",
+    ),
+    _without("ffi_closure_free_js", "i>", 0, "nothing was allocated"),
+    _without(
+        "ffi_prep_closure_loc_js", "iiiii>i", 1, "FFI_BAD_TYPEDEF: nothing is compiled in a session"
+    ),
+    _without(
+        "_PyEM_TrampolineCall_JS",
+        "iiii>i",
+        0,
+        "the trampoline module makes these calls; without it there is no guest",
+    ),
+    # Emscripten's runtime.
+    _constant("JsvError_Check", "r>i", 0, "nothing is a JavaScript error"),
+    _without("emscripten_asm_const_int", "iii>i", 0, "no JavaScript: the text is not even read"),
+    _constant("hiwire_invalid_ref_js", "ii>", 0, "nothing is a reference"),
+    _constant("can_run_sync_js", ">i", 0, "no stack switching"),
+    _constant("emscripten_runtime_keepalive_push", ">", 0, "no runtime to keep alive"),
+    _constant("emscripten_runtime_keepalive_pop", ">", 0, "as above"),
+    _constant("_Py_emscripten_runtime", ">i", 0, "NULL: no name of a JavaScript runtime"),
+    _constant("emscripten_set_up_async_input_device_js", ">i", 0, "standard input is at its end"),
+    _constant("emscripten_debugger", ">", 0, "no debugger"),
+    _constant("emscripten_log_impl_js", "i>", 0, "not shown"),
+    _without("emscripten_promise_create", ">i", 0, "no promises"),
+    _without("emscripten_promise_resolve", "iii>", 0, "no promises"),
+    _without("emscripten_promise_destroy", "i>", 0, "no promises"),
+    _constant("_emscripten_log_formatted", "ii>", 0, "not shown"),
+    _constant("_emscripten_runtime_keepalive_clear", ">", 0, "as above"),
+)
+
+ROWS: Final[tuple[Row, ...]] = (
+    *_OWN,
+    *(_without(name, signature, 0, "no JavaScript") for name, signature in jsffi.ROWS),
+)

@@ -1,0 +1,506 @@
+"""
+What a guest's descriptor can stand for, and the table of descriptors.
+
+An open file description (open(2)) is shared by the descriptors that dup made of it, and holds
+the position and the rights it was opened with. Every operation that a kind of file does not
+have is refused with the error that Linux gives. Reads fill a view of guest memory directly, so
+the bytes of a granted file go from the page cache to the guest in one copy.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from codecage.worker.v1 import worker_pb2 as wire
+from executor.wasm.abi import POLLHUP, POLLIN, POLLOUT, Errno, GuestFault, Open
+from executor.wasm.broker import Broker
+from executor.wasm.space import Space
+from executor.wasm.vfs import Device, File, FileSystem
+
+PIPE_BYTES: Final = 65_536
+# Positions are kept below 2**63 - 1, as off_t is; larger ones are refused by the callers.
+OFFSET_MAX: Final = 2**63 - 1
+
+
+class OpenFile:
+    """
+    An open file description. Subclasses override what their kind can do.
+    """
+
+    def __init__(self, flags: Open) -> None:
+        self.flags = flags
+        self.position = 0
+        self.descriptors = 0
+
+    @property
+    def readable(self) -> bool:
+        """
+        Whether it was opened for reading.
+        """
+        return not self.flags & Open.WRONLY
+
+    @property
+    def writable(self) -> bool:
+        """
+        Whether it was opened for writing.
+        """
+        return bool(self.flags & (Open.WRONLY | Open.RDWR))
+
+    def read_at(self, view: memoryview, offset: int) -> int:  # noqa: ARG002 - see the class
+        """
+        Fill `view` from `offset`; the number of bytes read, 0 at the end.
+        """
+        raise GuestFault(Errno.EINVAL)
+
+    def write_at(self, data: bytes, offset: int) -> int:  # noqa: ARG002
+        """
+        Write at `offset`; the number of bytes written.
+        """
+        raise GuestFault(Errno.EINVAL)
+
+    def read(self, view: memoryview) -> int:
+        """
+        Read at the position and move it.
+        """
+        self.require(reading=True)
+        count = self.read_at(view, self.position)
+        self.position += count
+        return count
+
+    def write(self, data: bytes) -> int:
+        """
+        Write at the position, or at the end in append mode, and move it.
+        """
+        self.require(reading=False)
+        if self.flags & Open.APPEND:
+            self.position = self.size()
+        count = self.write_at(data, self.position)
+        self.position += count
+        return count
+
+    def require(self, *, reading: bool) -> None:
+        """
+        Raise GuestFault(EBADF) unless opened for reading, or for writing.
+        """
+        if not (self.readable if reading else self.writable):
+            raise GuestFault(Errno.EBADF)
+
+    def size(self) -> int:
+        """
+        The size in bytes; ESPIPE for what has none.
+        """
+        raise GuestFault(Errno.ESPIPE)
+
+    def truncate(self, length: int) -> None:  # noqa: ARG002
+        """
+        Set the size.
+        """
+        raise GuestFault(Errno.EINVAL)
+
+    def sync(self) -> None:
+        """
+        Bring it to the disk, where there is one.
+        """
+
+    def ready(self) -> int:
+        """
+        The poll(2) events that hold now.
+        """
+        return POLLIN | POLLOUT
+
+    def close(self) -> None:
+        """
+        Give back what the description holds.
+        """
+
+
+class MemoryFile(OpenFile):
+    """
+    A file of the session's memory or of the image.
+    """
+
+    def __init__(self, files: FileSystem, node: File, flags: Open) -> None:
+        super().__init__(flags)
+        self._files = files
+        self.node = node
+        files.hold(node)
+
+    def read_at(self, view: memoryview, offset: int) -> int:
+        """
+        Copy from the file's bytes.
+        """
+        count = max(0, min(len(view), len(self.node.data) - offset))
+        if count:
+            view[:count] = memoryview(self.node.data)[offset : offset + count]
+        return count
+
+    def write_at(self, data: bytes, offset: int) -> int:
+        """
+        Copy into the file's bytes, growing it.
+        """
+        end = offset + len(data)
+        if not data:
+            return 0
+        held = self.node.data
+        if end > len(held) or not isinstance(held, bytearray):
+            held = self._files.resize(self.node, max(end, len(held)))
+        held[offset:end] = data
+        self.node.modified_ns = self._files.now_ns
+        return len(data)
+
+    def size(self) -> int:
+        """
+        The number of bytes.
+        """
+        return len(self.node.data)
+
+    def truncate(self, length: int) -> None:
+        """
+        Set the size.
+        """
+        self.require(reading=False)
+        self._files.resize(self.node, length)
+
+    def close(self) -> None:
+        """
+        Let go of the file's bytes.
+        """
+        self._files.release(self.node)
+
+
+class PassedFile(OpenFile):
+    """
+    A granted file, read through the read-only descriptor that the broker sent.
+    """
+
+    def __init__(self, descriptor: int, status: wire.FileStatus, path: str) -> None:
+        super().__init__(Open(0))
+        self._descriptor = descriptor
+        self.status = status
+        self.path = path
+
+    def read_at(self, view: memoryview, offset: int) -> int:
+        """
+        Read from the page cache into the guest.
+        """
+        try:
+            return os.preadv(self._descriptor, [view], offset)
+        except OSError as error:
+            raise GuestFault(Errno.EIO) from error
+
+    def size(self) -> int:
+        """
+        The size now, asked of the kernel by seeking: fstat would be another system call to allow.
+        """
+        return os.lseek(self._descriptor, 0, os.SEEK_END)
+
+    def close(self) -> None:
+        """
+        Close the descriptor.
+        """
+        os.close(self._descriptor)
+
+
+class BrokeredFile(OpenFile):
+    """
+    A granted file that is open for writing: every act is a frame to the broker.
+    """
+
+    def __init__(self, broker: Broker, opened: wire.Opened, flags: Open, path: str) -> None:
+        super().__init__(flags)
+        self._broker = broker
+        self._handle = opened.handle
+        self.path = path
+
+    def read_at(self, view: memoryview, offset: int) -> int:
+        """
+        Ask for bytes.
+        """
+        data = self._broker.read(self._handle, offset, len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def write_at(self, data: bytes, offset: int) -> int:
+        """
+        Send bytes; a long write is cut at a frame's size, and the guest writes the rest.
+        """
+        return self._broker.write(self._handle, offset, data) if data else 0
+
+    def size(self) -> int:
+        """
+        Ask for the size.
+        """
+        return self.status().size
+
+    def status(self) -> wire.FileStatus:
+        """
+        Ask for the status.
+        """
+        return self._broker.stat_handle(self._handle)
+
+    def truncate(self, length: int) -> None:
+        """
+        Ask for another size.
+        """
+        self.require(reading=False)
+        self._broker.truncate(self._handle, length)
+
+    def sync(self) -> None:
+        """
+        Ask for fsync.
+        """
+        self._broker.sync(self._handle)
+
+    def close(self) -> None:
+        """
+        Tell the broker.
+        """
+        self._broker.close(self._handle)
+
+
+class OutputStream(OpenFile):
+    """
+    Standard output or error: what is written becomes events.
+    """
+
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        super().__init__(Open.WRONLY)
+        self._send = send
+
+    def write(self, data: bytes) -> int:
+        """
+        Hand over the bytes; capping and counting them is the receiver's.
+        """
+        self.require(reading=False)
+        self._send(data)
+        return len(data)
+
+
+class DeviceFile(OpenFile):
+    """
+    `null`, `zero`, `urandom`, and standard input, which is always at its end.
+    """
+
+    def __init__(self, node: Device, flags: Open, entropy: Callable[[int], bytes]) -> None:
+        super().__init__(flags)
+        self.node = node
+        self._entropy = entropy
+
+    def read_at(self, view: memoryview, offset: int) -> int:  # noqa: ARG002
+        """
+        Zeros, random bytes, or the end.
+        """
+        if self.node.name == "zero":
+            view[:] = bytes(len(view))
+            return len(view)
+        if self.node.name == "urandom":
+            view[:] = self._entropy(len(view))
+            return len(view)
+        return 0
+
+    def write_at(self, data: bytes, offset: int) -> int:  # noqa: ARG002
+        """
+        Everything is swallowed.
+        """
+        return len(data)
+
+    def write(self, data: bytes) -> int:
+        """
+        Everything is swallowed, and no position is kept.
+        """
+        self.require(reading=False)
+        return len(data)
+
+
+class DirectoryFile(OpenFile):
+    """
+    An open directory: the names it had when listing began, and its path for relative calls.
+    """
+
+    def __init__(self, path: str, listing: Callable[[], list[tuple[str, int, int]]]) -> None:
+        super().__init__(Open.DIRECTORY)
+        self.path = path
+        self._list = listing
+        self._entries: list[tuple[str, int, int]] | None = None
+
+    def entries(self) -> list[tuple[str, int, int]]:
+        """
+        (name, d_type, serial) of every entry, taken once for each pass of readdir(3).
+        """
+        if self._entries is None or self.position == 0:
+            self._entries = self._list()
+        return self._entries
+
+    def read(self, view: memoryview) -> int:  # noqa: ARG002
+        """
+        A directory has no bytes.
+        """
+        raise GuestFault(Errno.EISDIR)
+
+
+@dataclass(slots=True)
+class Pipe:
+    """
+    The bytes between two ends, counted in the session's memory.
+    """
+
+    space: Space
+    data: deque[bytes] = field(default_factory=deque)
+    size: int = 0
+    readers: int = 0
+    writers: int = 0
+
+
+class PipeEnd(OpenFile):
+    """
+    One end of a pipe inside the worker.
+
+    There is one thread, so an operation that would have to wait can never be woken: it is
+    refused with EAGAIN, as on a non-blocking pipe.
+    """
+
+    def __init__(self, pipe: Pipe, flags: Open) -> None:
+        super().__init__(flags)
+        self._pipe = pipe
+        pipe.readers += self.readable
+        pipe.writers += self.writable
+
+    def read(self, view: memoryview) -> int:
+        """
+        Take what there is; 0 when every writer has closed.
+        """
+        self.require(reading=True)
+        pipe = self._pipe
+        if not pipe.size:
+            if pipe.writers:
+                raise GuestFault(Errno.EAGAIN)
+            return 0
+        taken = 0
+        while pipe.data and taken < len(view):
+            chunk = pipe.data.popleft()
+            part = chunk[: len(view) - taken]
+            view[taken : taken + len(part)] = part
+            taken += len(part)
+            if len(part) < len(chunk):
+                pipe.data.appendleft(chunk[len(part) :])
+        pipe.size -= taken
+        pipe.space.give(taken)
+        return taken
+
+    def write(self, data: bytes) -> int:
+        """
+        Add what fits. Raises GuestFault: EPIPE without a reader, EAGAIN when full.
+        """
+        self.require(reading=False)
+        pipe = self._pipe
+        if not pipe.readers:
+            raise GuestFault(Errno.EPIPE)
+        part = data[: PIPE_BYTES - pipe.size]
+        if not part and data:
+            raise GuestFault(Errno.EAGAIN)
+        pipe.space.take(len(part))
+        pipe.data.append(part)
+        pipe.size += len(part)
+        return len(part)
+
+    def ready(self) -> int:
+        """
+        What poll(2) says of this end.
+        """
+        pipe = self._pipe
+        if self.readable:
+            return (POLLIN if pipe.size else 0) | (0 if pipe.writers else POLLHUP)
+        return (POLLOUT if pipe.size < PIPE_BYTES else 0) | (0 if pipe.readers else POLLHUP)
+
+    def close(self) -> None:
+        """
+        Leave the pipe, and drop its bytes when nobody can read them.
+        """
+        pipe = self._pipe
+        pipe.readers -= self.readable
+        pipe.writers -= self.writable
+        if not pipe.readers:
+            pipe.space.give(pipe.size)
+            pipe.data.clear()
+            pipe.size = 0
+
+
+class Descriptors:
+    """
+    The guest's descriptor table: number to open file description, lowest free number first.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._open: dict[int, OpenFile] = {}
+        self._close_on_exec: set[int] = set()
+
+    def get(self, number: int) -> OpenFile:
+        """
+        The description of an open descriptor. Raises GuestFault(EBADF).
+        """
+        found = self._open.get(number)
+        if found is None:
+            raise GuestFault(Errno.EBADF)
+        return found
+
+    def require_room(self, count: int = 1) -> None:
+        """
+        Raise GuestFault(EMFILE) unless `count` more descriptors may be opened.
+        """
+        if len(self._open) + count > self.limit:
+            raise GuestFault(Errno.EMFILE, f"the session may have {self.limit} files open at once")
+
+    def add(self, file: OpenFile, lowest: int = 0) -> int:
+        """
+        Give `file` the lowest free number from `lowest`. Raises GuestFault(EMFILE).
+        """
+        self.require_room()
+        number = lowest
+        while number in self._open:
+            number += 1
+        if number >= self.limit:
+            raise GuestFault(Errno.EMFILE)
+        return self.put(file, number)
+
+    def put(self, file: OpenFile, number: int) -> int:
+        """
+        Give `file` this number, closing what had it. Raises GuestFault(EBADF) out of range.
+        """
+        if not 0 <= number < self.limit:
+            raise GuestFault(Errno.EBADF)
+        file.descriptors += 1
+        if number in self._open:
+            self.close(number)
+        self._open[number] = file
+        return number
+
+    def close(self, number: int) -> None:
+        """
+        Close a descriptor, and its description with the last. Raises GuestFault(EBADF).
+        """
+        file = self.get(number)
+        del self._open[number]
+        self._close_on_exec.discard(number)
+        file.descriptors -= 1
+        if file.descriptors == 0:
+            file.close()
+
+    def close_on_exec(self, number: int) -> bool:
+        """
+        The descriptor's flag, kept because programs ask for it; nothing is ever exec'd.
+        """
+        self.get(number)
+        return number in self._close_on_exec
+
+    def set_close_on_exec(self, number: int, *, on: bool) -> None:
+        """
+        Set the descriptor's flag.
+        """
+        self.get(number)
+        (self._close_on_exec.add if on else self._close_on_exec.discard)(number)
+
+    def __len__(self) -> int:
+        return len(self._open)

@@ -1,0 +1,91 @@
+"""
+What the guest writes on stdout and stderr, on its way to the server.
+
+Small writes are gathered and sent after 10 ms, or at 16 KiB, or with the end of the cell. While
+the socket is full they gather further, up to 1 MiB a frame, and then the guest waits: nothing
+grows without bound, and fewer and larger frames are what a reader that is behind needs.
+"""
+
+import select
+import signal
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from executor.kernel.frames import MAX_OUTPUT
+
+FLUSH_BYTES: Final = 2**14
+FLUSH_SECONDS: Final = 0.01
+_POLLED: Final = 0
+
+
+class OutputBuffer:
+    """
+    Bytes of both streams in the order in which they were written, cut at the cell's limit.
+
+    `send(stream, data)` blocks while the server is behind. The watchdog thread calls `flush`
+    when the timer that `write` set has run out; all else is the main thread's.
+    """
+
+    def __init__(self, descriptor: int, send: Callable[[int, bytes], None]) -> None:
+        self._send = send
+        self._room_for = select.poll()
+        self._room_for.register(descriptor, select.POLLOUT)
+        self._lock = threading.RLock()
+        self._parts: list[tuple[int, bytes]] = []
+        self._pending = 0
+        self._left = 0
+        self.totals = {1: 0, 2: 0}
+        self.truncated = False
+
+    def start(self, limit: int) -> None:
+        """
+        A new cell may write `limit` bytes.
+        """
+        self._left = limit
+        self.totals = {1: 0, 2: 0}
+        self.truncated = False
+
+    def write(self, stream: int, data: bytes) -> None:
+        """
+        Take what the guest wrote; what is over the limit is counted and dropped.
+        """
+        self.totals[stream] += len(data)
+        kept = data[: self._left]
+        self.truncated = self.truncated or len(kept) < len(data)
+        if not kept:
+            return
+        self._left -= len(kept)
+        with self._lock:
+            if not self._pending:
+                signal.setitimer(signal.ITIMER_REAL, FLUSH_SECONDS)
+            self._parts.append((stream, kept))
+            self._pending += len(kept)
+            if self._pending >= FLUSH_BYTES and (self._pending >= MAX_OUTPUT or self._has_room()):
+                self.flush()
+
+    def flush(self) -> None:
+        """
+        Send all that has been gathered.
+        """
+        with self._lock:
+            parts, self._parts, self._pending = self._parts, [], 0
+            for stream, data in _joined(parts):
+                for start in range(0, len(data), MAX_OUTPUT):
+                    self._send(stream, data[start : start + MAX_OUTPUT])
+
+    def _has_room(self) -> bool:
+        return bool(self._room_for.poll(_POLLED))
+
+
+def _joined(parts: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    """
+    Neighbours of the same stream made one.
+    """
+    runs: list[tuple[int, list[bytes]]] = []
+    for stream, data in parts:
+        if runs and runs[-1][0] == stream:
+            runs[-1][1].append(data)
+        else:
+            runs.append((stream, [data]))
+    return [(stream, b"".join(run)) for stream, run in runs]

@@ -1,0 +1,216 @@
+"""
+The guest as a process: everything that its system calls work on.
+
+One of these exists in a worker. It is made in the zygote, where nothing is outside and the
+clock and the entropy are constants of the image, and gets its session's facts by `begin`.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from executor.wasm.abi import AT_FDCWD, Errno, GuestFault, Open
+from executor.wasm.broker import Broker, Nobody
+from executor.wasm.memory import GuestMemory
+from executor.wasm.openfiles import Descriptors, DeviceFile, DirectoryFile, OpenFile, OutputStream
+from executor.wasm.space import Space
+from executor.wasm.vfs import Device, FileSystem, Local, Remote
+
+# The guest's clocks step by this much, so that they are no timer for what happens around it.
+CLOCK_FLOOR_NS: Final = 1_000_000
+# What the zygote's guest sees as the time: a constant, so that two boots are alike.
+BOOT_TIME_NS: Final = 1_767_225_600 * 10**9  # 2026-01-01T00:00:00Z
+_UNLIMITED: Final = 2**62
+HOME: Final = "/home/agent"
+WORK: Final = "/work"
+
+
+class Exited(Exception):
+    """
+    The guest ended itself: exit, abort, or a failed assertion in its C code.
+    """
+
+    def __init__(self, code: int, how: str) -> None:
+        super().__init__(how)
+        # As wait(2) would give it: eight bits.
+        self.code = code & 0xFF
+        self.how = how
+
+
+class Entropy:
+    """
+    Random bytes: of the kernel, or a stream of SHA-256 over a seed and a counter.
+    """
+
+    def __init__(self, seed: bytes | None) -> None:
+        self._seed = seed
+        self._counter = 0
+        self._rest = b""
+
+    def take(self, count: int, kernel: Callable[[int], bytes]) -> bytes:
+        """
+        The next `count` bytes.
+        """
+        if self._seed is None:
+            return kernel(count)
+        while len(self._rest) < count:
+            block = self._seed + self._counter.to_bytes(8, "little")
+            self._rest += hashlib.sha256(block).digest()
+            self._counter += 1
+        taken, self._rest = self._rest[:count], self._rest[count:]
+        return taken
+
+
+class Clock:
+    """
+    The guest's time, floored to CLOCK_FLOOR_NS; or standing still.
+    """
+
+    def __init__(self, frozen_ns: int | None) -> None:
+        self.frozen_ns = frozen_ns
+        self._started = time.monotonic_ns()
+
+    def wall_ns(self) -> int:
+        """
+        Nanoseconds since 1970.
+        """
+        return _floored(time.time_ns() if self.frozen_ns is None else self.frozen_ns)
+
+    def monotonic_ns(self) -> int:
+        """
+        Nanoseconds since the session began, never the host's uptime.
+        """
+        return 0 if self.frozen_ns is not None else _floored(time.monotonic_ns() - self._started)
+
+    def cpu_ns(self) -> int:
+        """
+        CPU time of the worker.
+        """
+        return 0 if self.frozen_ns is not None else _floored(time.process_time_ns())
+
+
+@dataclass(slots=True)
+class Denial:
+    """
+    The last refusal, kept until the guest's interpreter asks why.
+    """
+
+    errno: Errno
+    reason: str
+
+
+@dataclass(slots=True)
+class Sleeper:
+    """
+    How the guest waits: `wait(seconds)` returns early, and true, when the cell is interrupted.
+    """
+
+    wait: Callable[[float], bool]
+
+
+@dataclass(slots=True)
+class Process:
+    """
+    The state behind the system calls.
+    """
+
+    memory: GuestMemory
+    files: FileSystem
+    total: Space
+    output: Callable[[int, bytes], None]
+    sleeper: Sleeper
+    # Takes the pending interrupt: the signal's number, or 0.
+    take_signal: Callable[[], int]
+    grow_memory: Callable[[int], bool]
+    note: Callable[[str, Errno], None]
+    broker: Broker = field(default_factory=lambda: Broker(Nobody()))
+    descriptors: Descriptors = field(default_factory=lambda: Descriptors(64))
+    entropy: Entropy = field(default_factory=lambda: Entropy(b"codecage image boot"))
+    clock: Clock = field(default_factory=lambda: Clock(BOOT_TIME_NS))
+    kernel_entropy: Callable[[int], bytes] = bytes
+    environment: dict[str, str] = field(default_factory=dict)
+    directory: str = "/"
+    umask: int = 0o022
+    denial: Denial | None = None
+
+    def open_standard_streams(self) -> None:
+        """
+        Descriptors 0, 1 and 2.
+        """
+        self.descriptors.put(self.device_file("stdin", Open(0)), 0)
+        self.descriptors.put(OutputStream(lambda data: self.output(1, data)), 1)
+        self.descriptors.put(OutputStream(lambda data: self.output(2, data)), 2)
+
+    def device_file(self, name: str, flags: Open) -> OpenFile:
+        """
+        A device opened by name.
+        """
+        if name in {"stdout", "stderr"}:
+            return self.descriptors.get(1 if name == "stdout" else 2)
+        return DeviceFile(Device(0, 0, 0, None, name), flags, self.random)
+
+    def deny(self, fault: GuestFault) -> None:
+        """
+        Keep a refusal's reason, so that the guest's exception can carry it.
+        """
+        if fault.reason:
+            self.denial = Denial(fault.errno, fault.reason)
+        elif fault.errno is not Errno.EINTR:
+            # What an interrupt says was put here by whoever interrupted.
+            self.denial = None
+
+    def random(self, count: int) -> bytes:
+        """
+        The next random bytes.
+        """
+        return self.entropy.take(count, self.kernel_entropy)
+
+    def path(self, pointer: int) -> str:
+        """
+        A path string of the guest; bytes that are no UTF-8 become surrogates.
+        """
+        return self.memory.string(pointer).decode("utf-8", "surrogateescape")
+
+    def resolve(self, directory: int, path: str, *, follow: bool) -> Local | Remote:
+        """
+        Where a path given to an *at call leads.
+        """
+        start = self.directory
+        if directory != AT_FDCWD and not path.startswith("/"):
+            file = self.descriptors.get(directory)
+            if not isinstance(file, DirectoryFile):
+                raise GuestFault(Errno.ENOTDIR)
+            start = file.path
+        found = self.files.resolve(path, start, follow=follow)
+        if isinstance(found, Remote):
+            self._check_remote(found)
+        return found
+
+    def resolve_at(self, directory: int, pointer: int, *, follow: bool) -> Local | Remote:
+        """
+        The same for a path in guest memory.
+        """
+        return self.resolve(directory, self.path(pointer), follow=follow)
+
+    @staticmethod
+    def _check_remote(found: Remote) -> None:
+        """
+        A name that is no UTF-8 cannot be asked about: frames carry text.
+        """
+        try:
+            found.path.encode()
+        except UnicodeEncodeError as error:
+            raise GuestFault(Errno.EILSEQ) from error
+
+
+def unlimited() -> Space:
+    """
+    The space of a guest before its session's limits are known.
+    """
+    return Space(_UNLIMITED, 2**31)
+
+
+def _floored(nanoseconds: int) -> int:
+    return nanoseconds - nanoseconds % CLOCK_FLOOR_NS

@@ -1,0 +1,60 @@
+"""
+The worker process: forked from a zygote, locked, then one session until its socket closes.
+
+Everything here happens between the fork and the first frame: the lock is complete before a
+byte of the session is read, and any step that fails ends the process.
+"""
+
+import os
+import socket
+import threading
+from dataclasses import dataclass
+from typing import NoReturn
+
+from executor.kernel.errors import CodecageError
+from executor.linux.errors import MechanismError
+from executor.wasm.backend import Session
+from executor.wasm.boot import Guest
+from executor.wasm.jail import Confinement, Identity, forbid_threads, lock_down
+
+# The policy's memory is not known yet: the server lowers RLIMIT_DATA by prlimit(2) before it
+# sends `Begin`. This is what a guest could ever need.
+_DATA_GROWTH = 2**32 + 2**26
+_EXIT_FAILED = 70
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """
+    What a zygote hands to a worker: itself, the guest, and who to be.
+    """
+
+    parent: int
+    guest: Guest
+    boot_digest: bytes
+    run_as: Identity | None
+
+
+def live(birth: Birth, connection: socket.socket) -> NoReturn:
+    """
+    Be a worker on `connection`, in the forked child; never returns.
+    """
+    code = 0
+    try:
+        session = Session(birth.guest, connection)
+        held = lock_down(
+            Confinement(
+                parent=birth.parent,
+                kept=frozenset({connection.fileno()}),
+                data_growth=_DATA_GROWTH,
+                run_as=birth.run_as,
+            )
+        )
+        threading.Thread(target=session.watch, daemon=True).start()
+        forbid_threads()
+        session.serve(f"{held.level.name} ({held.level.value})", birth.boot_digest)
+    except (MechanismError, CodecageError, OSError):
+        # Nobody is left to tell: the descriptors of the zygote are closed. The code says it.
+        code = _EXIT_FAILED
+    finally:
+        os._exit(code)

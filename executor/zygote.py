@@ -1,0 +1,158 @@
+"""
+The zygote process: boots one image, then forks a worker for every request on its socket.
+
+It is exec'd by the launcher, has one thread, never imports gRPC, and never holds anything of a
+session: a request is a number and a socket that goes straight to the child. It ends when its
+socket closes, and the kernel ends its workers with it.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import errno
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+
+from executor.images import catalog, sealed
+from executor.images.cache import default_cache
+from executor.images.manifest import PYTHON, SITE_PACKAGES, STDLIB, TRAMPOLINE, Image
+from executor.kernel.errors import InternalError
+from executor.kernel.spawn import MESSAGE_MAX, SpawnWorker, WorkerExited, WorkerSpawned, ZygoteReady
+from executor.linux import prctl
+from executor.wasm.boot import Guest, Parts
+from executor.wasm.jail import Identity
+from executor.worker import Birth, live
+
+# Imported in the guest before it is forked: what agents' code reaches for first.
+WARM = ("collections", "datetime", "itertools", "functools", "math", "re", "statistics", "csv")
+# glibc's malloc keeps one arena per thread; one is enough for a worker and its watchdog.
+_M_ARENA_MAX = -8
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """
+    Boot the image and serve until the socket closes.
+    """
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    prctl.set_not_dumpable()
+    ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+    image = catalog.find_key(options.key, default_cache())
+    if image is None:
+        raise InternalError(f"the image {options.image} with key {options.key} is not in the cache")
+    guest = Guest(_parts(image))
+    birth = Birth(os.getpid(), guest, guest.digest(), _identity(options))
+    with socket.socket(fileno=options.socket) as server:
+        return Zygote(server, birth).serve()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="codecage-zygote")
+    parser.add_argument("--image", required=True)
+    parser.add_argument("--key", required=True)
+    parser.add_argument("--socket", type=int, required=True)
+    parser.add_argument("--uid", type=int, default=0)
+    parser.add_argument("--gid", type=int, default=0)
+    return parser
+
+
+def _identity(options: argparse.Namespace) -> Identity | None:
+    return Identity(options.uid, options.gid) if options.uid else None
+
+
+def _parts(image: Image) -> Parts:
+    """
+    The image's files, each checked as it is opened.
+    """
+    names = [entry.name for entry in image.manifest.files if entry.name.startswith(SITE_PACKAGES)]
+    return Parts(
+        python=f"/proc/self/fd/{sealed.open_module(image, PYTHON)}",
+        trampoline=f"/proc/self/fd/{sealed.open_module(image, TRAMPOLINE)}",
+        stdlib=sealed.read(image, STDLIB),
+        site_packages={
+            name.removeprefix(SITE_PACKAGES).lstrip("/"): sealed.read(image, name) for name in names
+        },
+        warm=WARM,
+    )
+
+
+class Zygote:
+    """
+    The serving half: forks, reports each worker's process and each worker's end.
+    """
+
+    def __init__(self, server: socket.socket, birth: Birth) -> None:
+        self._server = server
+        self._birth = birth
+        self._workers: dict[int, int] = {}
+        gc.collect()
+        gc.freeze()
+        if threading.active_count() != 1:
+            raise InternalError("a zygote with threads must not fork")
+
+    def serve(self) -> int:
+        """
+        Handle requests and ends of workers until the socket closes.
+        """
+        ended, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._server.send(ZygoteReady(self._birth.boot_digest).pack())
+        poll = select.poll()
+        poll.register(self._server, select.POLLIN)
+        poll.register(ended, select.POLLIN)
+        while True:
+            events = dict(poll.poll())
+            if ended in events:
+                os.read(ended, 4096)
+                self._reap()
+            if self._server.fileno() in events and not self._take_request():
+                return 0
+
+    def _take_request(self) -> bool:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._server, MESSAGE_MAX, 2)
+        except ConnectionResetError:
+            return False
+        if not data:
+            return False
+        if len(descriptors) != 1:
+            raise InternalError(f"a spawn request with {len(descriptors)} descriptors")
+        with socket.socket(fileno=descriptors[0]) as connection:
+            self._spawn(SpawnWorker.unpack(data).number, connection)
+        return True
+
+    def _spawn(self, number: int, connection: socket.socket) -> None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            if error.errno not in {errno.EAGAIN, errno.ENOMEM}:
+                raise
+            # The closed socket tells the server; it can try again.
+            return
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            live(self._birth, connection)
+        self._workers[pid] = number
+        pidfd = os.pidfd_open(pid)
+        try:
+            socket.send_fds(self._server, [WorkerSpawned(number, pid).pack()], [pidfd])
+        finally:
+            os.close(pidfd)
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = ended
+                number = self._workers.pop(pid, None)
+                if number is not None:
+                    self._server.send(WorkerExited(number, status).pack())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

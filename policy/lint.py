@@ -1,0 +1,187 @@
+"""
+What is wrong with a policy although each of its values is right: grants that together, or by
+where they lie, give away more than anybody means. Each finding is an error; there is no warning
+that a busy administrator could overlook.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+from policy.document import Path
+from policy.errors import shown
+from policy.paths import dangerous_source, is_within
+from policy.types import Access, FileGrant
+from policy.units import show_size
+
+Resolver = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """
+    One thing that is wrong with the value at `path` of the document, or `on_key` with its key.
+    """
+
+    path: Path
+    message: str
+    hint: str
+    on_key: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """
+    A grant with the index of its entry in `filesystem`, and what its file says of a quota.
+    """
+
+    index: int
+    grant: FileGrant
+    quota: int | None = None
+    max_files: int | None = None
+
+    def at(self, key: str) -> Path:
+        """
+        The path of one of the entry's keys.
+        """
+        return ("filesystem", self.index, key)
+
+
+def grant_findings(
+    grants: list[Placed], protected: tuple[str, ...], scratch: int, resolve: Resolver
+) -> Iterator[Finding]:
+    """
+    What is wrong with grants, alone and in pairs.
+
+    `protected` are absolute paths of the server, `scratch` the limit of memory files in bytes;
+    `resolve` follows symbolic links where the caller may touch the file system.
+    """
+    for placed in grants:
+        yield from _own_source_findings(placed, protected, resolve)
+        yield from _meaningless_findings(placed, scratch)
+    for first, second in combinations(grants, 2):
+        yield from _mount_findings(first, second)
+        yield from _alias_findings(first, second, resolve)
+
+
+def _own_source_findings(
+    placed: Placed, protected: tuple[str, ...], resolve: Resolver
+) -> Iterator[Finding]:
+    source = placed.grant.source
+    writable = placed.grant.access is Access.READ_WRITE
+    if source is not None:
+        yield from source_findings(placed.at("source"), source, protected, resolve, writable)
+
+
+def source_findings(
+    at: Path, source: str, protected: tuple[str, ...], resolve: Resolver, writable: bool
+) -> Iterator[Finding]:
+    """
+    What is wrong with one host directory as a source, by its name and by where links lead.
+    """
+    for path in dict.fromkeys((source, resolve(source))):
+        if problem := dangerous_source(path, protected, writable=writable):
+            yield Finding(at, f"dangerous grant: {shown(problem[0])}", problem[1])
+            return
+
+
+def _meaningless_findings(placed: Placed, scratch: int) -> Iterator[Finding]:
+    """
+    A key without effect is a misunderstanding: its author believes in a bound or a right.
+    """
+    if placed.grant.access is Access.READ:
+        if placed.grant.source is None:
+            yield Finding(
+                placed.at("access"),
+                "scratch memory that nobody writes stays empty",
+                "write read-write, or name a directory of the host as source",
+            )
+        for key, value in (("quota", placed.quota), ("max_files", placed.max_files)):
+            if value is not None:
+                hint = "remove it, or grant read-write"
+                yield Finding(placed.at(key), "has no meaning for a read grant", hint)
+    elif placed.grant.source is None and placed.grant.quota > scratch:
+        yield Finding(
+            placed.at("quota" if placed.quota is not None else "source"),
+            f"{show_size(placed.grant.quota)} is more than limits.scratch, {show_size(scratch)}",
+            "raise limits.scratch or lower the quota",
+        )
+
+
+def _mount_findings(first: Placed, second: Placed) -> Iterator[Finding]:
+    outer, inner = sorted((first, second), key=lambda placed: len(placed.grant.mount))
+    if outer.grant.mount == inner.grant.mount:
+        yield Finding(
+            second.at("mount"),
+            f"{shown(second.grant.mount)} is mounted twice",
+            "give each grant a mount of its own",
+        )
+    elif is_within(inner.grant.mount, outer.grant.mount) and outer.grant.source is not None:
+        yield Finding(
+            inner.at("mount"),
+            f"{shown(inner.grant.mount)} lies in {shown(outer.grant.mount)}, which is on the host",
+            "mounts may lie in scratch mounts only: move one of them",
+        )
+
+
+def _alias_findings(first: Placed, second: Placed, resolve: Resolver) -> Iterator[Finding]:
+    """
+    Two names for one host file would let the looser grant undo the stricter one.
+    """
+    if first.grant.source is None or second.grant.source is None:
+        return
+    one, other = resolve(first.grant.source), resolve(second.grant.source)
+    if not (is_within(one, other) or is_within(other, one)):
+        return
+    if all(_is_plain_read(placed.grant) for placed in (first, second)):
+        return
+    yield Finding(
+        second.at("source"),
+        f"overlaps the source of {first.grant.rule.name}: one file under two sets of rights",
+        "sources may overlap only where both are granted for reading, without `deny`",
+    )
+
+
+def _is_plain_read(grant: FileGrant) -> bool:
+    return grant.access is Access.READ and not grant.deny
+
+
+def environment_findings(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """
+    Variables that steer the guest's interpreter or loader instead of its program, and bad names.
+
+    Sources: environ(7), ld.so(8), the environment variables of CPython's `Doc/using/cmdline.rst`.
+    """
+    for name, value in environment.items():
+        path: Path = ("environment", name)
+        if not _VARIABLE.fullmatch(name):
+            hint = "a name is 1 to 64 of A-Z, 0-9 and _, not starting with a digit"
+            yield Finding(path, f"{shown(name, 40)!r} is no name of a variable", hint, on_key=True)
+        elif name in _RESERVED or name.startswith(_RESERVED_STARTS):
+            hint = "choose another name: this one steers the interpreter or the system"
+            yield Finding(path, f"`{name}` is reserved", hint, on_key=True)
+        if len(value) > 4096 or not all(char.isprintable() for char in value):
+            hint = "a value has at most 4096 printable characters"
+            yield Finding(path, "the value is too long or cannot be printed", hint)
+
+
+_VARIABLE = re.compile("[A-Z_][A-Z0-9_]{0,63}", re.ASCII)
+_RESERVED = frozenset(
+    {
+        *("HOME", "HOSTNAME", "LOGNAME", "OLDPWD", "PATH", "PWD", "SHELL", "USER", "_"),
+        *("BASH", "ENV", "IFS", "TEMP", "TERMINFO", "TMP", "TMPDIR"),
+        *("GCONV_PATH", "LANG", "LANGUAGE", "LOCPATH", "NLSPATH"),
+    }
+)
+_RESERVED_STARTS = (
+    "BASH_",
+    "CODECAGE",
+    "GLIBC_",
+    "LC_",
+    "LD_",
+    "MALLOC_",
+    "PYODIDE",
+    "PYTHON",
+    "WASM",
+)

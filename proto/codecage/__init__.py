@@ -1,0 +1,3 @@
+"""
+The generated wire API.
+"""

@@ -1,0 +1,33 @@
+"""
+Generates the modules beside the .proto files: `python proto/generate.py [OUTPUT]`.
+
+Uses grpcio-tools 1.72.2, the oldest release that is supported, because generated code runs with
+its own release of protobuf or a later one, never with an earlier one. A test generates into a
+temporary folder and compares.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+MESSAGES = ("codecage/v1/codecage.proto", "codecage/worker/v1/worker.proto")
+SERVICES = ("codecage/v1/codecage.proto",)
+
+
+def generate(output: Path) -> None:
+    """
+    Write the modules and their stubs below `output`.
+    """
+    protoc = [sys.executable, "-m", "grpc_tools.protoc", f"--proto_path={ROOT}"]
+    subprocess.run(
+        [*protoc, f"--python_out={output}", f"--mypy_out=quiet:{output}", *MESSAGES], check=True
+    )
+    subprocess.run(
+        [*protoc, f"--grpc_python_out={output}", f"--mypy_grpc_out=quiet:{output}", *SERVICES],
+        check=True,
+    )
+
+
+if __name__ == "__main__":
+    generate(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT)

@@ -1,0 +1,124 @@
+"""
+Small images and wheels made by hand, sound ones and hostile ones.
+"""
+
+import base64
+import hashlib
+import io
+import zipfile
+from dataclasses import dataclass, field
+
+from executor.images import catalog
+from executor.images.cache import Cache, exclusive, write_new
+from executor.images.identity import Runtime, this_runtime
+from executor.images.lock import LockedPackage
+from executor.images.manifest import FileEntry, Image, Manifest
+from executor.images.pins import sha256
+
+Member = tuple[str | zipfile.ZipInfo, bytes]
+
+
+def small_manifest(
+    name: str, files: dict[str, bytes], *, created: str = "2026-01-01T00:00:00", salt: str = ""
+) -> Manifest:
+    runtime: Runtime = this_runtime()
+    entries = tuple(FileEntry(n, sha256(d), len(d)) for n, d in sorted(files.items()))
+    return Manifest(
+        name=name,
+        key=sha256(repr((name, sorted(files), salt)).encode()),
+        created=created,
+        versions=(("python", "3.14.2"), ("wasmtime", runtime.wasmtime)),
+        config=runtime.config,
+        machine=runtime.machine,
+        cpu=runtime.cpu,
+        pins=runtime.pins,
+        packages=(),
+        files=entries,
+    )
+
+
+def publish_small(cache: Cache, manifest: Manifest, files: dict[str, bytes]) -> Image:
+    with exclusive(cache, lambda: None):
+        draft = cache.staging / "draft"
+        draft.mkdir(mode=0o700)
+        for name, data in files.items():
+            path = draft / name
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            write_new(path, data)
+        return catalog.publish(cache, draft, manifest)
+
+
+def small_image(
+    cache: Cache,
+    files: dict[str, bytes] | None = None,
+    *,
+    name: str = "small",
+    created: str = "2026-01-01T00:00:00",
+    salt: str = "",
+) -> Image:
+    files = {"python.cwasm": b"code" * 1000} if files is None else files
+    return publish_small(cache, small_manifest(name, files, created=created, salt=salt), files)
+
+
+def record_line(name: str, content: bytes) -> str:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+    return f"{name},sha256={digest},{len(content)}\n"
+
+
+@dataclass
+class CraftedWheel:
+    """
+    A wheel whose every part can be replaced by a hostile one.
+    """
+
+    name: str = "fine"
+    version: str = "1.0"
+    members: list[Member] = field(default_factory=lambda: [("fine/__init__.py", b"x = 1\n")])
+    tag: str = "py3-none-any"
+    purelib: str = "true"
+    metadata: str = ""
+    wheel_version: str = "1.0"
+    dist_info: str = ""
+    record: str | None = None
+    record_more: str = ""
+    unrecorded: tuple[str, ...] = ()
+
+    @property
+    def info(self) -> str:
+        return self.dist_info or f"{self.name}-{self.version}.dist-info"
+
+    @property
+    def filename(self) -> str:
+        return f"{self.name}-{self.version}-{self.tag}.whl"
+
+    def all_members(self) -> list[Member]:
+        metadata = f"Metadata-Version: 2.1\nName: {self.name}\nVersion: {self.version}\n"
+        wheel = (
+            f"Wheel-Version: {self.wheel_version}\nRoot-Is-Purelib: {self.purelib}\n"
+            f"Tag: {self.tag}\n"
+        )
+        found: list[Member] = [
+            *self.members,
+            (f"{self.info}/METADATA", (metadata + self.metadata).encode()),
+            (f"{self.info}/WHEEL", wheel.encode()),
+        ]
+        record = "".join(
+            record_line(plain, content)
+            for name, content in found
+            if (plain := name if isinstance(name, str) else name.filename) not in self.unrecorded
+            and not plain.endswith("/")
+        )
+        record += self.record_more + f"{self.info}/RECORD,,\n"
+        text = record if self.record is None else self.record
+        return [*found, (f"{self.info}/RECORD", text.encode())]
+
+    def data(self) -> bytes:
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in self.all_members():
+                archive.writestr(name, content)
+        return out.getvalue()
+
+    def package(self, *, data: bytes | None = None) -> LockedPackage:
+        digest = sha256(self.data() if data is None else data)
+        return LockedPackage(self.name, self.version, frozenset({digest}), frozenset())

@@ -1,0 +1,86 @@
+"""
+A real tree in a temporary directory, granted at /data, with canaries outside that no act may reach.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from executor.kernel.errors import GuestError
+from executor.kernel.hostfiles import Opening, Quota, open_for_writing
+from executor.kernel.paths import HostTrees, Place
+from executor.kernel.writehandle import WriteHandle
+from policy.decide import Decider
+from policy.requests import FileAction
+from policy.types import Access, FileGrant, Rule
+
+CANARY = "canary outside the grant"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """
+    `inside` is the granted directory, `outside` its sibling with the canary.
+    """
+
+    inside: Path
+    outside: Path
+    grant: FileGrant
+    trees: HostTrees
+    decides: Decider
+    quota: Quota
+
+    def locate(
+        self,
+        path: str,
+        action: FileAction = FileAction.STAT,
+        *also: FileAction,
+        follow: bool = True,
+    ) -> Place:
+        return self.trees.locate(
+            path, follow=follow, decides=self.decides, action=action, also=also
+        )
+
+    def errno_of(
+        self,
+        path: str,
+        action: FileAction = FileAction.STAT,
+        *,
+        follow: bool = True,
+    ) -> int:
+        with pytest.raises(GuestError) as caught:
+            self.locate(path, action, follow=follow).close()
+        return caught.value.errno
+
+    def open(self, path: str, opening: Opening) -> WriteHandle:
+        with self.locate(path, *opening.actions, follow=opening.follow) as place:
+            return open_for_writing(place, opening, self.quota)
+
+    def canary(self) -> str:
+        return (self.outside / "secret").read_text()
+
+
+MakeWorld = Callable[..., World]
+
+
+def grant_of(
+    source: Path | None,
+    *,
+    mount: str = "/data",
+    access: Access = Access.READ_WRITE,
+    deny: tuple[str, ...] = (),
+    quota: int = 1000,
+    max_files: int = 10,
+) -> FileGrant:
+    text = None if source is None else str(source)
+    rule = Rule("filesystem[0]", "test.yaml", 4, 5)
+    return FileGrant(mount, text, access, deny, quota, max_files, rule)
+
+
+def open_descriptors() -> list[str]:
+    """
+    The numbers that are open in this process; the one of the listing itself is always among them.
+    """
+    return sorted(path.name for path in Path("/proc/self/fd").iterdir())
