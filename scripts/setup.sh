@@ -22,6 +22,6 @@ rm -f .venv/.ready
 [ -x .venv/bin/python ] || "$PYTHON" -m venv .venv
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
     --requirement requirements/dev.txt
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
     --no-build-isolation --editable .
 touch .venv/.ready

@@ -6,6 +6,7 @@ Building an image, from names to a published directory.
     translate  wasm-opt, trampoline; every byte compared with a pin
     wheels     pip by hash, each wheel checked whole before anything is written
     compile    in a limited process; skipped where another image holds the same code
+    bytecode   the guest itself, booted from the draft, compiles library and packages
     publish    durable files, rename, index
 """
 
@@ -50,6 +51,7 @@ class Step(Enum):
     TRANSLATE = "translate to current WebAssembly"
     WHEELS = "fetch and check wheels"
     COMPILE = "compile to machine code"
+    BYTECODE = "compile Python to bytecode"
     PUBLISH = "write the image"
 
 
@@ -140,9 +142,10 @@ def _make(plan: _Plan, cache: Cache, progress: Report) -> Image:
         draft = work / "image"
         draft.mkdir(mode=0o700)
         _compile(plan, inputs, cache, work, draft, progress)
+        write_new(draft / manifest.STDLIB, inputs.stdlib_zip)
+        wheels.install(gathered, draft / manifest.SITE_PACKAGES)
+        _bytecode(draft, work, progress)
         with _step(Step.PUBLISH, draft, progress):
-            write_new(draft / manifest.STDLIB, inputs.stdlib_zip)
-            wheels.install(gathered, draft / manifest.SITE_PACKAGES)
             return catalog.publish(cache, draft, _describe(plan, gathered, draft))
 
 
@@ -229,6 +232,15 @@ def _compile_now(inputs: pyodide.GuestInputs, work: Path, progress: Report) -> t
     with _step(Step.COMPILE, room, progress) as tick:
         run_module("executor.images.compile", arguments, room, tick)
     return (room / manifest.PYTHON).read_bytes(), (room / manifest.TRAMPOLINE).read_bytes()
+
+
+def _bytecode(draft: Path, work: Path, progress: Report) -> None:
+    names = (manifest.PYTHON, manifest.TRAMPOLINE, manifest.STDLIB, manifest.SITE_PACKAGES)
+    room = work / "bytecode"
+    room.mkdir(mode=0o700)
+    with _step(Step.BYTECODE, draft, progress) as tick:
+        arguments = [str(draft / name) for name in names]
+        run_module("executor.images.bytecode", arguments, room, tick)
 
 
 def _describe(plan: _Plan, gathered: tuple[wheels.Wheel, ...], draft: Path) -> Manifest:

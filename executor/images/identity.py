@@ -16,6 +16,8 @@ from executor.images.pins import installed_wasmtime, load_pins
 from executor.wasm.engine import CONFIG_ID
 
 PLAIN_NAME = "core"
+# What a build puts into an image: raised when that changes, so that older images are not found.
+CONTENT = 2
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -25,7 +27,7 @@ class Runtime:
     What compiled code is bound to: an image made for another one is never found.
 
     wasmtime's release, the engine's configuration, the machine with its processor's features,
-    the digest of the package's pins, and the format of the cache.
+    the digest of the package's pins, the format of the cache, and what a build puts in.
     """
 
     wasmtime: str
@@ -34,14 +36,15 @@ class Runtime:
     cpu: tuple[str, ...]
     pins: str
     format: int = FORMAT
+    content: int = CONTENT
 
     @property
     def digest(self) -> str:
         """
         All of it as one SHA-256, in hex.
         """
-        parts = [self.wasmtime, self.config, self.machine, self.cpu, self.pins, self.format]
-        return _digest(parts)
+        compiled = [self.wasmtime, self.config, self.machine, self.cpu]
+        return _digest([*compiled, self.pins, self.format, self.content])
 
 
 def this_runtime() -> Runtime:

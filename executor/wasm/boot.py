@@ -23,7 +23,7 @@ from executor.wasm.calls import Exports, Faults, GuestFunction, HostFunction, ho
 from executor.wasm.memory import GuestMemory
 from executor.wasm.process import HOME, WORK, Process, Sleeper, unlimited
 from executor.wasm.space import Space
-from executor.wasm.vfs import FileSystem
+from executor.wasm.vfs import File, FileSystem, Local
 
 _PAGE: Final = 65_536
 _LINEAR_MAX: Final = 2**32 - _PAGE
@@ -47,7 +47,8 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     "TZ": "UTC",
 }
 _DEVICES: Final = ("null", "zero", "urandom", "random", "stdin", "stdout", "stderr", "denial")
-_BOOT_SCRATCH: Final = Space(2**24, 1024)
+# What a guest without a session may write: the image's builder has it compile the library.
+_BOOT_SCRATCH: Final = Space(2**28, 1024)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +301,15 @@ class Guest:
         Let linear memory and the GC heap hold no more than `size` bytes each.
         """
         engine.limit(self._store, size)
+
+    def read_file(self, path: str) -> bytes:
+        """
+        The bytes of a file in the guest's memory.
+        """
+        found = self.process.files.resolve(path, "/", follow=True)
+        if not isinstance(found, Local) or not isinstance(found.node, File):
+            raise InternalError(f"the guest has no file {path}")
+        return bytes(found.node.data)
 
     def digest(self) -> bytes:
         """

@@ -85,6 +85,7 @@ def test_what_may_match_below_really_can(pattern, path):
         ("a?c", "abc", "a/c"),
         ("*a*", "bab", "bbb"),
         ("a**b", "axxb", "a/b"),
+        ("a***b", "ab", "a"),
         ("caf\u00e9", "caf\u00e9", "cafe\u0301"),
     ],
 )
@@ -112,6 +113,11 @@ def test_a_glob_bomb_takes_one_step_for_each_character(pattern, path):
     globs = GlobSet((pattern,))
     assert globs.match(path) is None
     assert globs.match(path.removesuffix("c") + "b") == 0
+
+
+def test_a_glob_has_a_largest_length():
+    assert glob_problem("a" * 1024) is None
+    assert glob_problem("a" * 1025) == "a glob has 1 to 1024 characters"
 
 
 def test_no_globs_match_nothing():

@@ -36,7 +36,7 @@ def fake_command(*options: str) -> list[str]:
 
 
 def policy(text: str, name: str = "test", base: str = "/") -> Policy:
-    head = f"policy: 1\nname: {name}\ndescription: a test's policy\n"
+    head = f"version: 1\nname: {name}\ndescription: a test's policy\n"
     return parse(head + text, file=f"{name}.yaml", base=base)
 
 
