@@ -6,6 +6,7 @@ its own release of protobuf or a later one, never with an earlier one. A test ge
 temporary folder and compares.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,13 +21,13 @@ def generate(output: Path) -> None:
     Write the modules and their stubs below `output`.
     """
     protoc = [sys.executable, "-m", "grpc_tools.protoc", f"--proto_path={ROOT}"]
-    subprocess.run(
-        [*protoc, f"--python_out={output}", f"--mypy_out=quiet:{output}", *MESSAGES], check=True
-    )
-    subprocess.run(
-        [*protoc, f"--grpc_python_out={output}", f"--mypy_grpc_out=quiet:{output}", *SERVICES],
-        check=True,
-    )
+    # protoc looks for the plugins of mypy-protobuf on PATH; they stand beside this Python.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    environment = {**os.environ, "PATH": path}
+    messages = [f"--python_out={output}", f"--mypy_out=quiet:{output}", *MESSAGES]
+    services = [f"--grpc_python_out={output}", f"--mypy_grpc_out=quiet:{output}", *SERVICES]
+    for arguments in (messages, services):
+        subprocess.run([*protoc, *arguments], check=True, env=environment)
 
 
 if __name__ == "__main__":

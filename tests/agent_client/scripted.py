@@ -170,25 +170,26 @@ class Scripted(CodecageServicer):
         return self.files[path]
 
     def _script(self, start: pb.StartCell, context: Any) -> Iterator[dict[str, Any]]:
+        code = start.code.strip()
         failures = {
             "busy": (grpc.StatusCode.FAILED_PRECONDITION, "CELL_RUNNING"),
             "lost": (grpc.StatusCode.FAILED_PRECONDITION, "SESSION_LOST"),
             "too much": (grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_REACHED"),
             "broken": (grpc.StatusCode.INTERNAL, "INTERNAL"),
         }
-        if start.code in failures:
-            refuse(context, *failures[start.code])
+        if code in failures:
+            refuse(context, *failures[code])
         yield {"started": pb.CellStarted(session_id=start.session_id, cell=len(self.executed))}
-        if start.code == "wait":
+        if code == "wait":
             yield output(b"waiting\n")
             self.running.set()
             self.interrupted.wait(PATIENCE)
             yield ended(pb.CELL_STATUS_INTERRUPTED, 8)
-        elif start.code == "endless":
+        elif code == "endless":
             while context.is_active():
                 yield output(b"more\n")
         else:
-            yield from SCRIPTS.get(start.code, [output(start.code.encode()), ended()])
+            yield from SCRIPTS.get(code, [output(start.code.encode()), ended()])
 
 
 def numbered(events: Iterator[dict[str, Any]]) -> Iterator[pb.Event]:
