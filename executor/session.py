@@ -91,6 +91,7 @@ class Session:
         self._idle: asyncio.TimerHandle | None = None
         self._rest()
         self._reading = asyncio.get_running_loop().create_task(self._serve())
+        self._reading.add_done_callback(_report)
 
     @property
     def state(self) -> State:
@@ -202,7 +203,16 @@ class Session:
                 await self._log.cell_start(self.cells + 1, hashlib.sha256(data).digest(), len(data))
             except AuditError as error:
                 raise AuditRefuses from error
+            await self._still_idle()
             return await self._run(code, min(wall_time or limits.wall_time, limits.wall_time), keep)
+
+    async def _still_idle(self) -> None:
+        """
+        Look again after the record was written: the worker may have ended meanwhile.
+        """
+        if self.lost_reason or self._asked_to_end:
+            await self._log.cell_end(CellStatus.WORKER_LOST.value)
+            self._require_idle()
 
     async def _run(self, code: str, wall_time: float, keep: float | None) -> Reader:
         self._busy()
@@ -335,8 +345,9 @@ class Session:
         if (cell := self._cell) is not None:
             cell.finish()
             cell.log.stop_waiting()
-            head = await self._record_end(CellStatus.WORKER_LOST, cell.usage(frames_pb2.CellDone()))
-            await self._over(cell, cell.lost(reason, head))
+            done = self._guest_end or frames_pb2.CellDone()
+            head = await self._record_end(CellStatus.WORKER_LOST, cell.usage(done))
+            await self._over(cell, cell.lost(reason, done, head))
         if self._reply is not None and not self._reply.done():
             self._reply.set_exception(WorkerGone(reason))
         self._worker.channel.close()
@@ -404,3 +415,8 @@ class Session:
 def _abandon(starting: "asyncio.Task[Reader]") -> None:
     if not starting.cancelled() and starting.exception() is None:
         starting.result().close()
+
+
+def _report(reading: "asyncio.Task[None]") -> None:
+    if not reading.cancelled() and (error := reading.exception()) is not None:
+        _LOG.critical("a session could not be ended in order", exc_info=error)

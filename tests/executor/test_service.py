@@ -450,7 +450,7 @@ def test_a_kept_cell_goes_on_and_attach_comes_back_to_it(tmp_path):
         await until(cell, "output")
         cell.cancel()
         again = server.stub.Attach(pb.AttachRequest(session_id=session, cell=1, after_sequence=1))
-        first = await again.read()
+        (first,) = await until(again, "output")
         assert (first.sequence, first.output.data) == (2, b"up\n")
         await server.stub.Interrupt(pb.InterruptRequest(session_id=session))
         assert ended(await until(again, "ended")).status == pb.CELL_STATUS_INTERRUPTED
@@ -601,21 +601,36 @@ def test_closing_twice_at_once_closes_once(tmp_path):
 
 
 def test_draining_lets_cells_finish_and_takes_no_new_ones(tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+
     async def scenario(server):
         session = await server.create()
-        cell = server.execute(session, "print('up')\nsock.recv(1)\nprint('done')")
-        cell = server.execute(session, "import time\nprint('up')\ntime.sleep(0.5)\nprint('done')") if False else cell
+        cell = server.execute(session, f"print('up')\nopen({str(fifo)!r}).read()\nprint('done')")
         await until(cell, "output")
         hurry = asyncio.get_running_loop().create_future()
         draining = asyncio.ensure_future(server.sessions.drain(20.0, hurry))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the loop's turn, in which it begins
         create = server.stub.CreateSession(pb.CreateSessionRequest())
         assert await refused(create) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
-        hurry.set_result(None)
-        end = ended(await until(cell, "ended"))
-        assert end.status == pb.CELL_STATUS_INTERRUPTED
+        fifo.write_text("")
+        events = await until(cell, "ended")
+        assert (ended(events).status, output(events)) == (OK, "done\n")
         await draining
         assert server.sessions.list() == []
+
+    serving(tmp_path, scenario)
+
+
+def test_draining_in_a_hurry_interrupts_what_runs(tmp_path):
+    async def scenario(server):
+        session = await server.create()
+        cell = server.execute(session, FOREVER)
+        await until(cell, "output")
+        hurry = asyncio.get_running_loop().create_future()
+        hurry.set_result(None)
+        await server.sessions.drain(20.0, hurry)
+        assert ended(await until(cell, "ended")).status == pb.CELL_STATUS_INTERRUPTED
 
     serving(tmp_path, scenario)
 
