@@ -5,7 +5,7 @@ The fields are the truth. The text is what a model reads next, so it is bounded,
 own output may contain anything, also lines that look like our marks: decide by `status`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent_client.events import Ended, Status, Stream, Value
 from agent_client.records import AuditHead, CellFailure
@@ -42,9 +42,9 @@ class Observation:
     session_lost: bool
     reason: str
     shown_bytes: int
-    ended: Ended
-    value_cut_from: int | None = None
-    max_chars: int = DEFAULT_MAX_CHARS
+    ended: Ended = field(repr=False)
+    value_cut_from: int | None = field(default=None, repr=False)
+    max_chars: int = field(default=DEFAULT_MAX_CHARS, repr=False)
 
     @property
     def ok(self) -> bool:

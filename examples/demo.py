@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import agent_client
+from agent_client.embedded import account
 
 HERE = Path(__file__).parent / "sales"
 # Shorter than the policy's wall time, so that nobody waits for the endless loop.
@@ -51,7 +52,7 @@ def prepare(folder):
     shutil.copy(HERE / "sales.csv", folder / "data")
     shutil.copy(HERE / "analyst.yaml", folder)
     if os.getuid() == 0:
-        user = pwd.getpwnam(agent_client.run_as_default())
+        user = pwd.getpwnam(account())
         for part in ("reports", "audit"):
             os.chown(folder / part, user.pw_uid, user.pw_gid)
 

@@ -117,6 +117,15 @@ def import_paths() -> list[str]:
     return [str(path) for path in (root, root / "proto") if path.is_dir()]
 
 
+def runtime_paths() -> list[str]:
+    """
+    The directories that hold the server's own code and the interpreter's environment.
+    """
+    packages = (package for package in ("agent_client", "codecage", "executor", "policy"))
+    found = {str(Path(path) / name) for name in packages for path in import_paths()}
+    return [*sorted(path for path in found if Path(path).is_dir()), sys.prefix]
+
+
 def environment(given: Mapping[str, str]) -> dict[str, str]:
     """
     What a zygote sees of the server's environment.

@@ -147,12 +147,15 @@ def _check_options(options: Options) -> None:
 def _policies(options: Options, where: Place) -> Mapping[str, Policy]:
     loaded: dict[str, Policy] = {}
     if options.policies is not None:
+        # The policy files, not their directory: a folder of data beside a policy is natural,
+        # and a grant that covers the directory itself covers the files.
+        files = sorted(options.policies.absolute().glob("*.yaml"))
         protected = (
             str(where.path.parent),
             str(options.audit.absolute().parent),
-            str(options.policies.absolute()),
             str(default_cache().root.absolute()),
-            *launcher.import_paths(),
+            *map(str, files),
+            *launcher.runtime_paths(),
         )
         loaded = load_directory(str(options.policies.absolute()), protected)
     return {CALCULATOR.name: CALCULATOR} | loaded

@@ -117,14 +117,15 @@ class Zygote:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         answer: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
         self._waiting[number] = (answer, ours)
+        ours.setblocking(False)
+        asyncio.get_running_loop().add_reader(ours, self._on_early, number)
         try:
             with theirs:
                 socket.send_fds(self._control, [SpawnWorker(number).pack()], [theirs.fileno()])
             return await answer
         finally:
             if number in self._waiting:  # nobody will want the worker: it ends without its socket
-                self._waiting.pop(number)
-                ours.close()
+                self._claim(number).close()
 
     async def _locked(self, worker: Worker) -> Worker:
         try:
@@ -170,7 +171,8 @@ class Zygote:
         if process is None:
             self._fail(spawned.number, "the worker ended at once")
             return
-        answer, ours = self._waiting.pop(spawned.number)
+        answer = self._waiting[spawned.number][0]
+        ours = self._claim(spawned.number)
         worker = Worker(spawned.number, self._image_key, Channel(ours), process)
         self._workers[spawned.number] = worker
         worker.on_end(lambda: self._forget(spawned.number))
@@ -183,11 +185,29 @@ class Zygote:
         if (worker := self._workers.get(exited.number)) is not None:
             worker.reaped(exited.status)
 
+    def _on_early(self, number: int) -> None:
+        """
+        Something is on a worker's socket before its pidfd came: its first frame, or the end.
+        """
+        _, ours = self._waiting[number]
+        asyncio.get_running_loop().remove_reader(ours)
+        try:
+            ended = not ours.recv(1, socket.MSG_PEEK)
+        except OSError:
+            ended = True
+        if ended:
+            self._fail(number, "the zygote could not fork")
+
     def _fail(self, number: int, why: str) -> None:
-        answer, ours = self._waiting.pop(number)
-        ours.close()
+        answer = self._waiting[number][0]
+        self._claim(number).close()
         if not answer.done():
             answer.set_exception(WorkerGone(why))
+
+    def _claim(self, number: int) -> socket.socket:
+        _, ours = self._waiting.pop(number)
+        asyncio.get_running_loop().remove_reader(ours)
+        return ours
 
     def _forget(self, number: int) -> None:
         self._workers.pop(number, None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from executor.audit.cli import default_path
 from executor.audit.errors import AuditError
 from executor.images.errors import ImageError
-from executor.kernel.errors import ExecutorError
+from executor.kernel.errors import CodecageError
 from executor.linux.errors import MechanismError
 from executor.server import Options, serve
 from policy.errors import PolicyError
@@ -20,61 +20,86 @@ if TYPE_CHECKING:
     # argparse gives this type no public name.
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
-_FAILED = 1
+_POLICY_FAILED, _SERVER_FAILED = 1, 3
 _LEVELS = ("debug", "info", "warning", "error")
 _EXAMPLE = """\
 example:
-  codecage serve --policies ./policies --listen unix:/run/user/1000/codecage/sock
+  codecage serve --listen unix:/run/codecage/sock --policies ./policies --run-as agents
 
-The directory of the socket is made with mode 0700, or must be like that: who can enter it may use
-every policy. Stop the server with SIGTERM or Ctrl-C: running cells get --grace seconds to end.
+It serves until SIGTERM or Ctrl-C; running cells then have 10 s to end. The socket's directory
+is made for the server's account alone (0700), and so is that of the audit record; one that
+others may enter is refused.
 
-exit codes: 0 stopped when asked, 1 could not start or serve, 2 usage.
+exit codes: 0 it was told to stop, 1 a policy is wrong, 2 usage, 3 it could not start or go on.
 """
 
 
 def register(subparsers: "Subparsers") -> None:
     """
-    Add the command.
+    Add the command to the command line.
     """
+    about = "start a server"
     parser = subparsers.add_parser(
         "serve",
-        help="start a server",
-        description="Run agents' code in sessions, over gRPC, under policies.",
+        help=about,
+        description=about,
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--listen", required=True, metavar="unix:PATH", help="where to listen")
-    parser.add_argument(
-        "--policies", type=Path, metavar="DIR", help="the directory of policy files"
-    )
-    parser.add_argument(
-        "--audit", type=Path, default=None, metavar="PATH", help="the audit record (default: yours)"
-    )
-    parser.add_argument("--run-as", metavar="USER", help="who opens granted files; needed for root")
-    parser.add_argument(
-        "--pool", type=int, default=1, metavar="N", help="workers that wait ahead of need (0 to 64)"
-    )
-    parser.add_argument(
-        "--grace", type=float, default=10.0, metavar="SECONDS", help="for running cells at the end"
-    )
-    parser.add_argument("--log-level", choices=_LEVELS, default="info")
-    # For programs that start a server for themselves.
-    parser.add_argument("--lifeline", type=int, metavar="FD", help=argparse.SUPPRESS)
-    parser.add_argument("--ephemeral", action="store_true", help=argparse.SUPPRESS)
+    _add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """
-    Serve until told to stop.
+    Serve until told to stop; an error of the start is shown, and nothing has been served then.
     """
     logging.basicConfig(
-        stream=sys.stderr,
         level=args.log_level.upper(),
+        stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    options = Options(
+    try:
+        return serve(_options(args))
+    except PolicyError as error:
+        print(error, file=sys.stderr)
+        return _POLICY_FAILED
+    except (CodecageError, AuditError, ImageError, MechanismError, OSError) as error:
+        print(f"codecage serve: {error}", file=sys.stderr)
+        return _SERVER_FAILED
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--listen", required=True, metavar="unix:PATH", help="the socket; there is no other kind"
+    )
+    parser.add_argument(
+        "--policies", type=Path, metavar="DIR", help="policy files (none: the built-in one alone)"
+    )
+    parser.add_argument(
+        "--audit",
+        type=Path,
+        metavar="PATH",
+        default=None,
+        help="the audit record (default: $XDG_STATE_HOME/codecage/audit.sqlite3)",
+    )
+    parser.add_argument(
+        "--run-as", metavar="USER", help="the account that opens files; root has to name one"
+    )
+    parser.add_argument(
+        "--pool", type=int, default=1, metavar="N", help="workers that wait ahead (default: 1)"
+    )
+    parser.add_argument("--log-level", choices=_LEVELS, default="info", help="default: info")
+    parser.add_argument(
+        "--lifeline", type=int, metavar="FD", help="stop when the other end of this pipe closes"
+    )
+    parser.add_argument(
+        "--ephemeral", action="store_true", help="remove the socket's directory at the end"
+    )
+
+
+def _options(args: argparse.Namespace) -> Options:
+    return Options(
         listen=args.listen,
         audit=args.audit or default_path(),
         policies=args.policies,
@@ -82,16 +107,4 @@ def run(args: argparse.Namespace) -> int:
         pool=args.pool,
         lifeline=args.lifeline,
         ephemeral=args.ephemeral,
-        grace=args.grace,
     )
-    try:
-        return serve(options)
-    except PolicyError as error:
-        print(
-            f"codecage serve: nothing was started: the policies have errors\n{error}",
-            file=sys.stderr,
-        )
-    except (ExecutorError, AuditError, ImageError, MechanismError) as error:
-        notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
-        print(f"codecage serve: {error}{notes}", file=sys.stderr)
-    return _FAILED

@@ -152,19 +152,25 @@ def open_remote(process: Process, found: Remote, flags: Open) -> OpenFile:
     """
     Open a granted file or directory: for reading by a passed descriptor, else by a handle.
     """
-    writes = flags & (Open.WRONLY | Open.RDWR | Open.CREAT | Open.TRUNC)
-    if not writes:
-        status = process.broker.stat(found.path, follow=Open.NOFOLLOW not in flags)
-        if status.kind == wire.KIND_DIRECTORY:
-            return DirectoryFile(found.path, lambda: _remote_listing(process, found.path))
-        if status.kind == wire.KIND_LINK:
-            raise GuestFault(Errno.ELOOP)
     if Open.DIRECTORY in flags:
-        raise GuestFault(Errno.ENOTDIR)
-    opened, descriptor = process.broker.open(found.path, flags)
+        return _open_remote_directory(process, found.path)
+    try:
+        opened, descriptor = process.broker.open(found.path, flags)
+    except GuestFault as fault:
+        # What the guest opens is asked for as it is; most often it is a file.
+        writes = flags & (Open.WRONLY | Open.RDWR | Open.CREAT | Open.TRUNC)
+        if fault.errno is not Errno.EISDIR or writes:
+            raise
+        return _open_remote_directory(process, found.path)
     if descriptor is not None:
         return PassedFile(descriptor, opened.status, found.path)
     return BrokeredFile(process.broker, opened, flags, found.path)
+
+
+def _open_remote_directory(process: Process, path: str) -> OpenFile:
+    if process.broker.stat(path, follow=True).kind != wire.KIND_DIRECTORY:
+        raise GuestFault(Errno.ENOTDIR)
+    return DirectoryFile(path, lambda: _remote_listing(process, path))
 
 
 def _remote_listing(process: Process, path: str) -> list[tuple[str, int, int]]:

@@ -9,6 +9,7 @@ floods or dies. It is locked by a filter that allows everything, because the ser
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -160,6 +161,7 @@ def fork_worker(control: socket.socket, number: int, sock: int, *, locked: bool)
     if pid:
         return pid
     control.close()
+    signal.set_wakeup_fd(-1)
     prctl.set_parent_death_signal(signal.SIGKILL)
     if os.getppid() != zygote:
         os._exit(0)
@@ -181,28 +183,34 @@ def main(arguments: list[str]) -> None:
     prctl.set_parent_death_signal(signal.SIGKILL)
     children: dict[int, int] = {}
 
-    def reap(*_: object) -> None:
+    def reap() -> None:
         for pid in [*children]:
             found, status = os.waitpid(pid, os.WNOHANG)
             if found:
                 control.send(WorkerExited(children.pop(pid), status).pack())
 
-    signal.signal(signal.SIGCHLD, reap)
+    woken, wake = socket.socketpair()
+    wake.setblocking(False)
+    signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
     control.send(ZygoteReady(_DIGEST).pack())
     while True:
+        readable, _, _ = select.select([control, woken], [], [])
+        if woken in readable:
+            woken.recv(4096)
+            reap()
+        if control not in readable:
+            continue
         data, received, _, _ = socket.recv_fds(control, 256, 2)
         if not data:
             os._exit(0)
         number = SpawnWorker.unpack(data).number
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         pid = fork_worker(control, number, received[0], locked=locked)
         os.close(received[0])
         pidfd = os.pidfd_open(pid)
         children[pid] = number
         socket.send_fds(control, [WorkerSpawned(number, pid).pack()], [pidfd])
         os.close(pidfd)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-        reap()
 
 
 if __name__ == "__main__":
