@@ -24,7 +24,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -51,6 +51,7 @@ class Launcher:
 
     channel: socket.socket
     process: subprocess.Popen[bytes]
+    ahead: dict[int, socket.socket] = field(default_factory=dict)
 
     def start_zygote(self, number: int, image: int, end: socket.socket) -> None:
         """
@@ -61,11 +62,29 @@ class Launcher:
         message = StartZygote(number, image).pack()
         socket.send_fds(self.channel, [message], [end.fileno()])
 
+    def start_ahead(self, image: int) -> None:
+        """
+        Start a zygote of table row `image` that nobody has asked for yet; `take_ahead` gives it.
+
+        The server does so before it imports gRPC: the guest boots while Python reads files.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self.start_zygote(0, image, theirs)
+        self.ahead[image] = ours
+
+    def take_ahead(self, image: int) -> socket.socket | None:
+        """
+        Our end of a zygote that was started ahead, once; None where there is none.
+        """
+        return self.ahead.pop(image, None)
+
     def stop(self) -> None:
         """
         End the launcher and wait for it; its zygotes end with it.
         """
-        self.channel.close()
+        for unclaimed in (*self.ahead.values(), self.channel):
+            unclaimed.close()
         try:
             self.process.wait(timeout=2)
         except subprocess.TimeoutExpired:

@@ -23,12 +23,10 @@ from executor.images.catalog import find, list_images
 from executor.images.host import platform_problem
 from executor.images.manifest import Image
 from executor.listening import Place, clear_stale, place, private_directory
-from policy.builtin import CALCULATOR
-from policy.parse import load_directory
-from policy.types import Policy
 
 if TYPE_CHECKING:
     from executor.serving import Setup
+    from policy.types import Policy
 
 _LOG = logging.getLogger(__name__)
 # Imported by gRPC, asyncio and sqlite3 only when they are first needed.
@@ -44,6 +42,7 @@ _LATE: Final = (
     "traceback",
 )
 _ZYGOTE: Final = "executor.zygote"
+_ALWAYS: Final = "core"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +78,15 @@ def serve(options: Options) -> int:
     _check_options(options)
     who = account(options.run_as)
     where = place(options.listen)
-    policies = _policies(options, where)
-    images = _images(policies)
+    images = _images()
     started = launcher.launch([_command(image, who) for image in images])
     try:
+        names = [image.name for image in images]
+        # The built-in policy's image is always wanted: its guest boots while we read policies.
+        _start_ahead(started, names, {_ALWAYS})
+        policies = _policies(options, where)
+        _require_images(policies, names)
+        _start_ahead(started, names, {policy.image for policy in policies.values()} - {_ALWAYS})
         return _serve(options, who, where, policies, images, started)
     finally:
         started.stop()
@@ -92,7 +96,7 @@ def _serve(
     options: Options,
     who: Account,
     where: Place,
-    policies: Mapping[str, Policy],
+    policies: "Mapping[str, Policy]",
     images: list[Image],
     started: launcher.Launcher,
 ) -> int:
@@ -144,7 +148,11 @@ def _check_options(options: Options) -> None:
         raise CannotStart(f"a grace of {options.grace} s: it is 0 or more")
 
 
-def _policies(options: Options, where: Place) -> Mapping[str, Policy]:
+def _policies(options: Options, where: Place) -> "Mapping[str, Policy]":
+    # pydantic and ruamel.yaml: a tenth of a second, in which the first guest boots.
+    from policy.builtin import CALCULATOR  # noqa: PLC0415
+    from policy.parse import load_directory  # noqa: PLC0415
+
     loaded: dict[str, Policy] = {}
     if options.policies is not None:
         # The policy files, not their directory: a folder of data beside a policy is natural,
@@ -161,17 +169,27 @@ def _policies(options: Options, where: Place) -> Mapping[str, Policy]:
     return {CALCULATOR.name: CALCULATOR} | loaded
 
 
-def _images(policies: Mapping[str, Policy]) -> list[Image]:
-    names = {policy.image for policy in policies.values()}
-    found = {name: find(name) for name in (*sorted(names), *(i.name for i in list_images()))}
-    for name in names:
-        if found[name] is None:
-            users = ", ".join(sorted(p.name for p in policies.values() if p.image == name))
+def _images() -> list[Image]:
+    """
+    The newest image of each name that was made for this machine and release of wasmtime.
+    """
+    found = (find(name) for name in sorted({image.name for image in list_images()}))
+    return [image for image in found if image is not None]
+
+
+def _require_images(policies: "Mapping[str, Policy]", built: list[str]) -> None:
+    for policy in policies.values():
+        if policy.image not in built:
             raise CannotStart(
-                f"the image {name!r}, which the policies {users} name, is not built for this "
-                "machine; build it with `codecage image build`"
+                f"the image {policy.image!r}, which the policy {policy.name} names, is not built "
+                "for this machine; build it with `codecage image build`"
             )
-    return [image for image in found.values() if image is not None]
+
+
+def _start_ahead(started: launcher.Launcher, names: list[str], wanted: set[str]) -> None:
+    for index, name in enumerate(names):
+        if name in wanted:
+            started.start_ahead(index)
 
 
 def _command(image: Image, who: Account) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     image = catalog.find_key(options.key, default_cache())
     if image is None:
         raise InternalError(f"the image {options.image} with key {options.key} is not in the cache")
-    guest = Guest(_parts(image))
+    guest = Guest(parts(image))
     birth = Birth(os.getpid(), guest, guest.digest(), _identity(options))
     with socket.socket(fileno=options.socket) as server:
         return Zygote(server, birth).serve()
@@ -65,7 +65,7 @@ def _identity(options: argparse.Namespace) -> Identity | None:
     return Identity(options.uid, options.gid) if options.uid else None
 
 
-def _parts(image: Image) -> Parts:
+def parts(image: Image) -> Parts:
     """
     The image's files, each checked as it is opened.
     """

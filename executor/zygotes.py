@@ -132,6 +132,13 @@ class Zygotes:
         if (wait := image.not_before - time.monotonic()) > 0:
             raise CageUnavailable(f"image {image.row.name!r} failed; tried again in {wait:.1f} s")
         self._started += 1
+        ours = self._launcher.take_ahead(image.index) or self._ask_for_zygote(image)
+        zygote = Zygote(self._started, image.row.key, ours)
+        image.zygotes.add(zygote)
+        zygote.ended.add_done_callback(lambda _: self._on_end(image, zygote))
+        return zygote
+
+    def _ask_for_zygote(self, image: "_Image") -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs:
@@ -139,10 +146,7 @@ class Zygotes:
         except OSError as error:
             ours.close()
             raise CageUnavailable(f"the launcher does not answer: {error}") from error
-        zygote = Zygote(self._started, image.row.key, ours)
-        image.zygotes.add(zygote)
-        zygote.ended.add_done_callback(lambda _: self._on_end(image, zygote))
-        return zygote
+        return ours
 
     def _on_end(self, image: "_Image", zygote: Zygote) -> None:
         image.zygotes.discard(zygote)

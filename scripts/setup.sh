@@ -24,4 +24,6 @@ rm -f .venv/.ready
     --requirement requirements/dev.txt
 PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
     --no-build-isolation --editable .
+# Servers do not write bytecode, so it is written here, as an installed wheel would have it.
+.venv/bin/python -m compileall -q agent_client executor policy proto/codecage
 touch .venv/.ready

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from executor.audit.cli import default_path
 from executor.audit.errors import AuditError
 from executor.images.errors import ImageError
 from executor.kernel.errors import CodecageError
@@ -48,6 +47,15 @@ def register(subparsers: "Subparsers") -> None:
     )
     _add_options(parser)
     parser.set_defaults(run=run)
+
+
+def default_audit_path() -> Path:
+    """
+    The user's own record; the module that knows it is imported when it is wanted.
+    """
+    from executor.audit.cli import default_path  # noqa: PLC0415
+
+    return default_path()
 
 
 def run(args: argparse.Namespace) -> int:
@@ -101,7 +109,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _options(args: argparse.Namespace) -> Options:
     return Options(
         listen=args.listen,
-        audit=args.audit or default_path(),
+        audit=args.audit or default_audit_path(),
         policies=args.policies,
         run_as=args.run_as,
         pool=args.pool,

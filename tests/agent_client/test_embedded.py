@@ -33,9 +33,16 @@ def temporary(monkeypatch, directory):
     monkeypatch.setenv("TMPDIR", str(directory))
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.delenv("CODECAGE_ADDRESS", raising=False)
-    directory.chmod(0o711)
+    directory.chmod(0o1777)  # as /tmp is
     yield directory
     assert list(directory.glob("codecage-*")) == []
+
+
+@pytest.fixture
+def policies(directory):
+    made = directory / "policies"
+    made.mkdir(mode=0o700)
+    return made
 
 
 @pytest.fixture
@@ -172,24 +179,39 @@ def test_a_server_that_is_killed_is_an_error_with_its_status():
             cage.policies()
 
 
-def test_a_server_that_cannot_start_says_why_and_leaves_nothing(tmp_path):
-    tmp_path.chmod(0o700)
-    (tmp_path / "bad.yaml").write_text("version: 1\nname: bad\nnetwerk: none\n")
+def test_a_session_whose_worker_is_killed_is_lost_and_a_new_one_can_be_opened():
+    with agent_client.connect() as cage:
+        session = cage.session()
+        events = session.stream("print('on', flush=True)\nwhile True: pass")
+        assert [type(next(events)).__name__ for _ in range(2)] == ["Started", "Output"]
+        for inmate in family(cage._link._server.pid)[1:]:
+            if "executor.launcher" not in inmate.cmdline():
+                inmate.kill()
+        *_, end = events
+        assert end.session_lost
+        assert end.status is agent_client.Status.WORKER_LOST
+        assert end.reason
+        with pytest.raises(agent_client.SessionLost, match="create a new one"):
+            session.run("1")
+        assert cage.session().run("1").value == "1"
+
+
+def test_a_server_that_cannot_start_says_why_and_leaves_nothing(policies):
+    (policies / "bad.yaml").write_text("version: 1\nname: bad\nnetwerk: none\n")
     with pytest.raises(agent_client.ServerUnavailable) as caught:
-        agent_client.connect(policies=tmp_path)
+        agent_client.connect(policies=policies)
     assert "ended with status 1" in str(caught.value)
     assert "bad.yaml:3:1: " in str(caught.value)
     assert "     3 | netwerk: none\n       | ^" in str(caught.value)
 
 
 def test_policies_of_a_directory_are_offered_and_an_address_in_the_environment_is_not_used(
-    tmp_path, monkeypatch
+    policies, monkeypatch
 ):
     monkeypatch.setenv("CODECAGE_ADDRESS", "unix:/nowhere/sock")
-    tmp_path.chmod(0o700)
-    (tmp_path / "mine.yaml").write_text("version: 1\nname: mine\n")
-    (tmp_path / "mine.yaml").chmod(0o600)
-    with agent_client.connect(policies=tmp_path) as cage:
+    (policies / "mine.yaml").write_text("version: 1\nname: mine\n")
+    (policies / "mine.yaml").chmod(0o600)
+    with agent_client.connect(policies=policies) as cage:
         assert {policy.name for policy in cage.policies()} == {"calculator", "mine"}
         assert cage.session("mine").run("1 + 1").value == "2"
 
@@ -201,10 +223,10 @@ def test_the_audit_record_stays_where_a_path_is_given(directory):
     assert store.read_bytes().startswith(b"SQLite format 3\0")
 
 
-def test_files_of_the_current_directory_are_no_part_of_the_server(tmp_path):
+def test_files_of_the_current_directory_are_no_part_of_the_server(directory):
     for name in ("executor", "policy", "codecage", "grpc", "pydantic", "json"):
-        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the directory')")
-    process = client("server = embedded.start()\nserver.stop()\nprint('fine')", cwd=tmp_path)
+        (directory / f"{name}.py").write_text("raise SystemExit('imported from the directory')")
+    process = client("server = embedded.start()\nserver.stop()\nprint('fine')", cwd=directory)
     assert process.communicate(timeout=PATIENCE)[0] == "fine\n"
 
 

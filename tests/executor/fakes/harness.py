@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+
 from codecage.v1 import codecage_pb2 as pb
 from codecage.v1 import codecage_pb2_grpc
-
 from executor import launcher
 from executor.audit import read
 from executor.audit.record import Record
@@ -102,9 +102,7 @@ async def running(
         sessions = Sessions(Served(offered, store, zygotes, files, most_sessions))
         server = grpc.aio.server(options=(("grpc.max_receive_message_length", most_message),))
         about = About("test", "0", "nobody", ())
-        codecage_pb2_grpc.add_CodecageServicer_to_server(
-            Service(about, sessions, audit), server
-        )
+        codecage_pb2_grpc.add_CodecageServicer_to_server(Service(about, sessions, audit), server)
         address = f"unix:{place / 'sock'}"
         server.add_insecure_port(address)
         await server.start()

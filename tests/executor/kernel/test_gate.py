@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from codecage.worker.v1 import worker_pb2 as wire
 
+from codecage.worker.v1 import worker_pb2 as wire
 from executor.audit import read
 from executor.audit.record import Answer, Event, Record
 from executor.audit.session import SessionLog
@@ -156,7 +156,11 @@ def test_looking_is_recorded_only_where_it_is_denied(tmp_path):
         seen = await scene.ask(stat=wire.PathAsk(path="/data/a.csv", follow=True))
         assert (seen.status.kind, seen.status.size) == (wire.KIND_FILE, 4)
         names = await scene.ask(list=wire.PathAsk(path="/data"))
-        assert [entry.name for entry in names.listing.entries] == ["a.csv", "alias.csv", "readme.txt"]
+        assert [entry.name for entry in names.listing.entries] == [
+            "a.csv",
+            "alias.csv",
+            "readme.txt",
+        ]
         link = await scene.ask(read_link=wire.PathAsk(path="/data/alias.csv"))
         assert link.link == "a.csv"
         assert scene.rows()[1:] == []
@@ -266,7 +270,9 @@ def test_each_change_is_on_record_before_it_is_made(tmp_path, name):
         await scene.gate._log.end("over")
         events = [(r.event.value, r.answer, r.outcome) for r in scene.records()[1:-1]]
         count = len(events) // 2
-        assert events == [("decision", Answer.ALLOW, None)] * count + [("outcome", None, "ok")] * count
+        assert (
+            events == [("decision", Answer.ALLOW, None)] * count + [("outcome", None, "ok")] * count
+        )
         assert scene.records()[1].request.startswith(f"{name} /out/")
 
     on_gate(tmp_path, scenario)

@@ -1,0 +1,108 @@
+"""
+Creating a session and running cells, through gRPC; and the memory of idle sessions.
+
+Floors, in the same run: a bare fork and end of a process with the same guest booted, and an
+empty gRPC call (the standard health check) on the same channel.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import grpc
+from measure import Row, alternating_ms
+
+import agent_client
+
+_FORKS = """
+import gc, os, sys, time
+from executor.images import catalog
+from executor.zygote import parts
+from executor.wasm.boot import Guest
+guest = Guest(parts(catalog.find("core")))
+gc.collect(); gc.freeze()
+for line in sys.stdin:
+    started = time.perf_counter()
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    print(time.perf_counter() - started, flush=True)
+"""
+
+
+class Forker:
+    """A process with the guest booted, which forks and reaps one child when it is asked."""
+
+    def __init__(self):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _FORKS],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.fork()
+
+    def fork(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def rows():
+    forker = Forker()
+    with agent_client.connect() as cage:
+
+        def create_and_run():
+            with cage.session() as session:
+                assert session.run("1 + 1").value == "2"
+
+        create, fork = alternating_ms(create_and_run, forker.fork, 100)
+        forker.close()
+        yield Row("create a session and run its first cell", create, 12, "ms", fork, "bare fork")
+        with cage.session() as session:
+            empty = health_check(cage.address)
+            cell, call = alternating_ms(lambda: session.run("1 + 1"), empty, 500)
+        yield Row("a one-line cell in a live session", cell, 1.2, "ms", call, "empty gRPC call")
+        yield Row("memory of one more idle session, PSS", idle_memory(cage), 5, "MB")
+
+
+def health_check(address):
+    channel = grpc.insecure_channel(address)
+    call = channel.unary_unary("/grpc.health.v1.Health/Check")
+    return lambda: call(b"")
+
+
+def idle_memory(cage, count=20):
+    """The PSS of all workers' processes and what it grew by, for each of `count` sessions."""
+    sessions = [cage.session() for _ in range(count)]
+    for session in sessions:
+        session.run("x = 1")
+    pids = worker_pids(cage.pid)
+    total = sum(pss(pid) for pid in pids)
+    for session in sessions:
+        session.close()
+    return total / len(pids)
+
+
+def worker_pids(server):
+    """The grandchildren of the launcher: the forks of the zygotes."""
+    table = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True)
+    parents = {int(p): int(q) for p, q in (line.split() for line in table.stdout.splitlines())}
+    launchers = {pid for pid, parent in parents.items() if parent == server}
+    zygotes = {pid for pid, parent in parents.items() if parent in launchers}
+    return [pid for pid, parent in parents.items() if parent in zygotes]
+
+
+def pss(pid):
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(re.search(r"Pss:\s+(\d+)", text).group(1)) / 1000
+
+
+if __name__ == "__main__":
+    for row in rows():
+        print(row.data())

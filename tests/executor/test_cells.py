@@ -1,0 +1,134 @@
+import asyncio
+
+from executor.audit.record import Head
+from executor.cells import KEPT, CellLog
+from executor.events import CellStatus, Ended, Numbered, Output, Started, Stream, Usage, Value
+
+END = Ended(CellStatus.OK, Usage(0, 0, 0, 0, 0, False, 0, 0), Head(1, bytes(32)))
+OUT, ERR = Stream.STDOUT, Stream.STDERR
+
+
+def new_log() -> tuple[CellLog, list[str]]:
+    calls: list[str] = []
+    return CellLog(lambda: calls.append("left"), lambda: calls.append("back")), calls
+
+
+async def everything(log: CellLog, after: int = 0) -> list[Numbered]:
+    with log.read(after) as reader:
+        return [found async for found in reader]
+
+
+def test_events_are_numbered_and_can_be_read_again():
+    async def scenario():
+        log, _ = new_log()
+        for event in (Started("s", 1), Output(OUT, b"a"), Value("1", 1, truncated=False), END):
+            await log.add(event)
+        found = await everything(log)
+        assert [one.sequence for one in found] == [1, 2, 3, 4]
+        assert await everything(log) == found
+        assert await everything(log, 2) == found[2:]
+        assert await everything(log, 99) == []
+
+    asyncio.run(scenario())
+
+
+def test_output_that_nobody_has_yet_is_joined_and_streams_are_not_mixed():
+    async def scenario():
+        log, _ = new_log()
+        for stream, data in ((OUT, b"a"), (OUT, b"b"), (ERR, b"c"), (OUT, b"d")):
+            await log.add(Output(stream, data))
+        await log.add(END)
+        found = [one.event for one in await everything(log)]
+        assert found[:3] == [Output(OUT, b"ab"), Output(ERR, b"c"), Output(OUT, b"d")]
+
+    asyncio.run(scenario())
+
+
+def test_output_that_somebody_has_is_never_changed():
+    async def scenario():
+        log, _ = new_log()
+        await log.add(Output(OUT, b"a"))
+        with log.read() as reader:
+            events = aiter(reader)
+            assert (await anext(events)).event == Output(OUT, b"a")
+            await log.add(Output(OUT, b"b"))
+            assert await anext(events) == Numbered(2, Output(OUT, b"b"))
+
+    asyncio.run(scenario())
+
+
+def test_a_million_small_outputs_nobody_reads_cost_a_bounded_log():
+    async def scenario():
+        log, _ = new_log()
+        for number in range(100_000):
+            await log.add(Output(OUT if number % 2 else ERR, b"x" * 100))
+            assert log._size <= KEPT + 2**10
+        await log.add(END)
+        found = await everything(log)
+        assert found[0].sequence > 1
+        assert found[-1].sequence == 100_001
+        assert len(found) < 10_000
+
+    asyncio.run(scenario())
+
+
+def test_writing_waits_for_the_slowest_reader():
+    async def scenario():
+        log, _ = new_log()
+        with log.read() as slow, log.read() as quick:
+            events = aiter(quick)
+            writing = asyncio.ensure_future(fill(log, 8))
+            for _ in range(4):
+                await anext(events)
+            assert not writing.done()
+            assert (await anext(aiter(slow))).sequence == 1
+            assert not writing.done()
+            slow.close()
+            quick.close()
+            await writing
+
+    asyncio.run(scenario())
+
+
+async def fill(log: CellLog, megabytes: int) -> None:
+    for number in range(megabytes):
+        await log.add(Output(OUT if number % 2 else ERR, bytes(2**20)))
+
+
+def test_a_cell_that_is_stopped_does_not_wait_for_its_reader():
+    async def scenario():
+        log, _ = new_log()
+        with log.read():
+            writing = asyncio.ensure_future(fill(log, 20))
+            await asyncio.sleep(0)
+            assert not writing.done()
+            log.stop_waiting()
+            await writing
+            assert log._size <= KEPT
+
+    asyncio.run(scenario())
+
+
+def test_the_beginning_and_the_end_are_never_dropped():
+    async def scenario():
+        log, _ = new_log()
+        await log.add(Started("s", 1))
+        await fill(log, 9)
+        await log.add(END)
+        found = await everything(log)
+        assert (found[0].event, found[-1].event) == (Started("s", 1), END)
+
+    asyncio.run(scenario())
+
+
+def test_the_last_reader_to_leave_is_told_of_once():
+    async def scenario():
+        log, calls = new_log()
+        first, second = log.read(), log.read()
+        first.close()
+        first.close()
+        assert calls == ["back", "back"]
+        second.close()
+        assert calls == ["back", "back", "left"]
+
+    asyncio.run(scenario())

@@ -1,0 +1,154 @@
+import asyncio
+import os
+import socket
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codecage.worker.v1 import worker_pb2 as wire
+from executor.channel import Bucket, Channel, Pace
+from executor.errors import ProtocolBroken, WorkerGone
+from executor.kernel.frames import MAX_FROM_WORKER, encode
+from executor.linux.descriptors import receive_regular_file
+from executor.linux.errors import DescriptorRefused
+
+
+def connected(scenario, pace=None):
+    async def main():
+        ours, theirs = socket.socketpair()
+        channel = Channel(ours, pace)
+        try:
+            with theirs:
+                await scenario(channel, theirs)
+        finally:
+            channel.close()
+
+    asyncio.run(main())
+
+
+def note(what: str) -> bytes:
+    return encode(wire.FromWorker(note=wire.Note(what=what)).SerializeToString())
+
+
+def test_frames_come_in_order_however_they_are_cut():
+    async def scenario(channel, theirs):
+        data = note("a") + note("b") + note("c")
+        for start in range(0, len(data), 3):
+            theirs.send(data[start : start + 3])
+            await asyncio.sleep(0)
+        found = [(await channel.receive()).note.what for _ in range(3)]
+        assert found == ["a", "b", "c"]
+
+    connected(scenario)
+
+
+def test_the_end_of_the_stream_is_the_end_of_the_worker():
+    async def scenario(channel, theirs):
+        theirs.send(note("a") + b"\x05\0")
+        theirs.close()
+        assert (await channel.receive()).note.what == "a"
+        with pytest.raises(WorkerGone):
+            await channel.receive()
+        with pytest.raises(WorkerGone):
+            await channel.send(wire.ToWorker(answer=wire.Answer(data=bytes(2**20))))
+
+    connected(scenario)
+
+
+def test_a_channel_that_is_closed_wakes_who_receives():
+    async def scenario(channel, _):
+        receiving = asyncio.ensure_future(channel.receive())
+        await asyncio.sleep(0)
+        channel.close()
+        with pytest.raises(WorkerGone):
+            await receiving
+        channel.close()
+
+    connected(scenario)
+
+
+def test_a_long_frame_is_refused_before_it_is_waited_for():
+    async def scenario(channel, theirs):
+        theirs.send((MAX_FROM_WORKER + 1).to_bytes(4, "little"))
+        with pytest.raises(ProtocolBroken):
+            await channel.receive()
+
+    connected(scenario)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_frames_or_an_error_of_ours(data):
+    async def scenario(channel, theirs):
+        theirs.send(data or b"\0")
+        theirs.close()
+        with pytest.raises((WorkerGone, ProtocolBroken)):
+            while True:
+                await channel.receive()
+
+    connected(scenario)
+
+
+def test_only_a_read_only_regular_file_is_sent(tmp_path):
+    (tmp_path / "f").write_bytes(b"data")
+    frame = wire.ToWorker(answer=wire.Answer(opened=wire.Opened(passed=True)))
+
+    async def scenario(channel, theirs):
+        for path, flags in ((tmp_path, os.O_RDONLY), (tmp_path / "f", os.O_RDWR)):
+            number = os.open(path, flags)
+            with pytest.raises(DescriptorRefused):
+                await channel.send(frame, number)
+            os.close(number)
+        number = os.open(tmp_path / "f", os.O_RDONLY)
+        await channel.send(frame, number)
+        os.close(number)
+        data, found = receive_regular_file(theirs, 1000)
+        assert (data, found.size) == (encode(frame.SerializeToString()), 4)
+        os.close(found.descriptor)
+
+    connected(scenario)
+
+
+def test_many_senders_at_once_do_not_mix_their_frames():
+    async def scenario(channel, theirs):
+        theirs.setblocking(False)
+        frames = [
+            wire.ToWorker(answer=wire.Answer(data=bytes([number]) * 200_000)) for number in range(9)
+        ]
+        sending = asyncio.gather(*(channel.send(frame) for frame in frames))
+        wanted = sum(len(encode(frame.SerializeToString())) for frame in frames)
+        data, loop = b"", asyncio.get_running_loop()
+        while len(data) < wanted:
+            data += await loop.sock_recv(theirs, 2**20)
+        await sending
+        assert data == b"".join(encode(frame.SerializeToString()) for frame in frames)
+
+    connected(scenario)
+
+
+def test_a_bucket_gives_its_burst_and_then_its_rate():
+    bucket = Bucket(rate=100.0, burst=50.0)
+    assert bucket.take(50) == 0.0
+    assert 0.0 < bucket.take(50) <= 0.5
+    assert bucket.take(100) > 1.0
+
+
+def test_reading_gives_way_to_others_while_frames_are_there():
+    async def scenario(channel, theirs):
+        theirs.send(b"".join(note("x") for _ in range(200)))
+        turns = 0
+
+        async def other():
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        task = asyncio.ensure_future(other())
+        for _ in range(200):
+            await channel.receive()
+        task.cancel()
+        assert turns >= 200 // 16
+
+    connected(scenario, Pace(rate=1e9, burst=1e9))

@@ -1,0 +1,199 @@
+import asyncio
+import os
+import signal
+
+import pytest
+
+from executor.errors import CageUnavailable
+from executor.kernel.spawn import StartZygote
+from executor.launcher import environment, program
+from executor.zygotes import ImageRow, Rotation, Zygotes
+from tests.executor.fakes.harness import KEY, ended, launched
+from tests.executor.test_service import OK, serving
+
+
+def with_zygotes(scenario, *options, pool=0, rotation=None):
+    async def main():
+        with launched(*options) as started:
+            zygotes = Zygotes(started, [ImageRow("core", KEY)], pool=pool, rotation=rotation)
+            try:
+                await scenario(zygotes)
+            finally:
+                await zygotes.close()
+
+    asyncio.run(main())
+
+
+def alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def zygote_of(zygotes) -> "object":
+    return zygotes._images[0].current
+
+
+def test_workers_of_a_zygote_are_processes_of_their_own(tmp_path):
+    async def scenario(zygotes):
+        workers = [await zygotes.take("core") for _ in range(3)]
+        assert len({worker.pid for worker in workers}) == 3
+        assert all(worker.alive for worker in workers)
+        workers[0].kill()
+        assert str(await workers[0].ended).startswith("its process was ended by SIGKILL")
+        assert workers[1].alive
+        for worker in workers:
+            worker.drop()
+
+    with_zygotes(scenario)
+
+
+def test_an_image_that_was_not_there_at_the_start_has_no_worker():
+    async def scenario(zygotes):
+        with pytest.raises(CageUnavailable):
+            await zygotes.take("other")
+
+    with_zygotes(scenario)
+
+
+def test_the_pool_is_filled_ahead_and_each_worker_is_handed_out_once():
+    async def scenario(zygotes):
+        await zygotes.start("core")
+        await settled(zygotes)
+        waiting = [worker.pid for worker in zygotes._images[0]._waiting]
+        assert len(waiting) == 2
+        taken = [await zygotes.take("core") for _ in range(4)]
+        assert {worker.pid for worker in taken[:2]} == set(waiting)
+        assert len({worker.pid for worker in taken}) == 4
+        for worker in taken:
+            worker.drop()
+
+    with_zygotes(scenario, pool=2)
+
+
+async def settled(zygotes) -> None:
+    while zygotes._tasks:
+        await asyncio.wait(zygotes._tasks)
+
+
+def test_a_waiting_worker_that_dies_is_not_handed_out():
+    async def scenario(zygotes):
+        await zygotes.start("core")
+        await settled(zygotes)
+        (waiting,) = zygotes._images[0]._waiting
+        os.kill(waiting.pid, signal.SIGKILL)
+        await waiting.ended
+        taken = await zygotes.take("core")
+        assert taken.pid != waiting.pid
+        assert taken.alive
+        taken.drop()
+
+    with_zygotes(scenario, pool=1)
+
+
+def test_a_worn_zygote_is_replaced_and_lives_until_its_last_worker_ends():
+    async def scenario(zygotes):
+        first, second = await zygotes.take("core"), await zygotes.take("core")
+        worn = zygote_of(zygotes)
+        third = await zygotes.take("core")
+        assert zygote_of(zygotes) is not worn
+        assert (first.alive, second.alive, third.alive) == (True, True, True)
+        first.drop()
+        await first.ended
+        assert not worn.ended.done()
+        second.drop()
+        await worn.ended
+        assert third.alive
+        third.drop()
+
+    with_zygotes(scenario, rotation=Rotation(workers=2))
+
+
+def test_an_old_zygote_is_replaced():
+    async def scenario(zygotes):
+        first = await zygotes.take("core")
+        worn = zygote_of(zygotes)
+        second = await zygotes.take("core")
+        assert zygote_of(zygotes) is not worn
+        first.drop()
+        second.drop()
+
+    with_zygotes(scenario, rotation=Rotation(seconds=0.0))
+
+
+def test_a_zygote_that_dies_takes_its_workers_and_the_next_comes_from_another(tmp_path):
+    async def scenario(server):
+        session = await server.create()
+        lost = server.sessions.get(session)
+        worker = server.worker_pid(session)
+        with open(f"/proc/{worker}/stat") as file:
+            zygote = int(file.read().rsplit(")", 1)[1].split()[1])
+        os.kill(zygote, signal.SIGKILL)
+        await lost._reading
+        assert lost.lost_reason
+        assert not alive(worker)
+        assert ended(await server.run(await server.create(), "1")).status == OK
+
+    serving(tmp_path, scenario)
+
+
+def test_a_zygote_that_never_gets_ready_is_reported_and_not_started_in_a_loop():
+    async def scenario(zygotes):
+        for _ in range(3):
+            with pytest.raises(CageUnavailable):
+                await zygotes.take("core")
+        assert zygotes._started == 1
+
+    with_zygotes(scenario, "--broken")
+
+
+def test_closing_ends_every_worker_and_zygote():
+    async def scenario(zygotes):
+        worker = await zygotes.take("core")
+        with open(f"/proc/{worker.pid}/stat") as file:
+            zygote = int(file.read().rsplit(")", 1)[1].split()[1])
+        await zygotes.close()
+        await worker.ended
+        assert not alive(worker.pid)
+        worker.channel.close()
+        handle = os.pidfd_open(zygote) if alive(zygote) else None
+        if handle is not None:
+            loop, gone = asyncio.get_running_loop(), asyncio.Event()
+            loop.add_reader(handle, gone.set)
+            await asyncio.wait_for(gone.wait(), 5)
+            loop.remove_reader(handle)
+            os.close(handle)
+
+    with_zygotes(scenario)
+
+
+def test_the_launcher_ends_with_its_socket():
+    with launched() as started:
+        started.channel.close()
+        assert started.process.wait(5) == 0
+
+
+@pytest.mark.parametrize("data", [b"junk", b"", StartZygote(1, 7).pack(), b"zyg1" + bytes(500)])
+def test_the_launcher_ends_when_a_message_is_not_of_its_table(data):
+    import socket
+
+    with launched() as started:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, theirs:
+            if data:
+                socket.send_fds(started.channel, [data], [theirs.fileno()])
+            else:
+                started.channel.send(StartZygote(1, 0).pack())
+        assert started.process.wait(5) == 1
+
+
+def test_zygotes_see_little_of_the_servers_environment():
+    given = {"PATH": "/p", "HOME": "/h", "AWS_SECRET_ACCESS_KEY": "x", "PYTHONPATH": "/evil"}
+    assert environment(given) == {"PATH": "/p", "HOME": "/h", "LANG": "C.UTF-8"}
+    assert "PATH" in environment({})
+
+
+def test_programs_are_run_isolated_from_environment_and_directory():
+    assert program("executor.zygote")[1:3] == ("-I", "-B")

@@ -1,0 +1,45 @@
+"""
+The fixtures of the wasm cage's tests, for the folders that name them in their conftest.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from executor.wasm.boot import Guest
+from executor.zygote import parts
+from tests.executor.wasm.world import Kernel, Worker, Zygote, core_image
+
+
+@pytest.fixture
+def kernel() -> Kernel:
+    """
+    Every system call over one page of memory, without a guest.
+    """
+    return Kernel()
+
+
+@pytest.fixture(scope="module")
+def guest() -> Guest:
+    """
+    The real guest, booted in this process. No test of a module may end it.
+    """
+    return Guest(parts(core_image()))
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    """
+    One real zygote for all tests.
+    """
+    with Zygote() as running:
+        yield running
+
+
+@pytest.fixture
+def session(zygote) -> Iterator[Worker]:
+    """
+    A fresh locked worker in which a session has begun; ended afterwards.
+    """
+    with zygote.session() as worker:
+        yield worker

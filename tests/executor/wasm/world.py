@@ -1,0 +1,506 @@
+"""
+What the tests of the wasm cage drive: a process over a tiny wasm memory, and the real thing.
+
+`Kernel` is the whole system-call table over one page of memory, without a guest: calls are made
+with the integers that a guest would pass. `Zygote` and `Worker` are a real zygote process and
+its locked workers, spoken to in frames; the test plays the server, and its gate is a function.
+"""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
+
+import psutil
+import wasmtime
+from codecage.worker.v1 import worker_pb2 as wire
+
+from executor import launcher
+from executor.images import catalog
+from executor.images.manifest import Image
+from executor.kernel import frames, spawn
+from executor.linux.descriptors import send_regular_file
+from executor.wasm import engine, imports
+from executor.wasm.abi import AT_FDCWD, STAT, Errno, GuestFault
+from executor.wasm.memory import GuestMemory
+from executor.wasm.process import HOME, WORK, Clock, Entropy, Process, Sleeper
+from executor.wasm.space import Space
+from executor.wasm.vfs import FileSystem
+
+PAGE: Final = 65_536
+MIB: Final = 2**20
+# No frame of a test takes longer, on a machine however busy: a guard against hanging for ever.
+PATIENCE: Final = 60.0
+ROWS: Final = {row.name: row for row in imports.ROWS}
+# What the guest may write in the kernel without a guest.
+SCRATCH: Final = 4 * MIB
+FILES: Final = 200
+
+
+class TinyMemory:
+    """
+    A real linear memory of `pages` pages, made by a module that has nothing else.
+    """
+
+    def __init__(self, pages: int = 1, limit: int = 64) -> None:
+        self.engine = engine.new_engine()
+        self.store = engine.new_store(self.engine, limit * PAGE)
+        text = f'(module (memory (export "memory") {pages} {limit}))'
+        module = wasmtime.Module(self.engine, text)
+        exported = wasmtime.Instance(self.store, module, []).exports(self.store)["memory"]
+        assert isinstance(exported, wasmtime.Memory)
+        self.linear = exported
+        self.guest = GuestMemory(self.store, exported, engine.MEMORY_RESERVATION)
+
+    def grow(self, pages: int) -> None:
+        self.linear.grow(self.store, pages)
+
+    def bytes(self) -> bytes:
+        return bytes(self.linear.read(self.store))
+
+
+class Gate:
+    """
+    A broker's other end that answers what a test says, and keeps what it was asked.
+
+    `answers` gives the answer to a request, or raises GuestFault; without it everything is
+    absent.
+    """
+
+    def __init__(self, answers: Callable[[wire.Ask], wire.Answer] | None = None) -> None:
+        self.answers = answers
+        self.asked: list[wire.Ask] = []
+        self.passed: list[int] = []
+
+    def ask(self, request: wire.Ask) -> wire.Answer:
+        self.asked.append(request)
+        if self.answers is None:
+            raise GuestFault(Errno.ENOENT, "not granted")
+        return self.answers(request)
+
+    def passed_descriptor(self) -> int:
+        return self.passed.pop(0)
+
+    @property
+    def kinds(self) -> list[str]:
+        return [str(request.WhichOneof("ask")) for request in self.asked]
+
+
+class Kernel:
+    """
+    The system calls of a guest that is not there.
+
+    `call` makes one by the row's name; text arguments are placed in memory first, each in a
+    place of its own, and structs are read back from `BUFFER`.
+    """
+
+    BUFFER: Final = 0x8000
+    _TEXT: Final = 0xA000
+    _ARGUMENTS: Final = 0x7FF0
+
+    def __init__(self, gate: Gate | None = None) -> None:
+        self.tiny = TinyMemory()
+        self.notes: list[tuple[str, Errno]] = []
+        self.written: list[tuple[int, bytes]] = []
+        self.waited: list[float] = []
+        self.gate = gate or Gate()
+        self.total = Space(64 * MIB, 2**31)
+        self.scratch = Space(SCRATCH, FILES, self.total)
+        self.process = self._process()
+        self._texts = self._TEXT
+        self._bound = {name: row.bind(self.process) for name, row in ROWS.items()}
+
+    def _process(self) -> Process:
+        files = FileSystem(lambda: process.clock.wall_ns())  # noqa: PLW0108 - the clock changes
+        process = Process(
+            memory=self.tiny.guest,
+            files=files,
+            total=self.total,
+            output=lambda stream, data: self.written.append((stream, data)),
+            sleeper=Sleeper(self._wait),
+            take_signal=lambda: 0,
+            grow_memory=lambda _size: False,
+            note=lambda name, errno: self.notes.append((name, errno)),
+            environment={"HOME": HOME},
+            kernel_entropy=os.urandom,
+        )
+        process.broker._channel = self.gate
+        process.clock = Clock(10**18)
+        process.entropy = Entropy(b"a test")
+        files.add_directory("/dev", None)
+        for name in ("null", "zero", "urandom", "stdin", "stdout", "stderr", "denial"):
+            files.add_device(f"/dev/{name}", name)
+        files.add_directory("/lib", None)
+        files.add_image_file("/lib/image.txt", b"of the image\n")
+        for path in ("/tmp", HOME, WORK):
+            files.add_directory(path, self.scratch)
+        process.directory = WORK
+        process.open_standard_streams()
+        return process
+
+    def _wait(self, seconds: float) -> bool:
+        self.waited.append(seconds)
+        return False
+
+    def call(self, name: str, *arguments: int | str | bytes) -> int:
+        """
+        The answer as the guest reads it: signed.
+        """
+        self._texts = self._TEXT
+        row = ROWS[name]
+        wide = [kind == "I" for kind in row.signature.partition(">")[0]]
+        numbers = [
+            self._number(value, 64 if is_wide else 32)
+            for value, is_wide in zip(arguments, wide, strict=True)
+        ]
+        answer = self._bound[name](*numbers)
+        assert answer is None or isinstance(answer, int)
+        return answer or 0
+
+    def _number(self, value: int | str | bytes, bits: int) -> int:
+        return value & (2**bits - 1) if isinstance(value, int) else self.text(value)
+
+    def text(self, value: str | bytes) -> int:
+        data = (value if isinstance(value, bytes) else os.fsencode(value)) + b"\0"
+        pointer, self._texts = self._texts, self._texts + len(data)
+        self.tiny.guest.write(pointer, data)
+        return pointer
+
+    # ---- the calls that tests make most -------------------------------------------------------
+
+    def open(
+        self, path: str | bytes, flags: int = 0, mode: int = 0o644, directory: int = AT_FDCWD
+    ) -> int:
+        self.tiny.guest.put_u32(self._ARGUMENTS, mode)
+        return self.call("__syscall_openat", directory, path, flags, self._ARGUMENTS)
+
+    def fcntl(self, descriptor: int, command: int, argument: int = 0) -> int:
+        self.tiny.guest.put_u32(self._ARGUMENTS, argument)
+        return self.call("__syscall_fcntl64", descriptor, command, self._ARGUMENTS)
+
+    def write(self, descriptor: int, data: bytes) -> int:
+        """
+        How many bytes were written, or the error negated.
+        """
+        return self._transfer("fd_write", descriptor, len(data), data)
+
+    def read(self, descriptor: int, size: int) -> bytes | int:
+        """
+        The bytes, or the error negated.
+        """
+        count = self._transfer("fd_read", descriptor, size)
+        return count if count < 0 else self.tiny.guest.read(self.BUFFER, count)
+
+    def _transfer(self, name: str, descriptor: int, size: int, data: bytes = b"") -> int:
+        memory = self.tiny.guest
+        memory.write(self.BUFFER, data)
+        memory.put_u32(self._ARGUMENTS, self.BUFFER)
+        memory.put_u32(self._ARGUMENTS + 4, size)
+        error = self.call(name, descriptor, self._ARGUMENTS, 1, self._ARGUMENTS + 8)
+        return -error if error else memory.u32(self._ARGUMENTS + 8)
+
+    def seek(self, descriptor: int, offset: int, whence: int = 0) -> int:
+        error = self.call("fd_seek", descriptor, offset, whence, self.BUFFER)
+        return -error if error else int.from_bytes(self.tiny.guest.read(self.BUFFER, 8), "little")
+
+    def stat(self, path: str | bytes, *, follow: bool = True) -> tuple[Any, ...] | int:
+        """
+        The fields of struct stat, or the error negated.
+        """
+        name = "__syscall_stat64" if follow else "__syscall_lstat64"
+        error = self.call(name, path, self.BUFFER)
+        return error or STAT.unpack(self.tiny.guest.read(self.BUFFER, STAT.size))
+
+    def readlink(self, path: str | bytes) -> bytes | int:
+        count = self.call("__syscall_readlinkat", AT_FDCWD, path, self.BUFFER, 4096)
+        return count if count < 0 else self.tiny.guest.read(self.BUFFER, count)
+
+
+# ---- the real thing ---------------------------------------------------------------------------
+
+
+def core_image() -> Image:
+    """
+    The image `core`, which `make setup` builds.
+    """
+    image = catalog.find("core")
+    assert image is not None, "the image core is missing: run `make setup`"
+    return image
+
+
+@dataclass(slots=True)
+class Cell:
+    """
+    What a worker sent while it ran a cell.
+    """
+
+    stdout: bytes = b""
+    stderr: bytes = b""
+    order: list[tuple[int, bytes]] = field(default_factory=list)
+    value: wire.Value | None = None
+    asks: list[wire.Ask] = field(default_factory=list)
+    notes: list[wire.Note] = field(default_factory=list)
+    done: wire.CellDone = field(default_factory=wire.CellDone)
+
+    @property
+    def text(self) -> str | None:
+        return None if self.value is None else self.value.text
+
+    @property
+    def error(self) -> str:
+        """
+        The error as the last line of a traceback has it.
+        """
+        name, message = self.done.error_name, self.done.error_message
+        return f"{name}: {message}" if message else name
+
+    def ok(self) -> Self:
+        assert self.done.status == wire.CellDone.OK, self.done
+        return self
+
+    def raised(self, name: str) -> Self:
+        assert (self.done.status, self.done.error_name) == (wire.CellDone.ERROR, name), self.done
+        return self
+
+    def ended(self) -> Self:
+        assert self.done.status == wire.CellDone.GUEST_ENDED, self.done
+        return self
+
+
+class WorkerGoneError(AssertionError):
+    """
+    The worker closed its socket where a frame was due.
+    """
+
+
+Answering = Callable[[wire.Ask], wire.Answer | tuple[wire.Answer, int]]
+
+
+def refuse(_request: wire.Ask) -> wire.Answer:
+    """
+    The gate that grants nothing.
+    """
+    return wire.Answer(errno=13, reason="[policy test, rule none] not granted")
+
+
+class Worker:
+    """
+    One locked worker, seen from the server's end of its socket.
+    """
+
+    def __init__(self, connection: socket.socket, pid: int, pidfd: int) -> None:
+        self._socket = connection
+        self._buffer = frames.FrameBuffer(frames.MAX_FROM_WORKER)
+        self.pid = pid
+        self._pidfd = pidfd
+        self.sent = 0
+        self.cells = 0
+        self.gate: Answering = refuse
+        connection.settimeout(PATIENCE)
+        self.ready = self.receive().ready
+
+    def close(self) -> None:
+        """
+        Close the socket, which ends the worker, and wait until it has ended.
+        """
+        self._socket.close()
+        if self._pidfd >= 0:
+            assert self.has_ended(), "the worker outlived its socket"
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def kill(self) -> None:
+        """
+        The server's hard stop.
+        """
+        signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def has_ended(self) -> bool:
+        return bool(select.select([self._pidfd], [], [], PATIENCE)[0])
+
+    @property
+    def process(self) -> psutil.Process:
+        return psutil.Process(self.pid)
+
+    def send(self, message: wire.ToWorker) -> None:
+        self._socket.sendall(frames.encode(message.SerializeToString()))
+
+    def receive(self) -> wire.FromWorker:
+        while (data := self._buffer.take()) is None:
+            more = self._socket.recv(2**16)
+            if not more:
+                raise WorkerGoneError("the worker closed its socket")
+            self._buffer.feed(more)
+        return wire.FromWorker.FromString(data)
+
+    def begin(self, **changed: Any) -> Self:
+        facts: dict[str, Any] = {
+            "entropy": os.urandom(32),
+            "memory_bytes": 256 * MIB,
+            "scratch_bytes": 16 * MIB,
+            "max_files": 500,
+            "max_open_files": 64,
+            "output_bytes": MIB,
+            "max_requests": 1000,
+            "policy_name": "test",
+        }
+        self.send(wire.ToWorker(begin=wire.Begin(**(facts | changed))))
+        return self
+
+    def signal(self, *, limit: bool = False) -> None:
+        """
+        Stop the running cell, as the server does.
+        """
+        self.sent += 1
+        number = spawn.LIMIT_SIGNAL if limit else spawn.INTERRUPT_SIGNAL
+        signal.pidfd_send_signal(self._pidfd, number)
+
+    def run(self, code: str, *, on: tuple[bytes, Callable[[], None]] | None = None) -> Cell:
+        """
+        Run a cell to its end. With `on`, (text, act): act once stdout has held the text.
+        """
+        self.cells += 1
+        run = wire.RunCell(
+            cell=self.cells,
+            code=code,
+            interrupts_sent=self.sent,
+            timeout_message="the wall time of 1 s is over",
+        )
+        self.send(wire.ToWorker(run=run))
+        cell = Cell()
+        while True:
+            frame = self.receive()
+            self._take(cell, frame)
+            if frame.WhichOneof("frame") == "done":
+                return cell
+            if on is not None and on[0] in cell.stdout:
+                on[1]()
+                on = None
+
+    def _take(self, cell: Cell, frame: wire.FromWorker) -> None:
+        kind = frame.WhichOneof("frame")
+        if kind == "output":
+            cell.order.append((frame.output.stream, frame.output.data))
+            if frame.output.stream == 1:
+                cell.stdout += frame.output.data
+            else:
+                cell.stderr += frame.output.data
+        elif kind == "value":
+            cell.value = frame.value
+        elif kind == "note":
+            cell.notes.append(frame.note)
+        elif kind == "ask":
+            cell.asks.append(frame.ask)
+            self._answer(frame.ask)
+        else:
+            assert kind == "done", frame
+            cell.done = frame.done
+
+    def _answer(self, request: wire.Ask) -> None:
+        answer = self.gate(request)
+        if isinstance(answer, wire.Answer):
+            self.send(wire.ToWorker(answer=answer))
+            return
+        data = frames.encode(wire.ToWorker(answer=answer[0]).SerializeToString())
+        try:
+            assert send_regular_file(self._socket, data, answer[1]) == len(data)
+        finally:
+            os.close(answer[1])
+
+    def file(self, **command: Any) -> wire.FileReply:
+        """
+        A client's file command.
+        """
+        self.send(wire.ToWorker(file=wire.FileCommand(**command)))
+        while True:
+            frame = self.receive()
+            if frame.WhichOneof("frame") == "file":
+                return frame.file
+            assert frame.WhichOneof("frame") == "ask", frame
+            self._answer(frame.ask)
+
+
+class Zygote:
+    """
+    A real zygote process of the image `core`.
+    """
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        user = ("--uid", "65534", "--gid", "65534") if os.getuid() == 0 else ()
+        with theirs:
+            self._process = subprocess.Popen(
+                [
+                    *launcher.program("executor.zygote", "--image", "core"),
+                    "--key", core_image().key,
+                    "--socket", str(theirs.fileno()),
+                    *user,
+                ],
+                pass_fds=(theirs.fileno(),),
+                env=launcher.environment(os.environ),
+                stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        self._socket.settimeout(PATIENCE)
+        self.pid = self._process.pid
+        self.digest = spawn.ZygoteReady.unpack(self._socket.recv(spawn.MESSAGE_MAX)).digest
+        self._spawned = 0
+
+    def close(self) -> None:
+        self._socket.close()
+        assert self._process.wait(PATIENCE) == 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def exit_status(self) -> int:
+        """
+        The wait status (waitpid(2)) of the next worker that was reaped.
+        """
+        return spawn.WorkerExited.unpack(self._socket.recv(spawn.MESSAGE_MAX)).status
+
+    def spawn(self) -> Worker:
+        """
+        A worker that is locked and has not begun.
+        """
+        self._spawned += 1
+        ours, theirs = socket.socketpair()
+        with theirs:
+            message = spawn.SpawnWorker(self._spawned).pack()
+            socket.send_fds(self._socket, [message], [theirs.fileno()])
+        while True:
+            data, passed, _, _ = socket.recv_fds(self._socket, spawn.MESSAGE_MAX, 2)
+            if passed:
+                spawned = spawn.WorkerSpawned.unpack(data)
+                return Worker(ours, spawned.pid, passed[0])
+            # A worker of an earlier test was reaped.
+            spawn.WorkerExited.unpack(data)
+
+    @contextmanager
+    def session(self, **facts: Any) -> Iterator[Worker]:
+        """
+        A worker that has begun; it has ended afterwards.
+        """
+        worker = self.spawn()
+        try:
+            yield worker.begin(**facts)
+        finally:
+            worker.close()
+
+
+def regular_file(path: Path, **status: int) -> tuple[wire.Answer, int]:
+    """
+    The answer that passes a read-only descriptor of `path`.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    size = os.fstat(descriptor).st_size
+    found = wire.FileStatus(kind=wire.KIND_FILE, size=size, mode=0o444, **status)
+    return wire.Answer(opened=wire.Opened(passed=True, status=found)), descriptor
