@@ -57,9 +57,7 @@ def cell_request(first: wire.ExecuteRequest | None) -> CellRequest:
         )
     wall_time = _seconds(message.wall_time) if message.HasField("wall_time") else None
     if wall_time is not None and wall_time <= 0:
-        raise InvalidRequest(
-            "WALL_TIME_INVALID", "wall_time is more than 0, or left out"
-        )
+        raise InvalidRequest("WALL_TIME_INVALID", "wall_time is more than 0, or left out")
     keep = None
     if message.WhichOneof("on_disconnect") == "keep":
         keep = _seconds(message.keep.duration)

@@ -194,7 +194,7 @@ class LimitsSection(_Section):
     idle_timeout: Annotated[float, _time(1, 86400)] = _DEFAULT.idle_timeout
     scratch: Annotated[int, _size(0, 1 * GIB)] = _DEFAULT.scratch
     files: Annotated[int, _count(0, 1_000_000)] = _DEFAULT.files
-    open_files: Annotated[int, _count(8, 4096)] = _DEFAULT.open_files
+    open_files: Annotated[int, _count(8, 256)] = _DEFAULT.open_files
     requests: Annotated[int, _count(1, 100_000_000)] = _DEFAULT.requests
     sessions: Annotated[int, _count(1, 4096)] = _DEFAULT.sessions
 

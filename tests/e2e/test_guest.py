@@ -13,7 +13,7 @@ from codecage.v1 import codecage_pb2 as pb
 from executor.audit.read import records
 from executor.audit.record import Answer, Event
 from tests.e2e.serving import ACCOUNT, needs_image, private_directory, serving
-from tests.executor.fakes.harness import ended, output, reason
+from tests.executor.fakes.harness import ended, output
 
 pytestmark = [pytest.mark.image, needs_image]
 
@@ -53,10 +53,7 @@ def session(desk):
     server, _, _ = desk
     made = server.create("desk")
     yield made
-    try:
-        server.stub.CloseSession(pb.CloseSessionRequest(session_id=made))
-    except grpc.RpcError as error:
-        assert reason(error) == "SESSION_NOT_FOUND"
+    server.stub.CloseSession(pb.CloseSessionRequest(session_id=made))
 
 
 def text(events) -> str:
@@ -112,7 +109,10 @@ def test_a_listing_leaves_denied_names_out(desk, session):
 
 def test_a_granted_directory_is_written(desk, session):
     server, _, out = desk
-    code = "with open('/out/r.txt', 'w') as f: f.write('x' * 1000)\nprint(open('/out/r.txt').read()[:3])"
+    code = (
+        "with open('/out/r.txt', 'w') as f: f.write('x' * 1000)\n"
+        "print(open('/out/r.txt').read()[:3])"
+    )
     assert text(server.run(session, code)) == "xxx\n"
     assert (out / "r.txt").read_text() == "x" * 1000
     assert decisions(server, session)[0] == ("write /out/r.txt", True)
@@ -125,7 +125,8 @@ def test_changes_of_every_kind_reach_a_granted_directory(desk, session):
     code = (
         "import os\n"
         "os.mkdir('/out/d'); open('/out/d/a', 'w').close(); os.rename('/out/d/a', '/out/d/b')\n"
-        "os.utime('/out/d/b', (5, 5)); print(os.listdir('/out/d'), int(os.stat('/out/d/b').st_mtime))\n"
+        "os.utime('/out/d/b', (5, 5))\n"
+        "print(os.listdir('/out/d'), int(os.stat('/out/d/b').st_mtime))\n"
         "os.remove('/out/d/b'); os.rmdir('/out/d')\n"
     )
     assert text(server.run(session, code)) == "['b'] 5\n"

@@ -77,6 +77,11 @@ def test_a_long_frame_is_refused_before_it_is_waited_for():
     connected(scenario)
 
 
+async def everything(channel: Channel) -> None:
+    while True:
+        await channel.receive()
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_frames_or_an_error_of_ours(data):
@@ -84,8 +89,7 @@ def test_any_bytes_are_frames_or_an_error_of_ours(data):
         theirs.send(data or b"\0")
         theirs.close()
         with pytest.raises((WorkerGone, ProtocolBroken)):
-            while True:
-                await channel.receive()
+            await everything(channel)
 
     connected(scenario)
 

@@ -5,13 +5,12 @@ Green says that the session is lost, the client told, and that a neighbour and t
 It does not say what such a worker could do to its host; that is the jail's to prove.
 """
 
-import os
-
 import grpc
 import pytest
 
 from codecage.v1 import codecage_pb2 as pb
 from executor.audit.record import Event
+from executor.linux.descriptors import own
 from tests.executor.fakes.harness import ended, policy
 from tests.executor.test_service import FOREVER, OK, refused, serving, until
 
@@ -67,14 +66,14 @@ def test_frames_after_the_end_of_a_cell_end_the_session(tmp_path, late):
 def test_a_worker_cannot_name_another_session_or_pass_a_descriptor_up(tmp_path):
     async def scenario(server):
         session = await server.create()
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(own())
         code = (
             "import socket\n"
             "data = (2).to_bytes(4, 'little') + b'\\x12\\x00'\n"
             "for _ in range(50): socket.send_fds(sock, [data], [0, 1, 2])\n"
         )
         await server.run(session, code)
-        assert len(os.listdir("/proc/self/fd")) <= before
+        assert len(own()) <= before
 
     serving(tmp_path, scenario)
 

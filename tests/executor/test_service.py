@@ -12,6 +12,7 @@ import pytest
 from codecage.v1 import codecage_pb2 as pb
 from executor.audit.record import Event
 from executor.audit.verify import verify
+from executor.linux.descriptors import own
 from tests.executor.fakes.harness import ended, output, policy, reason, running
 
 OK = pb.CELL_STATUS_OK
@@ -272,7 +273,8 @@ def test_the_server_bounds_all_sessions(tmp_path):
 def test_a_granted_directory_that_is_missing_refuses_the_session_without_its_name(tmp_path):
     gone = tmp_path / "gone"
     rules = policy(
-        f"filesystem:\n  - {{mount: /data, source: {gone}, access: read}}\nlimits: {{sessions: 1}}\n"
+        f"filesystem:\n  - {{mount: /data, source: {gone}, access: read}}\n"
+        "limits: {sessions: 1}\n"
     )
 
     async def scenario(server):
@@ -658,14 +660,14 @@ def test_a_hundred_sessions_leave_no_process_descriptor_or_task(tmp_path):
             await server.stub.CloseSession(pb.CloseSessionRequest(session_id=session))
 
         await one()
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(own())
         tasks = len(asyncio.all_tasks())
         for _ in range(10):
             await asyncio.gather(*(one() for _ in range(10)))
         zygote = server.zygotes._images[0].current
-        while zygote._workers:  # their ends come by the loop
-            await asyncio.sleep(0)
-        assert len(os.listdir("/proc/self/fd")) == before
+        await asyncio.gather(*(worker.ended for worker in zygote._workers.values()))
+        await asyncio.sleep(0)  # the loop's turn, in which they are forgotten
+        assert len(own()) == before
         assert len(asyncio.all_tasks()) <= tasks + 1
         assert verify(server.audit).whole
 

@@ -2,6 +2,7 @@ import asyncio
 import os
 import signal
 
+import psutil
 import pytest
 
 from executor.errors import CageUnavailable
@@ -26,9 +27,8 @@ def with_zygotes(scenario, *options, pool=0, rotation=None):
 
 def alive(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except FileNotFoundError:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
 
 
@@ -128,8 +128,7 @@ def test_a_zygote_that_dies_takes_its_workers_and_the_next_comes_from_another(tm
         session = await server.create()
         lost = server.sessions.get(session)
         worker = server.worker_pid(session)
-        with open(f"/proc/{worker}/stat") as file:
-            zygote = int(file.read().rsplit(")", 1)[1].split()[1])
+        zygote = psutil.Process(worker).ppid()
         os.kill(zygote, signal.SIGKILL)
         await lost._reading
         assert lost.lost_reason
@@ -152,8 +151,7 @@ def test_a_zygote_that_never_gets_ready_is_reported_and_not_started_in_a_loop():
 def test_closing_ends_every_worker_and_zygote():
     async def scenario(zygotes):
         worker = await zygotes.take("core")
-        with open(f"/proc/{worker.pid}/stat") as file:
-            zygote = int(file.read().rsplit(")", 1)[1].split()[1])
+        zygote = psutil.Process(worker.pid).ppid()
         await zygotes.close()
         await worker.ended
         assert not alive(worker.pid)
