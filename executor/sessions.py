@@ -26,6 +26,7 @@ from executor.kernel.cage import Cage, Caged
 from executor.kernel.gate import Gate
 from executor.kernel.paths import HostTrees
 from executor.kernel.pool import FilePool
+from executor.linux.errors import MechanismError
 from executor.running import Stop
 from executor.session import Session
 from policy.decide import compile_policy
@@ -165,9 +166,10 @@ class Sessions:
         except AuditError as error:
             raise AuditRefuses from error
         try:
+            worker.limit_memory(facts.policy.limits.memory)
             await worker.channel.send(begin_frame(facts))
-        except WorkerGone as error:
-            await log.end("its worker ended before it began")
+        except (WorkerGone, MechanismError) as error:
+            await log.end("its worker could not begin")
             raise CageUnavailable(str(error)) from error
         store, identity = self._served.store, facts.id
         session = Session(facts, worker, gate, log, store, lambda: self._expire(identity))

@@ -19,6 +19,7 @@ from executor.channel import Channel
 from executor.errors import ProtocolBroken
 from executor.kernel.spawn import INTERRUPT_SIGNAL, LIMIT_SIGNAL
 from executor.linux.pidfd import Process
+from executor.linux.rlimits import limit_data_of
 
 # The zygote reaps and tells how the worker ended; the pidfd tells that it did. They race.
 _STATUS_PATIENCE: Final = 0.5
@@ -29,6 +30,7 @@ _HINTS: Final[dict[int, str]] = {
 }
 _LONGEST_ISOLATION: Final = 100
 _DIGEST: Final = 32
+_CAGE_MEMORY: Final = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,15 @@ class Worker:
             raise ProtocolBroken("the worker's first frame does not say that it is locked")
         self.isolation, self.boot_digest = _facts_of(frame.ready)
         require_locked(self.pid)
+
+    def limit_memory(self, size: int) -> None:
+        """
+        Let the process add `size` bytes, and what the cage itself needs, to what it holds.
+
+        The guest's own counter refuses earlier; this holds when the worker is taken over.
+        Raises MechanismFailed when the process cannot be limited.
+        """
+        limit_data_of(self.pid, size + _CAGE_MEMORY)
 
     def interrupt(self, *, limit: bool) -> None:
         """

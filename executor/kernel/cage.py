@@ -73,6 +73,11 @@ class Caged(Protocol):
         Done when the process has ended; `str` of the result says how.
         """
 
+    def limit_memory(self, size: int) -> None:
+        """
+        Have the kernel bound what the process may add to its memory, before it begins.
+        """
+
     def interrupt(self, *, limit: bool) -> None:
         """
         Have the running cell raise KeyboardInterrupt; with `limit` it says that a limit was met.

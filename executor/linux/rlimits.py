@@ -43,20 +43,32 @@ def apply(limits: Mapping[Limit, int]) -> None:
         _apply(limit, value)
 
 
-def data_in_use() -> int:
+def data_in_use(pid: int | None = None) -> int:
     """
-    The bytes of this process that RLIMIT_DATA counts now.
+    The bytes that RLIMIT_DATA counts now, of this process or of process `pid`.
 
-    Raises MechanismFailed when /proc is not mounted. Source: proc_pid_status(5), VmData.
+    Raises MechanismFailed when /proc is not mounted or the process is gone. Source:
+    proc_pid_status(5), VmData.
     """
-    with asking(MECHANISM, "reading /proc/self/status", "mount /proc"):
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    path = Path(f"/proc/{'self' if pid is None else pid}/status")
+    with asking(MECHANISM, f"reading {path}", "mount /proc"):
+        status = path.read_text(encoding="ascii", errors="replace")
     for line in status.splitlines():
         if line.startswith("VmData:"):
             return int(line.split()[1]) * 1024
-    raise MechanismFailed(
-        MECHANISM, "/proc/self/status has no VmData; mount the kernel's own /proc"
-    )
+    raise MechanismFailed(MECHANISM, f"{path} has no VmData; mount the kernel's own /proc")
+
+
+def limit_data_of(pid: int, growth: int) -> None:
+    """
+    Let process `pid` add at most `growth` bytes (0 or more) to the data that it has now.
+
+    For a process that has locked itself before it was known how much it may have. Raises
+    MechanismFailed when it is gone or belongs to another user. Source: prlimit(2).
+    """
+    limit = data_in_use(pid) + growth
+    with asking(MECHANISM, f"prlimit of process {pid}", "run both processes as one user"):
+        resource.prlimit(pid, resource.RLIMIT_DATA, (limit, limit))
 
 
 def _apply(limit: Limit, value: int) -> None:

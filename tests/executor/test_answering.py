@@ -62,6 +62,7 @@ def test_what_nobody_foresaw_is_a_number_and_its_traceback_is_in_the_log(tmp_pat
         server.sessions.list = broken
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await server.stub.ListSessions(pb.ListSessionsRequest())
+        del server.sessions.list
         assert caught.value.code() is grpc.StatusCode.INTERNAL
         assert "secret" not in caught.value.details()
         incident = caught.value.details().split("incident ")[1].split(";")[0]

@@ -19,9 +19,11 @@ OK = pb.CELL_STATUS_OK
 UNKNOWN = "0" * 32
 # The worker sleeps in the kernel until a signal comes.
 FOREVER = "import signal\nprint('up')\nwhile True: signal.pause()"
+# Takes the signals itself, so that no interrupt is ever raised.
 STUBBORN = (
-    "import signal\nprint('up')\n"
-    "while True:\n  try: signal.pause()\n  except KeyboardInterrupt: print('no')"
+    "import signal\nboth = {signal.SIGRTMIN, signal.SIGRTMIN + 1}\n"
+    "signal.pthread_sigmask(signal.SIG_BLOCK, both)\nprint('up')\n"
+    "while True: signal.sigwait(both); print('no')"
 )
 
 
