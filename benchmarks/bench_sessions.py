@@ -5,6 +5,7 @@ Floors, in the same run: a bare fork and end of a process with the same guest bo
 empty gRPC call (the standard health check) on the same channel.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -82,20 +83,21 @@ def idle_memory(cage, count=20):
     sessions = [cage.session() for _ in range(count)]
     for session in sessions:
         session.run("x = 1")
-    pids = worker_pids(cage.pid)
+    pids = worker_pids(os.getpid())
     total = sum(pss(pid) for pid in pids)
     for session in sessions:
         session.close()
     return total / len(pids)
 
 
-def worker_pids(server):
-    """The grandchildren of the launcher: the forks of the zygotes."""
+def worker_pids(client):
+    """The forks of the zygotes: client, its server, launcher, zygotes, workers."""
     table = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True)
     parents = {int(p): int(q) for p, q in (line.split() for line in table.stdout.splitlines())}
-    launchers = {pid for pid, parent in parents.items() if parent == server}
-    zygotes = {pid for pid, parent in parents.items() if parent in launchers}
-    return [pid for pid, parent in parents.items() if parent in zygotes]
+    generation = {client}
+    for _ in range(4):
+        generation = {pid for pid, parent in parents.items() if parent in generation}
+    return sorted(generation)
 
 
 def pss(pid):

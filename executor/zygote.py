@@ -24,6 +24,7 @@ from executor.images.manifest import PYTHON, SITE_PACKAGES, STDLIB, TRAMPOLINE, 
 from executor.kernel.errors import InternalError
 from executor.kernel.spawn import MESSAGE_MAX, SpawnWorker, WorkerExited, WorkerSpawned, ZygoteReady
 from executor.linux import prctl
+from executor.wasm import jail
 from executor.wasm.boot import Guest, Parts
 from executor.wasm.jail import Identity
 from executor.worker import Birth, live
@@ -90,6 +91,7 @@ class Zygote:
         self._server = server
         self._birth = birth
         self._workers: dict[int, int] = {}
+        jail.prepare()
         gc.collect()
         gc.freeze()
         if threading.active_count() != 1:

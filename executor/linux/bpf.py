@@ -45,6 +45,7 @@ class Instruction:
 
 
 Program = tuple[Instruction, ...]
+INSTRUCTION_BYTES = _LAYOUT.size
 
 
 def encode(program: Program) -> bytes:

@@ -13,12 +13,13 @@ what they seem to. Source: Linux `Documentation/userspace-api/seccomp_filter.rst
 """
 
 import errno
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import groupby, pairwise
 
-from executor.linux.bpf import Assembler, Label, Program
+from executor.linux.bpf import Assembler, Label, Program, encode
 from executor.linux.syscalls import NUMBERS, X32_BIT
 
 # struct seccomp_data: int nr; __u32 arch; __u64 instruction_pointer; __u64 args[6].
@@ -29,6 +30,10 @@ _AUDIT_ARCH_X86_64 = 0xC000_003E
 _LOW = 0xFFFF_FFFF
 _ALL = 0xFFFF_FFFF_FFFF_FFFF
 _MAX_ARGUMENT = 5
+
+
+_WORD = struct.Struct("=I")
+_TWO_PIDS = (1_111_111, 2_222_222)
 
 
 class Verdict(IntEnum):
@@ -193,6 +198,40 @@ def compile_filter(table: Filter, pid: int) -> Program:
     Raises ValueError when the program would be longer than the kernel takes.
     """
     return _Compiler(pid).compile(table)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """
+    A filter compiled and encoded ahead, with the byte offsets where the process id belongs.
+    """
+
+    code: bytes
+    places: tuple[int, ...]
+
+    def for_process(self, pid: int) -> bytes:
+        """
+        The encoded program for process `pid`.
+        """
+        code = bytearray(self.code)
+        for place in self.places:
+            _WORD.pack_into(code, place, pid)
+        return bytes(code)
+
+
+def prepare(table: Filter) -> Prepared:
+    """
+    Compile `table` once for all processes: compiling takes a millisecond, which a fork would pay.
+
+    The places of the process id are the words by which the programs of two ids differ.
+    """
+    one, other = (encode(compile_filter(table, pid)) for pid in _TWO_PIDS)
+    places = range(0, len(one), _WORD.size)
+    differing = tuple(at for at in places if one[at : at + 4] != other[at : at + 4])
+    for at in differing:
+        if (_WORD.unpack_from(one, at)[0], _WORD.unpack_from(other, at)[0]) != _TWO_PIDS:
+            raise ValueError(f"filter {table.name!r} depends on the process id in another way")
+    return Prepared(one, differing)
 
 
 def _check_argument(index: int, values: Iterable[int]) -> None:

@@ -7,7 +7,7 @@ import platform
 import sys
 
 from executor.linux import prctl
-from executor.linux.bpf import Program, encode
+from executor.linux.bpf import INSTRUCTION_BYTES, Program, encode
 from executor.linux.errors import MechanismFailed, MechanismMissing, asking
 from executor.linux.libc import call
 
@@ -17,7 +17,7 @@ SET_MODE_FILTER = 1
 FLAG_TSYNC = 1
 
 
-def install(program: Program, *, tsync: bool) -> None:
+def install(program: Program | bytes, *, tsync: bool) -> None:
     """
     Load `program` for this thread, or with `tsync` for every thread of the process.
 
@@ -31,12 +31,15 @@ def install(program: Program, *, tsync: bool) -> None:
     load(program, tsync=tsync)
 
 
-def load(program: Program, *, tsync: bool) -> None:
+def load(program: Program | bytes, *, tsync: bool) -> None:
     """
     `install` without setting no_new_privs, for a thread whose filter already forbids prctl.
+
+    Bytes are a program that is encoded already.
     """
-    code = ctypes.create_string_buffer(encode(program))
-    header = _Header(len(program), ctypes.addressof(code))
+    encoded = program if isinstance(program, bytes) else encode(program)
+    code = ctypes.create_string_buffer(encoded)
+    header = _Header(len(encoded) // INSTRUCTION_BYTES, ctypes.addressof(code))
     with asking(MECHANISM, "loading a filter", "use a kernel with CONFIG_SECCOMP_FILTER"):
         left_behind = call(
             "seccomp", SET_MODE_FILTER, FLAG_TSYNC if tsync else 0, ctypes.addressof(header)

@@ -20,7 +20,9 @@ does not hide stat. `descriptors.require_regular_file` makes the plain call inst
 """
 
 import errno
+import functools
 import os
+import re
 import signal
 import socket
 from collections.abc import Callable
@@ -30,7 +32,6 @@ from pathlib import Path
 
 from executor.kernel.spawn import INTERRUPT_SIGNAL, LIMIT_SIGNAL
 from executor.linux import descriptors, landlock, prctl, rlimits, seccomp
-from executor.linux.bpf import Program
 from executor.linux.errors import MechanismFailed, MechanismMissing, asking
 from executor.linux.filters import (
     ALLOW,
@@ -42,11 +43,12 @@ from executor.linux.filters import (
     MaskedEquals,
     OneOf,
     OwnPid,
+    Prepared,
     Refuse,
-    compile_filter,
     equals,
     only_bits,
 )
+from executor.linux.filters import prepare as prepare_filter
 from executor.linux.libc import call
 from executor.linux.rlimits import Limit
 
@@ -72,6 +74,9 @@ _GRND_NONBLOCK = 1
 _PRIVATE_AND_OF_NO_FILE = MaskedEquals(
     3, 2**64 - 1 & ~(_MAP_FIXED | _MAP_NORESERVE | _MAP_STACK), _MAP_PRIVATE_ANONYMOUS
 )
+
+# A line of proc_pid_maps(5) whose memory may be executed: first, last, rights.
+_EXECUTABLE = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) ([r-][w-]x[ps])", re.MULTILINE)
 
 WATCHDOG_SIGNALS = frozenset({signal.SIGALRM, INTERRUPT_SIGNAL, LIMIT_SIGNAL})
 # wasmtime turns the guest's faults into traps with these; Python must not take them away.
@@ -241,7 +246,7 @@ class _Plan:
     confinement: Confinement
     identity: Identity
     landlock_abi: int
-    program: Program
+    program: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +287,20 @@ def forbid_threads() -> None:
     To be called once, after `lock_down`, when the watchdog thread runs. Raises MechanismFailed
     when it was called before, or a thread could not be brought along.
     """
-    seccomp.load(compile_filter(WORKER_FINAL_FILTER, os.getpid()), tsync=True)
+    seccomp.load(_prepared(WORKER_FINAL_FILTER).for_process(os.getpid()), tsync=True)
+
+
+def prepare() -> None:
+    """
+    Compile the filters now, in the zygote, so that its workers need not.
+    """
+    for table in (WORKER_FILTER, WORKER_FINAL_FILTER):
+        _prepared(table)
+
+
+@functools.cache
+def _prepared(table: Filter) -> Prepared:
+    return prepare_filter(table)
 
 
 def _plan(confinement: Confinement) -> _Plan:
@@ -317,8 +335,8 @@ def _identity(confinement: Confinement) -> Identity:
     return wanted or Identity(uid, gid)
 
 
-def _program() -> Program:
-    return compile_filter(WORKER_FILTER, os.getpid())
+def _program() -> bytes:
+    return _prepared(WORKER_FILTER).for_process(os.getpid())
 
 
 def _one_thread(_plan: _Plan) -> None:
@@ -360,10 +378,11 @@ def _seal_code(_plan: _Plan) -> None:
 
 def _code() -> list[tuple[int, int, str]]:
     with asking("memory", "reading /proc/self/maps", "mount /proc"):
-        maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
-    lines = [line.split(maxsplit=2) for line in maps.splitlines()]
-    places = [(*span.partition("-"), rights) for span, rights, _ in lines if "x" in rights]
-    return [(int(first, 16), int(last, 16), rights) for first, _, last, rights in places]
+        maps = Path("/proc/self/maps").read_bytes()
+    return [
+        (int(found[1], 16), int(found[2], 16), found[3].decode())
+        for found in _EXECUTABLE.finditer(maps)
+    ]
 
 
 def _own_session(_plan: _Plan) -> None:

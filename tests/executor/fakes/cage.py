@@ -61,7 +61,13 @@ class Worker:
         self.frame(ready=wire.Ready(isolation="none (a fake)", boot_digest=_DIGEST))
 
     def frame(self, **fields: Any) -> None:
-        self.sock.sendall(encode(wire.FromWorker(**fields).SerializeToString()))
+        data = encode(wire.FromWorker(**fields).SerializeToString())
+        # A frame is sent whole: an interrupt waits for its end.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            self.sock.sendall(data)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def print(self, *words: object, stream: int = 1) -> None:
         text = " ".join(map(str, words)) + "\n"
