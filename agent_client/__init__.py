@@ -12,7 +12,9 @@ the package costs next to nothing: gRPC is loaded when somebody connects.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+
+# Type checkers know the name; importing `typing` for it would be most of this package's import.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from agent_client.aio import AsyncCage, AsyncSession, connect_async
@@ -134,12 +136,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'agent_client' has no attribute {name!r}")
-    found = getattr(import_module(f"agent_client.{_HOMES[name]}"), name)
-    globals()[name] = found  # the next use does not come here
-    return found
+if not TYPE_CHECKING:  # else a checker would take every name for one of ours
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'agent_client' has no attribute {name!r}")
+        found = getattr(import_module(f"agent_client.{_HOMES[name]}"), name)
+        globals()[name] = found  # the next use does not come here
+        return found
 
 
 def __dir__() -> list[str]:

@@ -79,29 +79,40 @@ def health_check(address):
 
 
 def idle_memory(cage, count=20):
-    """The PSS of all workers' processes and what it grew by, for each of `count` sessions."""
-    sessions = [cage.session() for _ in range(count)]
-    for session in sessions:
-        session.run("x = 1")
-    pids = worker_pids(os.getpid())
-    total = sum(pss(pid) for pid in pids)
+    """
+    What one more session adds to the PSS of everything below this process, in MB.
+
+    The server's tree is summed with `count` sessions and with twice as many: pages that they
+    share with their zygote are then counted once, however many there are.
+    """
+    sessions = []
+    sums = []
+    for _ in range(2):
+        sessions += [cage.session() for _ in range(count)]
+        for session in sessions[-count:]:
+            session.run("x = 1")
+        sums.append(sum(pss(pid) for pid in tree(os.getpid())))
     for session in sessions:
         session.close()
-    return total / len(pids)
+    return (sums[1] - sums[0]) / count
 
 
-def worker_pids(client):
-    """The forks of the zygotes: client, its server, launcher, zygotes, workers."""
+def tree(top):
+    """The processes below `top`, itself left out."""
     table = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True)
     parents = {int(p): int(q) for p, q in (line.split() for line in table.stdout.splitlines())}
-    generation = {client}
-    for _ in range(4):
-        generation = {pid for pid, parent in parents.items() if parent in generation}
-    return sorted(generation)
+    found, new = set(), {top}
+    while new:
+        new = {pid for pid, parent in parents.items() if parent in new}
+        found |= new
+    return sorted(pid for pid in found if Path(f"/proc/{pid}/smaps_rollup").exists())
 
 
 def pss(pid):
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0.0  # it has ended: ps itself, for one
     return int(re.search(r"Pss:\s+(\d+)", text).group(1)) / 1000
 
 

@@ -123,9 +123,13 @@ class Zygote:
             with theirs:
                 socket.send_fds(self._control, [SpawnWorker(number).pack()], [theirs.fileno()])
             return await answer
-        finally:
-            if number in self._waiting:  # nobody will want the worker: it ends without its socket
+        except BaseException:
+            # Nobody will want the worker, which may be there already and must not wait for ever.
+            if number in self._waiting:
                 self._claim(number).close()
+            if answer.done() and not answer.cancelled() and answer.exception() is None:
+                answer.result().drop()
+            raise
 
     async def _locked(self, worker: Worker) -> Worker:
         try:

@@ -122,6 +122,8 @@ class Session:
         self._notes: Counter[tuple[str, str]] = Counter()
         self._begun = False
         self._output_limit = 0
+        # Frames that go out together with the cell's end: one wake-up of the server.
+        self._last: list[wire.FromWorker] = []
         guest.hooks.on_output = self._output.write
         guest.hooks.on_wait = self._interrupts.wait
         guest.hooks.on_signal = self._interrupts.take
@@ -211,12 +213,13 @@ class Session:
         done = self._ran({"op": "cell", "cell": run.cell, "code": run.code})
         self._interrupts.stop()
         self._output.flush()
-        self._send_notes()
+        self._add_notes()
         done.peak_memory_bytes = self._guest.process.total.peak
         done.stdout_bytes = self._output.totals[1]
         done.stderr_bytes = self._output.totals[2]
         done.output_truncated = self._output.truncated
-        self._channel.send(wire.FromWorker(done=done))
+        self._channel.send(*self._last, wire.FromWorker(done=done))
+        self._last.clear()
         return done.status != wire.CellDone.GUEST_ENDED
 
     def _ran(self, request: dict[str, Any]) -> wire.CellDone:
@@ -245,8 +248,7 @@ class Session:
         value = answer.get("value")
         if isinstance(value, dict):
             shown = wire.Value(text=_text(value.get("text")), full_length=_count(value))
-            self._output.flush()
-            self._channel.send(wire.FromWorker(value=shown))
+            self._last.append(wire.FromWorker(value=shown))
         code = answer.get("code")
         return wire.CellDone(
             status=_STATUS.get(str(answer.get("status")), wire.CellDone.ERROR),
@@ -265,10 +267,10 @@ class Session:
         if (name, errno.name) in self._notes or len(self._notes) < _NOTES_MAX:
             self._notes[name, errno.name] += 1
 
-    def _send_notes(self) -> None:
+    def _add_notes(self) -> None:
         for (name, errno), count in self._notes.items():
             note = wire.Note(what=name, errno=errno, count=min(count, 2**32 - 1))
-            self._channel.send(wire.FromWorker(note=note))
+            self._last.append(wire.FromWorker(note=note))
         self._notes.clear()
 
 

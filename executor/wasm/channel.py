@@ -36,11 +36,11 @@ class Channel:
         self._passed: list[int] = []
         self._sending = threading.Lock()
 
-    def send(self, message: wire.FromWorker) -> None:
+    def send(self, *messages: wire.FromWorker) -> None:
         """
-        Send one frame, waiting while the server is behind. Raises ServerGoneError.
+        Send frames at once, waiting while the server is behind. Raises ServerGoneError.
         """
-        data = frames.encode(message.SerializeToString())
+        data = b"".join([frames.encode(message.SerializeToString()) for message in messages])
         try:
             with self._sending:
                 self._socket.sendall(data)

@@ -21,7 +21,7 @@ def test_importing_the_package_loads_neither_grpc_nor_anything_of_the_server():
     code = "import agent_client\nprint(*sys.modules)"
     loaded = set(isolated(code))
     assert "agent_client" in loaded
-    assert not loaded & {"grpc", "google.protobuf", "dataclasses", "asyncio", "inspect"}
+    assert not loaded & {"grpc", "google.protobuf", "dataclasses", "asyncio", "typing"}
 
 
 def test_connecting_loads_nothing_of_the_server():
