@@ -20,7 +20,7 @@ from agent_client import calls, embedded, reading
 from agent_client.calls import Call
 from agent_client.cell import CellReader, Collector
 from agent_client.client import OnOutput
-from agent_client.errors import CodecageError, SessionNotFound
+from agent_client.errors import CodecageError, ServerUnavailable, SessionNotFound
 from agent_client.events import Event, Output
 from agent_client.failures import closed
 from agent_client.link import (
@@ -254,11 +254,15 @@ class AsyncSession(SessionHandle):
         """
         collector = Collector(calls.checked_max_chars(max_chars))
         reader = CellReader()
-        async with aclosing(self._cell(code, timeout, keep, reader)) as events:
-            async for event in events:
-                if on_output is not None and isinstance(event, Output):
-                    on_output(event.stream.value, event.text)
-                collector.add(event)
+        try:
+            async with aclosing(self._cell(code, timeout, keep, reader)) as events:
+                async for event in events:
+                    collector.add(event)
+                    if on_output is not None and isinstance(event, Output):
+                        on_output(event.stream.value, event.text)
+        except ServerUnavailable as error:
+            error.chunks = collector.chunks()
+            raise
         return collector.observation(reader.shown_bytes)
 
     def stream(

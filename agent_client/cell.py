@@ -116,8 +116,13 @@ class Collector:
         """
         if self._ended is None:
             raise ServerUnavailable(_NOT_ENDED)
-        chunks = tuple((stream, "".join(texts)) for stream, texts in self._runs)
-        return observe(chunks, shown_bytes, self._value, self._ended, self._max_chars)
+        return observe(self.chunks(), shown_bytes, self._value, self._ended, self._max_chars)
+
+    def chunks(self) -> tuple[tuple[Stream, str], ...]:
+        """
+        The output so far, in order.
+        """
+        return tuple((stream, "".join(texts)) for stream, texts in self._runs)
 
     def _write(self, output: Output) -> None:
         if not self._runs or self._runs[-1][0] is not output.stream:

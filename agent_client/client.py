@@ -17,7 +17,7 @@ import grpc
 from agent_client import calls, embedded, reading
 from agent_client.calls import Call
 from agent_client.cell import CellReader, Collector
-from agent_client.errors import CodecageError, SessionNotFound
+from agent_client.errors import CodecageError, ServerUnavailable, SessionNotFound
 from agent_client.events import Event, Output
 from agent_client.link import (
     CHANNEL_OPTIONS,
@@ -206,11 +206,15 @@ class Session(SessionHandle):
         """
         collector = Collector(calls.checked_max_chars(max_chars))
         reader = CellReader()
-        with closing(self._cell(code, timeout, keep, reader)) as events:
-            for event in events:
-                if on_output is not None and isinstance(event, Output):
-                    on_output(event.stream.value, event.text)
-                collector.add(event)
+        try:
+            with closing(self._cell(code, timeout, keep, reader)) as events:
+                for event in events:
+                    collector.add(event)
+                    if on_output is not None and isinstance(event, Output):
+                        on_output(event.stream.value, event.text)
+        except ServerUnavailable as error:
+            error.chunks = collector.chunks()
+            raise
         return collector.observation(reader.shown_bytes)
 
     def stream(

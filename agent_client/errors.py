@@ -23,6 +23,8 @@ agent's own Python does wrong is none of these: it is the observation's `error`.
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from agent_client.events import Stream
+
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -99,7 +101,12 @@ class SessionLost(CodecageError):
 class ServerUnavailable(CodecageError):
     """
     Nobody answers at the address, or the connection broke.
+
+    Where it broke while `run` was waiting, `chunks` is the output that came before, as the
+    observation would have it: what was printed is not lost with the server.
     """
+
+    chunks: tuple[tuple[Stream, str], ...] = ()
 
 
 class NoAnswer(ServerUnavailable):

@@ -42,6 +42,8 @@ _LATE: Final = (
     "traceback",
 )
 _ZYGOTE: Final = "executor.zygote"
+# Whose workers are those of a server that opens files as root: guest code is never root's.
+_NOBODY: Final = "nobody"
 _ALWAYS: Final = "core"
 
 
@@ -194,8 +196,9 @@ def _start_ahead(started: launcher.Launcher, names: list[str], wanted: set[str])
 
 def _command(image: Image, who: Account) -> tuple[str, ...]:
     arguments = ["--image", image.name, "--key", image.key]
-    if who.changes:
-        arguments += ["--uid", str(who.uid), "--gid", str(who.gid)]
+    guest = account(_NOBODY) if who.is_root else who
+    if guest.changes:
+        arguments += ["--uid", str(guest.uid), "--gid", str(guest.gid)]
     return launcher.program(_ZYGOTE, *arguments)
 
 

@@ -16,14 +16,17 @@ from typing import Final
 
 from codecage.worker.v1 import worker_pb2 as frames_pb2
 from executor.channel import Channel
-from executor.errors import ProtocolBroken
+from executor.errors import ProtocolBroken, WorkerGone
 from executor.kernel.spawn import INTERRUPT_SIGNAL, LIMIT_SIGNAL
+from executor.linux.errors import MechanismError
 from executor.linux.pidfd import Process
 from executor.linux.rlimits import limit_data_of
 
 # The zygote reaps and tells how the worker ended; the pidfd tells that it did. They race.
 _STATUS_PATIENCE: Final = 0.5
 _LOCKED: Final = {"Seccomp": "2", "NoNewPrivs": "1"}
+# What a worker may hold besides the guest's memory and files: stacks, frames, the cage's tables.
+_RESERVE: Final = 64 * 2**20
 _HINTS: Final[dict[int, str]] = {
     signal.SIGKILL: " (killed from outside, as the kernel does when memory runs out)",
     signal.SIGSYS: " (it made a system call that no worker may make)",
@@ -112,6 +115,20 @@ class Worker:
         Raises MechanismFailed when the process cannot be limited.
         """
         limit_data_of(self.pid, size + _CAGE_MEMORY)
+
+    def limit_memory(self, size: int) -> None:
+        """
+        Let the kernel refuse memory beyond `size` bytes and a reserve for the cage itself.
+
+        The worker keeps the limit; this holds where it has been taken over. Raises WorkerGone,
+        also when the limit cannot be set.
+        """
+        try:
+            limit_data_of(self.pid, size + _RESERVE)
+        except MechanismError as error:
+            raise WorkerGone(f"its memory could not be limited: {error}") from error
+        if not self.alive:  # or its number may be another's by now
+            raise WorkerGone("it has ended")
 
     def interrupt(self, *, limit: bool) -> None:
         """

@@ -25,6 +25,7 @@ _LOG = logging.getLogger(__name__)
 # After a zygote that ended before it was ready the next one of its image waits this long
 # (seconds), so that a broken image does not keep a processor busy.
 _PAUSE: Final = 1.0
+_PATIENCE: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,12 @@ class Zygotes:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for image in self._images:
-            image.end()
+        zygotes = [zygote for image in self._images for zygote in image.end()]
+        if zygotes:
+            # With its last worker reaped each ends by itself; what does not is let go of.
+            await asyncio.wait({zygote.ended for zygote in zygotes}, timeout=_PATIENCE)
+        for zygote in zygotes:
+            zygote.end()
 
     def _find(self, name: str) -> "_Image":
         for image in self._images:
@@ -206,11 +211,13 @@ class _Image:
     def count(self) -> int:
         return len(self._waiting)
 
-    def end(self) -> None:
+    def end(self) -> list[Zygote]:
+        zygotes = [*self.zygotes]
         while self._waiting:
             self._waiting.popleft().drop()
-        for zygote in [*self.zygotes]:
-            zygote.end()
+        for zygote in zygotes:
+            zygote.retire()
+        return zygotes
 
     def _drop(self, worker: Worker) -> None:
         if worker in self._waiting:

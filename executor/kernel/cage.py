@@ -78,6 +78,11 @@ class Caged(Protocol):
         Have the kernel bound what the process may add to its memory, before it begins.
         """
 
+    def limit_memory(self, size: int) -> None:
+        """
+        Let the kernel refuse the process more than `size` bytes, before its session begins.
+        """
+
     def interrupt(self, *, limit: bool) -> None:
         """
         Have the running cell raise KeyboardInterrupt; with `limit` it says that a limit was met.

@@ -5,7 +5,8 @@ The checked half costs 10 us a call, this one 0.5 (BUILD.md has the figures), an
 price is "every system call is a check" affordable. What the checked half would have done is
 done here: values are masked to their types in both directions, and no Python exception crosses
 the boundary. A host function that fails ends the guest by a trap and leaves the reason in
-`Faults`; ctypes would otherwise print the exception and go on with a result of zero.
+`Faults`. (ctypes would print the exception and hand over whatever the stack holds as the result,
+which wasmtime would take for a trap's address: so the trap is made before it is needed.)
 
 The prototypes are our own (`library["name"]` makes a fresh function object): wasmtime-py's
 types cost twice the time. They follow `wasmtime/val.h`, `func.h` and `instance.h` of release 50.
@@ -77,13 +78,14 @@ class Faults:
 
     reason: BaseException | None = None
     unfinished: bool = False
+    # The address of a trap that unwinds the guest; wasmtime takes ownership. Made in advance,
+    # because the reason to use it may be that there is no memory left.
+    trap: int = field(default_factory=lambda: _new_trap())  # noqa: PLW0108 - defined below
 
-    def trap(self) -> int:
-        """
-        A trap that unwinds the guest; wasmtime takes ownership of it.
-        """
-        text = b"the host ended this guest"
-        return int(_trap_new(text, len(text)))
+
+def _new_trap() -> int:
+    text = b"the host ended this guest"
+    return int(_trap_new(text, len(text)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +140,10 @@ def _bridge(
             write(raw, handler(*read(raw)))
             faults.unfinished = False
         except BaseException as reason:  # noqa: BLE001 - nothing may cross the C boundary
-            faults.reason = faults.reason or reason
-            return faults.trap()
+            if faults.reason is None:
+                faults.reason = reason
+            trap, faults.trap = faults.trap, 0
+            return trap or _new_trap()
         return None
 
     return called
@@ -306,4 +310,8 @@ class GuestFunction:
 
     @staticmethod
     def _trap_text(trap: Any) -> str:
-        return str(wasmtime.Trap._from_ptr(trap)).splitlines()[0]  # noqa: SLF001
+        """
+        The cause, which is wasmtime's last line; the backtrace before it names guest addresses.
+        """
+        told = str(wasmtime.Trap._from_ptr(trap)).strip().splitlines()  # noqa: SLF001
+        return told[-1].strip().removeprefix("wasm trap: ") if told else "for no reason given"

@@ -95,12 +95,6 @@ class GuestMemory:
         """
         return self._view[self.span(pointer, length)]
 
-    def fill(self, pointer: int, length: int) -> None:
-        """
-        Zero `length` bytes: a struct is cleared before it is filled, so that no padding leaks.
-        """
-        self._view[self.span(pointer, length)] = bytes(length)
-
     def u32(self, pointer: int) -> int:
         """
         The unsigned 32-bit integer at `pointer`.

@@ -4,7 +4,7 @@ import pytest
 import scripted as scripts
 
 import agent_client
-from agent_client import Ended, Started, Status
+from agent_client import Ended, Started, Status, Stream
 
 
 def run(scenario):
@@ -124,6 +124,8 @@ def test_errors_are_those_of_the_other_client(server, code, kind):
         with pytest.raises(kind) as caught:
             await session.run(code)
         assert caught.type is kind
+        if code == "cut off":
+            assert caught.value.chunks == ((Stream.STDOUT, "then nothing"),)
 
     in_session(server, scenario)
 

@@ -125,6 +125,16 @@ def test_stopping_leaves_no_process_and_no_directory(started):
     started.stop()
 
 
+def test_a_server_that_does_not_react_is_killed(started, monkeypatch):
+    monkeypatch.setattr(embedded, "_STOP_SECONDS", 0.2)
+    os.kill(started.pid, signal.SIGSTOP)
+    processes = family(started.pid)
+    started.stop()
+    assert started._process.returncode == -signal.SIGKILL
+    assert all_end(processes[1:])
+    assert not directory_of(started).exists()
+
+
 def test_no_descriptor_is_left_open():
     embedded.start().stop()
     before = psutil.Process().num_fds()

@@ -100,8 +100,9 @@ def test_an_end_of_an_unknown_kind_is_not_taken_for_success(session):
 
 
 def test_events_without_an_end_are_an_error_of_the_server(session):
-    with pytest.raises(agent_client.ServerUnavailable, match="before the cell's end"):
+    with pytest.raises(agent_client.ServerUnavailable, match="before the cell's end") as caught:
         session.run("cut off")
+    assert caught.value.chunks == ((Stream.STDOUT, "then nothing"),)
 
 
 def test_a_long_text_loses_its_middle_and_says_how_much(session):

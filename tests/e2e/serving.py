@@ -99,8 +99,13 @@ def private_directory() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def serving(directory: Path, options: Sequence[str] = (), **more: Any) -> Iterator[Server]:
-    process = start(directory, *RUN_AS, *options, **more)
+def serving(
+    directory: Path,
+    options: Sequence[str] = (),
+    run_as: Sequence[str] = tuple(RUN_AS),
+    **more: Any,
+) -> Iterator[Server]:
+    process = start(directory, *run_as, *options, **more)
     channel = grpc.insecure_channel(f"unix:{directory}/sock")
     stub = codecage_pb2_grpc.CodecageStub(channel)
     health = health_pb2_grpc.HealthStub(channel)

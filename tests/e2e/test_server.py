@@ -225,3 +225,39 @@ def test_statuses_and_events_name_no_path_of_the_host(directory):
             seen += str(server.run(session, code))
         for part in (str(directory), str(Path(__file__).parents[2]), "site-packages/grpc"):
             assert part not in seen
+
+
+@as_root
+def test_guests_are_never_roots_even_where_files_are_opened_as_root(directory):
+    with private_directory() as top:
+        (top / "secret").write_text("of root's")
+        policies = top / "policies"
+        policies.mkdir()
+        grants = f"filesystem:\n  - {{mount: /data, source: {top}, access: read}}\n"
+        (policies / "all.yaml").write_text(f"version: 1\nname: all\ndescription: x\n{grants}")
+        options = ["--policies", str(policies)]
+        with serving(directory, options, run_as=["--run-as", "root"]) as server:
+            session = server.create("all")
+            (record,) = [
+                r for r in records(server.audit, session=session) if r.event is Event.SESSION_CREATE
+            ]
+            worker = psutil.Process(dict(record.detail)["worker"])
+            assert 0 not in worker.uids()
+            assert (
+                output(server.run(session, "print(open('/data/secret').read())")) == "of root's\n"
+            )
+            (start,) = [r for r in records(server.audit) if r.event is Event.SERVER_START]
+            assert dict(start.detail)["root"] == "yes"
+
+
+def test_the_kernel_bounds_a_workers_memory_by_its_policy(directory):
+    with serving(directory) as server:
+        session = server.create()
+        (record,) = [
+            r for r in records(server.audit, session=session) if r.event is Event.SESSION_CREATE
+        ]
+        limits = Path(f"/proc/{dict(record.detail)['worker']}/limits").read_text()
+        (line,) = [one for one in limits.splitlines() if one.startswith("Max data size")]
+        policies = server.stub.ListPolicies(pb.ListPoliciesRequest()).policies
+        (memory,) = [one.limits.memory_bytes for one in policies if one.name == "calculator"]
+        assert memory < int(line.split()[3]) <= memory + 512 * 2**20

@@ -141,9 +141,9 @@ def test_progress_on_a_terminal_is_one_line_a_step_that_is_rewritten():
     line.close()
     assert [part.rstrip(" ") for part in stream.getvalue().split("\r")] == [
         "",
-        "[1/5] fetch pyodide and binaryen  0.0 s",
-        "[1/5] fetch pyodide and binaryen  1.2 s  26.0 MB" + " " * 24 + "\n",
-        "[4/5] compile to machine code  0.0 s" + " " * 36 + "\n",
+        "[1/6] fetch pyodide and binaryen  0.0 s",
+        "[1/6] fetch pyodide and binaryen  1.2 s  26.0 MB" + " " * 24 + "\n",
+        "[4/6] compile to machine code  0.0 s" + " " * 36 + "\n",
     ]
 
 
@@ -154,7 +154,7 @@ def test_progress_in_a_log_is_a_plain_line_a_step():
         line(progress)
     line.close()
     assert stream.getvalue() == (
-        "[1/5] fetch pyodide and binaryen ...\n[4/5] compile to machine code ...\n"
+        "[1/6] fetch pyodide and binaryen ...\n[4/6] compile to machine code ...\n"
     )
 
 
