@@ -66,6 +66,11 @@ class GuestTrapped(Exception):
     """
 
 
+def _new_trap() -> int:
+    text = b"the host ended this guest"
+    return int(_trap_new(text, len(text)))
+
+
 @dataclass(slots=True)
 class Faults:
     """
@@ -80,12 +85,7 @@ class Faults:
     unfinished: bool = False
     # The address of a trap that unwinds the guest; wasmtime takes ownership. Made in advance,
     # because the reason to use it may be that there is no memory left.
-    trap: int = field(default_factory=lambda: _new_trap())  # noqa: PLW0108 - defined below
-
-
-def _new_trap() -> int:
-    text = b"the host ended this guest"
-    return int(_trap_new(text, len(text)))
+    trap: int = field(default_factory=_new_trap)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from executor.images.manifest import Image
 from executor.wasm.boot import Guest
 from executor.zygote import parts
 from tests.executor.wasm.world import Kernel, Worker, Zygote, core_image
@@ -19,12 +20,20 @@ def kernel() -> Kernel:
     return Kernel()
 
 
+@pytest.fixture(scope="session")
+def image() -> Image:
+    """
+    The built image `core`.
+    """
+    return core_image()
+
+
 @pytest.fixture(scope="module")
-def guest() -> Guest:
+def guest(image) -> Guest:
     """
     The real guest, booted in this process. No test of a module may end it.
     """
-    return Guest(parts(core_image()))
+    return Guest(parts(image))
 
 
 @pytest.fixture(scope="session")
