@@ -167,7 +167,6 @@ class Sessions:
             raise AuditRefuses from error
         try:
             worker.limit_memory(facts.policy.limits.memory)
-            worker.limit_memory(facts.policy.limits.memory)
             await worker.channel.send(begin_frame(facts))
         except (WorkerGone, MechanismError) as error:
             await log.end("its worker could not begin")

@@ -33,7 +33,6 @@ _HINTS: Final[dict[int, str]] = {
 }
 _LONGEST_ISOLATION: Final = 100
 _DIGEST: Final = 32
-_CAGE_MEMORY: Final = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +105,6 @@ class Worker:
             raise ProtocolBroken("the worker's first frame does not say that it is locked")
         self.isolation, self.boot_digest = _facts_of(frame.ready)
         require_locked(self.pid)
-
-    def limit_memory(self, size: int) -> None:
-        """
-        Let the process add `size` bytes, and what the cage itself needs, to what it holds.
-
-        The guest's own counter refuses earlier; this holds when the worker is taken over.
-        Raises MechanismFailed when the process cannot be limited.
-        """
-        limit_data_of(self.pid, size + _CAGE_MEMORY)
 
     def limit_memory(self, size: int) -> None:
         """

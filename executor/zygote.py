@@ -7,6 +7,7 @@ socket closes, and the kernel ends its workers with it.
 """
 
 import argparse
+import codecs
 import contextlib
 import ctypes
 import errno
@@ -29,6 +30,8 @@ from executor.wasm.boot import Guest, Parts
 from executor.wasm.jail import Identity
 from executor.worker import Birth, live
 
+# Looked up now: a worker cannot read the files of a codec that it meets first.
+CODECS = ("ascii", "latin-1", "utf-8")
 # Imported in the guest before it is forked: what agents' code reaches for first.
 WARM = ("collections", "datetime", "itertools", "functools", "math", "re", "statistics", "csv")
 # glibc's malloc keeps one arena per thread; one is enough for a worker and its watchdog.
@@ -41,13 +44,17 @@ def main(arguments: list[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    prctl.set_not_dumpable()
     ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+    for name in CODECS:
+        codecs.lookup(name)
     image = catalog.find_key(options.key, default_cache())
     if image is None:
         raise InternalError(f"the image {options.image} with key {options.key} is not in the cache")
     guest = Guest(parts(image))
-    birth = Birth(os.getpid(), guest, guest.digest(), _identity(options))
+    identity = _identity(options)
+    birth = Birth(os.getpid(), guest, guest.digest(), identity)
+    if identity is not None:
+        _become(identity)
     with socket.socket(fileno=options.socket) as server:
         return Zygote(server, birth).serve()
 
@@ -64,6 +71,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def _identity(options: argparse.Namespace) -> Identity | None:
     return Identity(options.uid, options.gid) if options.uid else None
+
+
+def _become(identity: Identity) -> None:
+    """
+    Give up root, which was needed to read an image and an interpreter that may be root's.
+    """
+    prctl.drop_bounding_set()
+    os.setgroups([])
+    os.setresgid(identity.gid, identity.gid, identity.gid)
+    os.setresuid(identity.uid, identity.uid, identity.uid)
+    prctl.set_dumpable()
 
 
 def parts(image: Image) -> Parts:
@@ -101,6 +119,11 @@ class Zygote:
         """
         Handle requests and ends of workers until the socket closes.
         """
+        with contextlib.suppress(ConnectionError):
+            self._serve()
+        return 0
+
+    def _serve(self) -> None:
         ended, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -114,13 +137,10 @@ class Zygote:
                 os.read(ended, 4096)
                 self._reap()
             if self._server.fileno() in events and not self._take_request():
-                return 0
+                return
 
     def _take_request(self) -> bool:
-        try:
-            data, descriptors, _, _ = socket.recv_fds(self._server, MESSAGE_MAX, 2)
-        except ConnectionResetError:
-            return False
+        data, descriptors, _, _ = socket.recv_fds(self._server, MESSAGE_MAX, 2)
         if not data:
             return False
         if len(descriptors) != 1:

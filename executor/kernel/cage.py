@@ -75,11 +75,6 @@ class Caged(Protocol):
 
     def limit_memory(self, size: int) -> None:
         """
-        Have the kernel bound what the process may add to its memory, before it begins.
-        """
-
-    def limit_memory(self, size: int) -> None:
-        """
         Let the kernel refuse the process more than `size` bytes, before its session begins.
         """
 

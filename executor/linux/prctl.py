@@ -47,6 +47,18 @@ def set_not_dumpable() -> None:
     _expect("dumpable", call("prctl", _GET_DUMPABLE), 0)
 
 
+def set_dumpable() -> None:
+    """
+    Let this process look at itself in proc(5) again after it has changed its user.
+
+    A change of user makes a process not dumpable, and /proc/self is then root's. A zygote needs
+    it for its workers, which lock themselves with it and give it up as one of their steps.
+    Raises MechanismFailed when it does not hold.
+    """
+    _set("dumpable", _SET_DUMPABLE, 1)
+    _expect("dumpable", call("prctl", _GET_DUMPABLE), 1)
+
+
 def set_parent_death_signal(number: int) -> None:
     """
     Have the kernel send signal `number` (1 to 64) when the thread that forked this process ends.

@@ -21,9 +21,10 @@ from executor.wasm import engine, imports
 from executor.wasm.abi import Errno
 from executor.wasm.calls import Exports, Faults, GuestFunction, HostFunction, host_function
 from executor.wasm.memory import GuestMemory
+from executor.wasm.nodes import File, Local
 from executor.wasm.process import HOME, WORK, Process, Sleeper, unlimited
 from executor.wasm.space import Space
-from executor.wasm.vfs import File, FileSystem, Local
+from executor.wasm.vfs import FileSystem
 
 _PAGE: Final = 65_536
 _LINEAR_MAX: Final = 2**32 - _PAGE

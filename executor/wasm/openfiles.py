@@ -16,8 +16,9 @@ from typing import Final
 from codecage.worker.v1 import worker_pb2 as wire
 from executor.wasm.abi import POLLHUP, POLLIN, POLLOUT, Errno, GuestFault, Open
 from executor.wasm.broker import Broker
+from executor.wasm.nodes import Device, File
 from executor.wasm.space import Space
-from executor.wasm.vfs import Device, File, FileSystem
+from executor.wasm.vfs import FileSystem
 
 PIPE_BYTES: Final = 65_536
 # Positions are kept below 2**63 - 1, as off_t is; larger ones are refused by the callers.

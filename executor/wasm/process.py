@@ -14,9 +14,10 @@ from typing import Final
 from executor.wasm.abi import AT_FDCWD, Errno, GuestFault, Open
 from executor.wasm.broker import Broker, Nobody
 from executor.wasm.memory import GuestMemory
+from executor.wasm.nodes import Device, Local, Remote
 from executor.wasm.openfiles import Descriptors, DeviceFile, DirectoryFile, OpenFile, OutputStream
 from executor.wasm.space import Space
-from executor.wasm.vfs import Device, FileSystem, Local, Remote
+from executor.wasm.vfs import FileSystem
 
 # The guest's clocks step by this much, so that they are no timer for what happens around it.
 CLOCK_FLOOR_NS: Final = 1_000_000
@@ -177,16 +178,25 @@ class Process:
         """
         Where a path given to an *at call leads.
         """
-        start = self.directory
-        if directory != AT_FDCWD and not path.startswith("/"):
-            file = self.descriptors.get(directory)
-            if not isinstance(file, DirectoryFile):
-                raise GuestFault(Errno.ENOTDIR)
-            start = file.path
-        found = self.files.resolve(path, start, follow=follow)
-        if isinstance(found, Remote):
-            self._check_remote(found)
+        found = self.files.resolve(path, self._start(directory, path), follow=follow)
+        self._check_remote(found)
         return found
+
+    def resolve_name(self, directory: int, path: str) -> Local | Remote:
+        """
+        The same for a name that is to be made, removed or renamed.
+        """
+        found = self.files.resolve_name(path, self._start(directory, path))
+        self._check_remote(found)
+        return found
+
+    def _start(self, directory: int, path: str) -> str:
+        if directory == AT_FDCWD or path.startswith("/"):
+            return self.directory
+        file = self.descriptors.get(directory)
+        if not isinstance(file, DirectoryFile):
+            raise GuestFault(Errno.ENOTDIR)
+        return file.path
 
     def resolve_at(self, directory: int, pointer: int, *, follow: bool) -> Local | Remote:
         """
@@ -195,10 +205,12 @@ class Process:
         return self.resolve(directory, self.path(pointer), follow=follow)
 
     @staticmethod
-    def _check_remote(found: Remote) -> None:
+    def _check_remote(found: Local | Remote) -> None:
         """
         A name that is no UTF-8 cannot be asked about: frames carry text.
         """
+        if isinstance(found, Local):
+            return
         try:
             found.path.encode()
         except UnicodeEncodeError as error:

@@ -53,21 +53,23 @@ class Space:
         """
         self._change(-amount)
 
-    def take_node(self) -> None:
+    def take_node(self, more: int = 0) -> None:
         """
-        Take what one more file, directory or link costs. Raises GuestFault(ENOSPC).
+        Take what one more file, directory or link costs, and `more` bytes for what it holds.
+
+        Raises GuestFault(ENOSPC), with nothing taken.
         """
         if self.files_used >= self.files:
             raise GuestFault(Errno.ENOSPC, f"the session may hold {self.files:,} files here")
-        self.take(NODE_BYTES)
+        self.take(NODE_BYTES + more)
         self.files_used += 1
 
-    def give_node(self) -> None:
+    def give_node(self, more: int = 0) -> None:
         """
-        Give back a node.
+        Give back a node, and the `more` bytes that were taken with it.
         """
         self.files_used -= 1
-        self.give(NODE_BYTES)
+        self.give(NODE_BYTES + more)
 
     def _change(self, amount: int) -> None:
         space: Space | None = self

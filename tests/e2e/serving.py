@@ -98,6 +98,15 @@ def private_directory() -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def is_serving(health: Any) -> bool:
+    request = health_pb2.HealthCheckRequest()
+    try:
+        answer = health.Check(request, wait_for_ready=True, timeout=0.5)
+    except grpc.RpcError:
+        return False
+    return answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
 @contextlib.contextmanager
 def serving(
     directory: Path,
@@ -110,14 +119,12 @@ def serving(
     stub = codecage_pb2_grpc.CodecageStub(channel)
     health = health_pb2_grpc.HealthStub(channel)
     try:
-        for answer in health.Watch(
-            health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=60
-        ):
-            if answer.status == health_pb2.HealthCheckResponse.SERVING:
-                break
+        while not is_serving(health):
+            assert process.poll() is None, "the server has ended"
         yield Server(process, directory, stub, health)
     finally:
         channel.close()
         if process.poll() is None:
             process.kill()
-        process.communicate()
+        _, said = process.communicate()
+        print(said, file=sys.stderr)  # pytest shows it where the test fails

@@ -11,10 +11,10 @@ from executor.wasm.abi import (
     GuestFault,
     Open,
 )
+from executor.wasm.nodes import Directory, File, Local, Node, Remote
 from executor.wasm.openfiles import BrokeredFile, DirectoryFile, MemoryFile
 from executor.wasm.process import Process
-from executor.wasm.syscalls.paths import open_remote, path_of
-from executor.wasm.vfs import Directory, File, Local, Node, Remote
+from executor.wasm.syscalls.paths import open_remote
 
 
 def mkdirat(process: Process, directory: int, path: int, mode: int) -> int:
@@ -29,7 +29,7 @@ def make_directory(process: Process, directory: int, path: str, mode: int) -> No
     """
     Make a directory by name, in memory or in a granted mount.
     """
-    found = process.resolve(directory, path, follow=False)
+    found = process.resolve_name(directory, path)
     if isinstance(found, Local):
         process.files.make_directory(found, mode & ~process.umask)
     else:
@@ -57,12 +57,10 @@ def remove(process: Process, directory: int, path: str, *, folder: bool) -> None
     """
     Remove a file, or with `folder` an empty directory, by name.
     """
-    found = process.resolve(directory, path, follow=False)
+    found = process.resolve_name(directory, path)
     if isinstance(found, Remote):
         process.broker.remove(found.path, directory=folder)
     elif folder:
-        if path.rstrip("/").endswith("/.") or path == ".":
-            raise GuestFault(Errno.EINVAL)
         process.files.remove_directory(found)
     else:
         process.files.remove_file(found)
@@ -72,8 +70,8 @@ def renameat(process: Process, old_at: int, old: int, new_at: int, new: int) -> 
     """
     Rename: renameat(2). Between memory and a mount it is EXDEV, as between file systems.
     """
-    source = process.resolve_at(old_at, old, follow=False)
-    target = process.resolve_at(new_at, new, follow=False)
+    source = process.resolve_name(old_at, process.path(old))
+    target = process.resolve_name(new_at, process.path(new))
     if isinstance(source, Local) and isinstance(target, Local):
         process.files.rename(source, target)
         return 0
@@ -88,7 +86,7 @@ def symlinkat(process: Process, target: int, directory: int, path: int) -> int:
     Make a symbolic link: symlinkat(2). On a granted host directory it is refused.
     """
     text = process.path(target)
-    found = process.resolve_at(directory, path, follow=False)
+    found = process.resolve_name(directory, process.path(path))
     if isinstance(found, Remote):
         raise GuestFault(Errno.EPERM, "symbolic links cannot be made in a granted directory")
     process.files.make_link(found, text)
@@ -179,7 +177,7 @@ def _modified(process: Process, times: int) -> int | None:
     now, omit = 0x3FFFFFFF, 0x3FFFFFFE
     if times == 0:
         return process.clock.wall_ns()
-    data = process.memory.read(times + 16, 16)
+    data = process.memory.read(times, 32)[16:]
     seconds = int.from_bytes(data[:8], "little", signed=True)
     nanoseconds = int.from_bytes(data[8:12], "little")
     if nanoseconds == now:
@@ -226,7 +224,7 @@ def chdir(process: Process, path: int) -> int:
             raise GuestFault(Errno.ENOTDIR)
         process.directory = found.path
     elif isinstance(found.node, Directory):
-        process.directory = path_of(process, found)
+        process.directory = found.full_path
     else:
         raise GuestFault(Errno.ENOENT if found.node is None else Errno.ENOTDIR)
     return 0

@@ -22,6 +22,7 @@ from executor.wasm.abi import (
     GuestFault,
     Open,
 )
+from executor.wasm.nodes import Device, Directory, File, Link, Local, Mount, Node, Remote
 from executor.wasm.openfiles import (
     BrokeredFile,
     DirectoryFile,
@@ -30,7 +31,6 @@ from executor.wasm.openfiles import (
     PassedFile,
 )
 from executor.wasm.process import Process
-from executor.wasm.vfs import Device, Directory, File, Link, Local, Mount, Node, Remote
 
 _KIND_MODE = {
     wire.KIND_FILE: S_IFREG,
@@ -70,12 +70,24 @@ def open_path(
     """
     Open by name, wherever the name leads; `mode` is for a file that is made in memory.
     """
-    exclusive = Open.CREAT in flags and Open.EXCL in flags
-    follow = Open.NOFOLLOW not in flags and not exclusive
-    found = process.resolve(directory, path, follow=follow)
+    found = _found(process, directory, path, flags)
     if isinstance(found, Local):
         return _open_local(process, found, flags, mode & ~process.umask)
     return open_remote(process, found, flags)
+
+
+def _found(process: Process, directory: int, path: str, flags: Open) -> Local | Remote:
+    """
+    Where the name leads: a file that may have to be made must have a name without a slash.
+    """
+    if Open.CREAT not in flags:
+        return process.resolve(directory, path, follow=Open.NOFOLLOW not in flags)
+    found = process.resolve_name(directory, path)
+    if isinstance(found, Local) and found.named and found.must_be_directory:
+        raise GuestFault(Errno.EISDIR)
+    if flags & (Open.EXCL | Open.NOFOLLOW) or isinstance(found, Remote):
+        return found
+    return process.resolve(directory, path, follow=True)
 
 
 def _open_local(process: Process, place: Local, flags: Open, mode: int) -> OpenFile:
@@ -86,12 +98,12 @@ def _open_local(process: Process, place: Local, flags: Open, mode: int) -> OpenF
         node = process.files.create_file(place, mode)
     elif Open.CREAT in flags and Open.EXCL in flags:
         raise GuestFault(Errno.EEXIST)
-    if isinstance(node, Link):
-        raise GuestFault(Errno.ELOOP)
     if isinstance(node, Directory):
-        return _open_directory(process, place, node, flags)
+        return _open_directory(place, node, flags)
     if Open.DIRECTORY in flags:
         raise GuestFault(Errno.ENOTDIR)
+    if isinstance(node, Link):
+        raise GuestFault(Errno.ELOOP)
     if isinstance(node, Device):
         return process.device_file(node.name, flags)
     if not isinstance(node, File):
@@ -107,30 +119,10 @@ def _open_memory(process: Process, node: File, flags: Open) -> OpenFile:
     return MemoryFile(process.files, node, flags)
 
 
-def _open_directory(process: Process, place: Local, node: Directory, flags: Open) -> OpenFile:
+def _open_directory(place: Local, node: Directory, flags: Open) -> OpenFile:
     if flags & (Open.WRONLY | Open.RDWR | Open.CREAT | Open.TRUNC):
         raise GuestFault(Errno.EISDIR)
-    path = path_of(process, place)
-    return DirectoryFile(path, lambda: _local_listing(node))
-
-
-def path_of(process: Process, place: Local) -> str:
-    """
-    The path by which a directory was opened, kept for later calls relative to it.
-    """
-    names: list[str] = []
-    target: Node | None = place.node
-    stack: list[tuple[Directory, list[str]]] = [(process.files.root, names)]
-    while stack:
-        here, names = stack.pop()
-        if here is target:
-            return "/" + "/".join(names)
-        stack.extend(
-            (child, [*names, name])
-            for name, child in here.entries.items()
-            if isinstance(child, Directory)
-        )
-    raise GuestFault(Errno.ENOENT)
+    return DirectoryFile(place.full_path, lambda: _local_listing(node))
 
 
 def _local_listing(node: Directory) -> list[tuple[str, int, int]]:

@@ -114,6 +114,8 @@ def tzset(process: Process, zone: int, daylight: int, standard: int, summer: int
     """
     The zone is UTC: tzset(3). Named zones are Python's zoneinfo's business.
     """
+    for pointer in (zone, daylight, standard, summer):
+        process.memory.span(pointer, 4)
     process.memory.put_u32(zone, 0)
     process.memory.put_u32(daylight, 0)
     process.memory.write(standard, b"UTC\0")
@@ -146,6 +148,7 @@ def environ_sizes_get(process: Process, count: int, size: int) -> int:
     How many environment variables there are, and their bytes in all.
     """
     data = _environment(process)
+    process.memory.span(size, 4)
     process.memory.put_u32(count, len(data))
     process.memory.put_u32(size, sum(map(len, data)))
     return 0
@@ -155,7 +158,10 @@ def environ_get(process: Process, pointers: int, buffer: int) -> int:
     """
     The environment, as an array of pointers and their strings.
     """
-    for index, text in enumerate(_environment(process)):
+    data = _environment(process)
+    process.memory.span(pointers, 4 * len(data))
+    process.memory.span(buffer, sum(map(len, data)))
+    for index, text in enumerate(data):
         process.memory.put_u32(pointers + 4 * index, buffer)
         process.memory.write(buffer, text)
         buffer += len(text)
@@ -247,5 +253,6 @@ def run_program(process: Process, command: int) -> int:
     """
     if command == 0:
         return 0
-    process.broker.run(process.path(command))
+    # Frames carry text, and this one is only judged: what is no UTF-8 is shown escaped.
+    process.broker.run(process.memory.string(command).decode("utf-8", "backslashreplace"))
     raise GuestFault(Errno.ENOSYS)

@@ -206,18 +206,21 @@ def test_w19_a_buffer_outside_memory_is_efault_and_nothing_moves(name, pointer, 
     kernel.call("__syscall_symlinkat", "x" * 300, -100, "/work/link")
     directory = kernel.open("/lib", 0o200000)
     before = [directory if value == "directory" else value for value in FILLS[name]]
-    kernel.text("/work/link")
+    # What a call places in memory for its arguments is there before, too.
+    kernel.call(name, *before, 0, 0)
     memory = kernel.tiny.bytes()
     answer = kernel.call(name, *before, pointer, length)
     assert abs(answer) == Errno.EFAULT
     assert kernel.tiny.bytes() == memory
 
 
-@pytest.mark.parametrize(("pointer", "length"), [*itertools.product(POINTERS, LENGTHS)])
+@pytest.mark.parametrize(
+    ("pointer", "length"),
+    # One byte at the last address lies inside.
+    [pair for pair in itertools.product(POINTERS, LENGTHS) if pair != (PAGE - 1, 1)],
+)
 @pytest.mark.parametrize("name", ["fd_read", "fd_write", "fd_pread", "fd_pwrite"])
 def test_w19_an_iovec_outside_memory_is_efault_and_nothing_moves(name, pointer, length):
-    if pointer % 2**32 + length <= PAGE:
-        pytest.skip("one byte at the last address lies inside")
     kernel = Kernel()
     file = kernel.open("/work/f", 0o102)
     assert kernel.write(file, b"content") == 7
@@ -285,4 +288,4 @@ def test_a_refusal_by_the_gate_reaches_the_guest_with_its_reason():
     assert kernel.open("/etc/passwd") == -Errno.ENOENT
     assert kernel.readlink("/dev/denial") == b"44 not granted"
     assert kernel.readlink("/dev/denial") == b"0 "
-    assert kernel.gate.kinds == ["stat"]
+    assert kernel.gate.kinds == ["open"]
