@@ -95,10 +95,13 @@ class PrivateServer:
         return f"{asked}; run 'codecage doctor'{self._last_words()}"
 
     def _last_words(self) -> str:
-        with (self._directory / "server.log").open("rb") as log:
-            log.seek(0, os.SEEK_END)
-            log.seek(max(0, log.tell() - _LAST_WORDS_BYTES))
-            text = log.read().decode("utf-8", "backslashreplace").strip()
+        try:
+            with (self._directory / "server.log").open("rb") as log:
+                log.seek(0, os.SEEK_END)
+                log.seek(max(0, log.tell() - _LAST_WORDS_BYTES))
+                text = log.read().decode("utf-8", "backslashreplace").strip()
+        except FileNotFoundError:
+            return "; its log went with its directory"
         return f"; it said:\n{text}" if text else ", and said nothing"
 
 

@@ -49,6 +49,17 @@ _OPTIONS: Final = (
 _LAST_EVENTS: Final = 2.0
 
 
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "source"
+
+
+# Read when this is imported, as root perhaps: the account may not see where packages lie.
+VERSIONS: Final = {name: _version(name) for name in ("codecage", "grpcio", "wasmtime")}
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
     """
@@ -172,11 +183,9 @@ async def _start_images(setup: Setup, zygotes: Zygotes, ready: health.aio.Health
 
 
 async def _record_start(store: AuditStore, setup: Setup) -> None:
-    versions = [(name, importlib.metadata.version(name)) for name in ("grpcio", "wasmtime")]
     images: Detail = tuple((f"image.{image.name}", image.key) for image in setup.images)
     detail: Detail = (
-        ("codecage", _version()),
-        *versions,
+        *VERSIONS.items(),
         ("gid", setup.who.gid),
         ("root", "yes" if setup.who.is_root else "no"),
         ("uid", setup.who.uid),
@@ -193,7 +202,7 @@ async def _record_start(store: AuditStore, setup: Setup) -> None:
 
 def _about(setup: Setup) -> About:
     images = tuple(_image(image) for image in setup.images)
-    return About(_version(), importlib.metadata.version("wasmtime"), setup.who.name, images)
+    return About(VERSIONS["codecage"], VERSIONS["wasmtime"], setup.who.name, images)
 
 
 def _image(image: Image) -> wire.ImageInfo:
@@ -203,10 +212,3 @@ def _image(image: Image) -> wire.ImageInfo:
         python_version=dict(image.manifest.versions).get("python", ""),
         packages=[f"{package.name} {package.version}" for package in image.manifest.packages],
     )
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("codecage")
-    except importlib.metadata.PackageNotFoundError:
-        return "source"

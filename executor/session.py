@@ -338,7 +338,7 @@ class Session:
         how = await self._exit()
         reason = self._asked_to_end or self._why_lost(broken, how)
         if not self._asked_to_end:
-            self._busy()
+            self._rest()  # nobody may come to close it
             self.lost_reason = reason
             with suppress(AuditError):
                 await self._log.worker_lost(reason, (("exit", how),))

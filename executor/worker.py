@@ -39,7 +39,8 @@ def live(birth: Birth, connection: socket.socket) -> NoReturn:
     """
     Be a worker on `connection`, in the forked child; never returns.
     """
-    code = 0
+    # Until the session has ended as it should; an error that nobody foresaw changes nothing.
+    code = _EXIT_FAILED
     try:
         session = Session(birth.guest, connection)
         held = lock_down(
@@ -53,8 +54,9 @@ def live(birth: Birth, connection: socket.socket) -> NoReturn:
         threading.Thread(target=session.watch, daemon=True).start()
         forbid_threads()
         session.serve(f"{held.level.name} ({held.level.value})", birth.boot_digest)
+        code = 0
     except (MechanismError, CodecageError, OSError):
         # Nobody is left to tell: the descriptors of the zygote are closed. The code says it.
-        code = _EXIT_FAILED
+        pass
     finally:
         os._exit(code)

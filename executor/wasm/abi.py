@@ -161,9 +161,9 @@ S_IFCHR, S_IFDIR, S_IFREG, S_IFLNK, S_IFIFO = 0o020000, 0o040000, 0o100000, 0o12
 STAT = struct.Struct("<IIIIIIqiiqIxxxxqIxxxxqIxxxxQ")
 # A getdents64 record is always 280 bytes: ino, offset, length, type, name of 256.
 DIRENT = struct.Struct("<QqHB256sxxxxx")
-# struct statfs of wasm32: type, bsize, blocks, bfree, bavail, files, ffree, fsid[2], namelen,
-# frsize, flags, spare[4]: 32-bit words.
-STATFS = struct.Struct("<16I")
+# struct statfs of wasm32, 88 bytes: type, bsize; blocks, bfree, bavail, files, ffree in 64 bits;
+# fsid[2], namelen, frsize, flags, spare[4], padding.
+STATFS = struct.Struct("<II5Q9Ixxxx")
 # struct pollfd: descriptor, events, returned events.
 POLLFD = struct.Struct("<iHH")
 # struct tm as Emscripten's JavaScript fills it: nine ints, gmtoff; the zone's name is libc's.

@@ -8,19 +8,15 @@ granted file come by pread(2), the one call for it that the worker's filter allo
 """
 
 import os
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final
 
 from codecage.worker.v1 import worker_pb2 as wire
-from executor.wasm.abi import POLLHUP, POLLIN, POLLOUT, Errno, GuestFault, Open
+from executor.wasm.abi import POLLIN, POLLOUT, Errno, GuestFault, Open
 from executor.wasm.broker import Broker
 from executor.wasm.nodes import Device, File
-from executor.wasm.space import Space
 from executor.wasm.vfs import FileSystem
 
-PIPE_BYTES: Final = 65_536
 # Positions are kept below 2**63 - 1, as off_t is; larger ones are refused by the callers.
 OFFSET_MAX: Final = 2**63 - 1
 
@@ -341,93 +337,6 @@ class DirectoryFile(OpenFile):
         A directory has no bytes.
         """
         raise GuestFault(Errno.EISDIR)
-
-
-@dataclass(slots=True)
-class Pipe:
-    """
-    The bytes between two ends, counted in the session's memory.
-    """
-
-    space: Space
-    data: deque[bytes] = field(default_factory=deque)
-    size: int = 0
-    readers: int = 0
-    writers: int = 0
-
-
-class PipeEnd(OpenFile):
-    """
-    One end of a pipe inside the worker.
-
-    There is one thread, so an operation that would have to wait can never be woken: it is
-    refused with EAGAIN, as on a non-blocking pipe.
-    """
-
-    def __init__(self, pipe: Pipe, flags: Open) -> None:
-        super().__init__(flags)
-        self._pipe = pipe
-        pipe.readers += self.readable
-        pipe.writers += self.writable
-
-    def read(self, view: memoryview) -> int:
-        """
-        Take what there is; 0 when every writer has closed.
-        """
-        self.require(reading=True)
-        pipe = self._pipe
-        if not pipe.size:
-            if pipe.writers:
-                raise GuestFault(Errno.EAGAIN)
-            return 0
-        taken = 0
-        while pipe.data and taken < len(view):
-            chunk = pipe.data.popleft()
-            part = chunk[: len(view) - taken]
-            view[taken : taken + len(part)] = part
-            taken += len(part)
-            if len(part) < len(chunk):
-                pipe.data.appendleft(chunk[len(part) :])
-        pipe.size -= taken
-        pipe.space.give(taken)
-        return taken
-
-    def write(self, data: bytes) -> int:
-        """
-        Add what fits. Raises GuestFault: EPIPE without a reader, EAGAIN when full.
-        """
-        self.require(reading=False)
-        pipe = self._pipe
-        if not pipe.readers:
-            raise GuestFault(Errno.EPIPE)
-        part = data[: PIPE_BYTES - pipe.size]
-        if not part and data:
-            raise GuestFault(Errno.EAGAIN)
-        pipe.space.take(len(part))
-        pipe.data.append(part)
-        pipe.size += len(part)
-        return len(part)
-
-    def ready(self) -> int:
-        """
-        What poll(2) says of this end.
-        """
-        pipe = self._pipe
-        if self.readable:
-            return (POLLIN if pipe.size else 0) | (0 if pipe.writers else POLLHUP)
-        return (POLLOUT if pipe.size < PIPE_BYTES else 0) | (0 if pipe.readers else POLLHUP)
-
-    def close(self) -> None:
-        """
-        Leave the pipe, and drop its bytes when nobody can read them.
-        """
-        pipe = self._pipe
-        pipe.readers -= self.readable
-        pipe.writers -= self.writable
-        if not pipe.readers:
-            pipe.space.give(pipe.size)
-            pipe.data.clear()
-            pipe.size = 0
 
 
 class Descriptors:

@@ -16,6 +16,8 @@ from executor.kernel.frames import MAX_OUTPUT
 
 FLUSH_BYTES: Final = 2**14
 FLUSH_SECONDS: Final = 0.01
+# Both streams in turn, a byte each, would otherwise cost far more than the bytes.
+RUNS_MAX: Final = 1024
 _POLLED: Final = 0
 
 
@@ -32,7 +34,7 @@ class OutputBuffer:
         self._room_for = select.poll()
         self._room_for.register(descriptor, select.POLLOUT)
         self._lock = threading.RLock()
-        self._parts: list[tuple[int, bytes]] = []
+        self._runs: list[tuple[int, bytearray]] = []
         self._pending = 0
         self._left = 0
         self.totals = {1: 0, 2: 0}
@@ -59,9 +61,12 @@ class OutputBuffer:
         with self._lock:
             if not self._pending:
                 signal.setitimer(signal.ITIMER_REAL, FLUSH_SECONDS)
-            self._parts.append((stream, kept))
+            if self._runs and self._runs[-1][0] == stream:
+                self._runs[-1][1].extend(kept)
+            else:
+                self._runs.append((stream, bytearray(kept)))
             self._pending += len(kept)
-            if self._pending >= FLUSH_BYTES and (self._pending >= MAX_OUTPUT or self._has_room()):
+            if self._is_full() or (self._pending >= FLUSH_BYTES and self._has_room()):
                 self.flush()
 
     def flush(self) -> None:
@@ -69,23 +74,13 @@ class OutputBuffer:
         Send all that has been gathered.
         """
         with self._lock:
-            parts, self._parts, self._pending = self._parts, [], 0
-            for stream, data in _joined(parts):
+            runs, self._runs, self._pending = self._runs, [], 0
+            for stream, data in runs:
                 for start in range(0, len(data), MAX_OUTPUT):
-                    self._send(stream, data[start : start + MAX_OUTPUT])
+                    self._send(stream, bytes(data[start : start + MAX_OUTPUT]))
+
+    def _is_full(self) -> bool:
+        return self._pending >= MAX_OUTPUT or len(self._runs) >= RUNS_MAX
 
     def _has_room(self) -> bool:
         return bool(self._room_for.poll(_POLLED))
-
-
-def _joined(parts: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-    """
-    Neighbours of the same stream made one.
-    """
-    runs: list[tuple[int, list[bytes]]] = []
-    for stream, data in parts:
-        if runs and runs[-1][0] == stream:
-            runs[-1][1].append(data)
-        else:
-            runs.append((stream, [data]))
-    return [(stream, b"".join(run)) for stream, run in runs]

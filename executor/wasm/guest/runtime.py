@@ -79,8 +79,13 @@ def run(request):
 
 
 def shown(result):
-    text = repr(result)
+    text = plain(repr(result))
     return {"text": text[:TEXT_MAX], "length": len(text)}
+
+
+def plain(text):
+    """An exact str: a subclass can have a length and slices of its own."""
+    return str.join("", (text,))
 
 
 def exit_code(code):
@@ -111,14 +116,15 @@ def failed(error):
     try:
         told = "".join(formatted(error))
     except BaseException:
-        told = f"{type(error).__name__}: <the traceback could not be formatted>\n"
+        told = f"{type.__dict__['__name__'].__get__(type(error))}: <the traceback could not be formatted>\n"
     try:
-        message = str(error)
+        message = plain(str(error))
     except BaseException:
         message = "<str() of the exception failed>"
     return {
         "status": kind,
-        "name": type(error).__name__,
+        # Not `type(error).__name__`, which a metaclass can answer.
+        "name": type.__dict__["__name__"].__get__(type(error)),
         "message": message[:TEXT_MAX],
         "traceback": cut(told),
     }
@@ -203,10 +209,11 @@ def sleep(seconds, /):
     seconds = float(seconds)
     if seconds < 0:
         raise ValueError("sleep length must be non-negative")
-    if seconds != seconds or seconds > 2**31 / 1000:
-        raise OverflowError("sleep length is too large")
-    # One wait, not a loop around the clock: a policy may have the clock stand still.
-    _poller.poll(math.ceil(seconds * 1000))
+    if seconds != seconds:
+        raise ValueError("Invalid value NaN (not a number)")
+    # One wait, not a loop around the clock: a policy may have the clock stand still. What is
+    # longer than poll can be told (24 days) is longer than any cell.
+    _poller.poll(math.ceil(min(seconds * 1000, 2**31 - 1)))
 
 
 def stop(code=None):

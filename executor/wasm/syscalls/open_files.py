@@ -39,9 +39,8 @@ from executor.wasm.openfiles import (
     OpenFile,
     OutputStream,
     PassedFile,
-    Pipe,
-    PipeEnd,
 )
+from executor.wasm.pipe import Pipe, PipeEnd
 from executor.wasm.process import Process
 
 _SETTABLE = Open.APPEND | Open.NONBLOCK

@@ -12,6 +12,7 @@ from executor.wasm.abi import (
     DT_DIR,
     DT_LNK,
     DT_REG,
+    NAME_MAX,
     S_IFCHR,
     S_IFDIR,
     S_IFLNK,
@@ -45,6 +46,8 @@ _KIND_TYPE = {
     wire.KIND_OTHER: DT_CHR,
 }
 _BLOCK = 4096
+# What statfs(2) calls the kind of a file system in memory, and an id that is nobody's.
+_TMPFS, _SYNTHETIC = 0x01021994, 42
 _KNOWN_OPEN = sum(Open)
 _DENIAL_LINK = "denial"
 
@@ -313,10 +316,15 @@ def faccessat(process: Process, directory: int, path: int, mode: int, _flags: in
     return 0
 
 
-def statfs64(process: Process, _path: int, size: int, buffer: int) -> int:
+def statfs64(process: Process, path: int, size: int, buffer: int) -> int:
     """
-    File system figures: the session's own budget, whatever the path. statfs(2).
+    File system figures: the session's own budget, wherever the path leads. statfs(2).
     """
+    found = process.resolve_at(AT_FDCWD, path, follow=True)
+    if isinstance(found, Remote):
+        process.broker.stat(found.path, follow=True)
+    elif found.node is None:
+        raise GuestFault(Errno.ENOENT)
     return _put_statfs(process, size, buffer)
 
 
@@ -332,10 +340,11 @@ def _put_statfs(process: Process, size: int, buffer: int) -> int:
     if size != STATFS.size:
         raise GuestFault(Errno.EINVAL)
     total = min(process.total.limit, 2**40) // _BLOCK
-    free = max(0, process.total.limit - process.total.used) // _BLOCK
-    words = (0x01021994, _BLOCK, total, free, free, process.total.files, process.total.files)
-    tail = (42, 0, 255, _BLOCK, 0, 0, 0, 0, 0)
-    process.memory.write(buffer, STATFS.pack(*(min(word, 2**31) for word in (*words, *tail))))
+    free = max(0, min(process.total.limit, 2**40) - process.total.used) // _BLOCK
+    files = process.total.files
+    counts = (total, free, free, files, max(0, files - process.total.files_used))
+    words = (_SYNTHETIC, 0, NAME_MAX, _BLOCK, 0, 0, 0, 0, 0)
+    process.memory.write(buffer, STATFS.pack(_TMPFS, _BLOCK, *counts, *words))
     return 0
 
 
