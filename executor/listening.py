@@ -105,7 +105,7 @@ def _require_private(directory: Path, who: Account) -> None:
         )
     if status.st_uid == who.uid:
         return
-    # Not whole trees of root's: /root itself is such a directory.
+    # Not whole trees of root's: its home is such a directory.
     if not (who.changes and status.st_uid == 0 and not any(directory.iterdir())):
         raise CannotStart(
             f"{directory} belongs to another account; give it to {who.name} with chown, "

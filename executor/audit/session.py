@@ -14,7 +14,7 @@ from executor.audit.errors import AuditBudgetSpent, AuditError, AuditUnavailable
 from executor.audit.record import Answer, Detail, Draft, Event, Head, Origin
 from executor.audit.store import AuditStore
 from policy.requests import FileRequest, NetworkRequest, Request
-from policy.types import Decision
+from policy.types import Decision, Rule
 
 
 class SessionLog:
@@ -86,7 +86,7 @@ class SessionLog:
                 request=str(request),
                 answer=Answer.ALLOW if decision.allowed else Answer.DENY,
                 rule=decision.rule.name,
-                rule_place=f"{decision.rule.file}:{decision.rule.line}",
+                rule_place=_place(decision.rule),
                 detail=(("reason", decision.reason),),
             ),
             durable=durable,
@@ -239,3 +239,10 @@ def _kind(request: Request) -> str:
 
 def _sequence(head: Head | None) -> int | None:
     return None if head is None else head.sequence
+
+
+def _place(rule: Rule) -> str:
+    """
+    `file:line`, or for what no line of the file grants or denies the file and the rule's name.
+    """
+    return f"{rule.file}:{rule.line or rule.name}"
