@@ -89,6 +89,7 @@ class AsyncCage:
             self._link = await self._reach()
             self._channel = grpc.aio.insecure_channel(self._link.address, CHANNEL_OPTIONS)
             self._stub = CodecageStub(self._channel)
+            self._stub.Execute = calls.execute_once(self._channel)
         try:
             self._info = await self.call(calls.server_info())
         except BaseException:
@@ -355,7 +356,7 @@ class AsyncSession(SessionHandle):
         self, code: str, timeout: float | None, keep: float | None, reader: CellReader
     ) -> AsyncGenerator[Event, None]:
         request = calls.execute(self._open_id(), code, timeout, keep)
-        return _events(self._cage.listen("Execute", iter([request])), reader)
+        return _events(self._cage.listen("Execute", request), reader)
 
 
 async def _events(

@@ -227,3 +227,17 @@ def _duration(seconds: float, name: str) -> Duration:
     duration = Duration()
     duration.FromNanoseconds(max(1, round(seconds * 1e9)))
     return duration
+
+
+def execute_once(channel: Any) -> Any:
+    """
+    `Execute` on a channel of either kind, sent as one request and half-closed.
+
+    The method takes a stream of requests, and one message with the end of the stream behind it
+    is such a stream. Without an iterator of requests gRPC needs no thread to read it.
+    """
+    return channel.unary_stream(
+        "/codecage.v1.Codecage/Execute",
+        request_serializer=pb.ExecuteRequest.SerializeToString,
+        response_deserializer=pb.Event.FromString,
+    )

@@ -77,7 +77,8 @@ class Cage:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._channel = grpc.insecure_channel(link.address, CHANNEL_OPTIONS)
-        self._stub = CodecageStub(self._channel)
+        self._stub: Any = CodecageStub(self._channel)
+        self._stub.Execute = calls.execute_once(self._channel)
         try:
             self._info = self.call(calls.server_info())
         except BaseException:
@@ -310,7 +311,7 @@ class Session(SessionHandle):
         self, code: str, timeout: float | None, keep: float | None, reader: CellReader
     ) -> Generator[Event, None, None]:
         request = calls.execute(self._open_id(), code, timeout, keep)
-        return _events(self._cage.listen("Execute", iter([request])), reader)
+        return _events(self._cage.listen("Execute", request), reader)
 
 
 def _events(

@@ -35,8 +35,7 @@ def test_two_sessions_share_no_names(zygote, session):
 
 def test_stdout_and_stderr_arrive_in_the_order_of_writing(session):
     cell = session.run(
-        "import sys\n"
-        "for n in range(3):\n    print('out', n)\n    print('err', n, file=sys.stderr)"
+        "import sys\nfor n in range(3):\n    print('out', n)\n    print('err', n, file=sys.stderr)"
     ).ok()
     assert cell.order == [
         (1, b"out 0\n"), (2, b"err 0\n"), (1, b"out 1\n"),

@@ -140,7 +140,9 @@ def test_f10_a_directory_is_neither_read_nor_written_nor_sought_freely(kernel):
     assert kernel.open("/work", WRONLY) == -Errno.EISDIR
 
 
-@pytest.mark.parametrize("flags", [WRONLY, RDWR, TRUNC, WRONLY | TRUNC, RDWR | CREAT, CREAT | TRUNC])
+@pytest.mark.parametrize(
+    "flags", [WRONLY, RDWR, TRUNC, WRONLY | TRUNC, RDWR | CREAT, CREAT | TRUNC]
+)
 def test_f06_the_image_cannot_be_opened_for_writing_or_emptied(kernel, flags):
     """
     CVE-2026-47261's class: O_TRUNC is a write even with O_RDONLY.

@@ -103,7 +103,9 @@ def test_the_compiled_module_wants_exactly_the_rows_with_their_signatures(image)
     """
     descriptor = sealed.open_module(image, PYTHON)
     try:
-        module = wasmtime.Module.deserialize_file(engine.new_engine(), f"/proc/self/fd/{descriptor}")
+        module = wasmtime.Module.deserialize_file(
+            engine.new_engine(), f"/proc/self/fd/{descriptor}"
+        )
     finally:
         os.close(descriptor)
     functions = {
@@ -151,7 +153,9 @@ def test_a_refused_row_answers_its_value_and_leaves_a_note(row):
 
 
 @pytest.mark.parametrize(
-    "row", [row for row in imports.ROWS if row.support is Support.CONSTANT], ids=lambda row: row.name
+    "row",
+    [row for row in imports.ROWS if row.support is Support.CONSTANT],
+    ids=lambda row: row.name,
 )
 def test_a_constant_row_answers_its_value_and_leaves_no_note(row):
     kernel = Kernel()
