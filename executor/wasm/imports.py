@@ -214,9 +214,7 @@ _OWN: Final[tuple[Row, ...]] = (
         open_files.fd_fdstat_get,
         "every right is named; the description decides",
     ),
-    _constant(
-        "_try_fcntl64", "iiii>i", -Errno.ENOSYS, "not a NODEFS file: CPython goes on to fcntl64"
-    ),
+    _constant("_try_fcntl64", "iiii>i", 0, "false: not a socket, so libc goes on to fcntl64"),
     # Time, entropy, environment, memory, signals, end.
     _wasi("clock_time_get", "iIi>i", system.clock_time_get, "steps of 1 ms"),
     _wasi("clock_res_get", "ii>i", system.clock_res_get, ""),
@@ -277,7 +275,7 @@ _OWN: Final[tuple[Row, ...]] = (
     _refused("__syscall_recvmsg", "iiiiii>i", Errno.EBADF, "no socket can exist"),
     _refused("__syscall_sendmsg", "iiiiii>i", Errno.EBADF, "no socket can exist"),
     _refused("__syscall_sendto", "iiiiii>i", Errno.EBADF, "no socket can exist"),
-    _refused("_try_shutdown", "iii>i", Errno.ENOSYS, "no socket can exist"),
+    _constant("_try_shutdown", "iii>i", 0, "false: not a socket"),
     _without(
         "getnameinfo", "iiiiiii>i", network.EAI_FAIL, "names are resolved by getaddrinfo alone"
     ),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from codecage.worker.v1 import worker_pb2 as wire
 from executor.wasm.abi import AT_FDCWD, Errno, GuestFault, Open
 from executor.wasm.broker import Broker, Nobody
 from executor.wasm.memory import GuestMemory
@@ -192,7 +193,24 @@ class Process:
         """
         found = self.files.resolve_name(path, self._start(directory, path))
         self._check_remote(found)
+        if isinstance(found, Remote) and path.endswith("/"):
+            self._require_directory(found.path)
         return found
+
+    def _require_directory(self, path: str) -> None:
+        """
+        A slash at the end means a directory: frames carry no such slash, so it is seen to here.
+
+        A name that does not exist passes (mkdir makes it); a link that leads nowhere does not.
+        """
+        try:
+            kind = self.broker.stat(path, follow=False).kind
+        except GuestFault:
+            return
+        if kind == wire.KIND_LINK:
+            kind = self.broker.stat(path, follow=True).kind
+        if kind != wire.KIND_DIRECTORY:
+            raise GuestFault(Errno.ENOTDIR)
 
     def _start(self, directory: int, path: str) -> str:
         if directory == AT_FDCWD or path.startswith("/"):
