@@ -283,7 +283,8 @@ def test_w50_a_fresh_session_holds_nothing_of_another(world):
         found = two.run(
             "import gc, os, sys\n"
             "[os.path.exists('/tmp/m'), os.path.exists('/work/m'), 'M' in os.environ,"
-            " 'm' in globals(), sum('marker-' in o for o in gc.get_objects() if isinstance(o, str))]"
+            " 'm' in globals(),"
+            " sum('marker-' in o for o in gc.get_objects() if isinstance(o, str))]"
         ).value
     assert json.loads(found.replace("False", "false").replace("True", "true")) == [
         False, False, False, False, 0,

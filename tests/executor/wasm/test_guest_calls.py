@@ -119,7 +119,7 @@ def test_the_hook_would_see_an_exception_that_crosses(monkeypatch):
 
 
 @pytest.mark.parametrize("error", HOSTILE, ids=lambda error: type(error).__name__)
-def test_whatever_a_host_function_raises_ends_this_guest_alone(no_strays, error):
+def test_w16_whatever_a_host_function_raises_ends_this_guest_alone(no_strays, error):
     ended, lives = caller(raising(error)), caller(lambda value: value + 1)
     with pytest.raises(type(error)) as caught:
         ended("go", 1)
@@ -231,7 +231,7 @@ def test_an_export_that_is_not_there_is_an_internal_error(name):
             look("go")
 
 
-def test_two_guests_with_different_errors_never_get_each_others(no_strays):
+def test_w17_two_guests_with_different_errors_never_get_each_others(no_strays):
     """
     W17: errors belong to a guest, not to the process.
     """

@@ -169,7 +169,7 @@ REFUSED_WITH = {
     "__syscall_getsockname": Errno.EBADF, "__syscall_getsockopt": Errno.EBADF,
     "__syscall_listen": Errno.EBADF, "__syscall_recvfrom": Errno.EBADF,
     "__syscall_recvmsg": Errno.EBADF, "__syscall_sendmsg": Errno.EBADF,
-    "__syscall_sendto": Errno.EBADF, "_try_shutdown": Errno.ENOSYS,
+    "__syscall_sendto": Errno.EBADF,
     "__syscall_mknodat": Errno.EPERM, "__syscall_fchownat": Errno.EPERM,
     "__syscall_fchown32": Errno.EPERM, "_mmap_js": Errno.ENODEV,
     "_munmap_js": Errno.EINVAL, "_msync_js": Errno.EINVAL,

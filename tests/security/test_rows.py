@@ -1,0 +1,22 @@
+"""
+Every row of the attack list that this version answers for has a test that carries its name.
+"""
+
+import re
+from pathlib import Path
+
+TESTS = Path(__file__).parent.parent
+ROWS = [
+    *(f"w{number:02}" for number in (1, 2, 3, 4, 5, 6, 10, 13, 16, 17, 18, 19)),
+    *(f"w{number:02}" for number in (24, 25, 26, 27, 28, 29, 34, 38, 39, 40, 43, 50, 56, 57)),
+    *(f"f{number:02}" for number in range(1, 11)),
+    *(f"a{number:02}" for number in (1, 2, 3)),
+]
+
+
+def test_every_row_has_a_test_with_its_name():
+    names = set()
+    for path in TESTS.rglob("test_*.py"):
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE):
+            names |= set(re.findall(r"_([wfa]\d\d)(?=_|$)", name))
+    assert not set(ROWS) - names
