@@ -99,7 +99,9 @@ def idle_memory(cage, count=20):
 
 def tree(top):
     """The processes below `top`, itself left out."""
-    table = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True)
+    table = subprocess.run(
+        ["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+    )
     parents = {int(p): int(q) for p, q in (line.split() for line in table.stdout.splitlines())}
     found, new = set(), {top}
     while new:

@@ -1,8 +1,10 @@
 import socket, subprocess
 
+
 def endless():
     while True:
         pass
+
 
 attempts = {
     "read /etc/passwd": lambda: open("/etc/passwd").read(),

@@ -314,7 +314,8 @@ def pipe(process: Process, result: int) -> int:
 
 def poll(process: Process, array: int, count: int, timeout: int) -> int:
     """
-    Wait for events: poll(2), timeout in milliseconds. An interrupt ends it with EINTR.
+    Wait for events: poll(2), timeout in milliseconds. An interrupt ends it with EINTR. (The
+    guest's libc makes select of it and loses the errno: select.select raises OSError then.)
 
     Nothing in this process can become ready while its one thread waits, so when nothing is
     ready now, the call sleeps out its timeout; without a timeout it waits for an interrupt.

@@ -19,8 +19,8 @@ from typing import Any, Final, Self
 
 import psutil
 import wasmtime
-from codecage.worker.v1 import worker_pb2 as wire
 
+from codecage.worker.v1 import worker_pb2 as wire
 from executor import launcher
 from executor.images import catalog
 from executor.images.manifest import Image
