@@ -294,10 +294,11 @@ class Worker:
     One locked worker, seen from the server's end of its socket.
     """
 
-    def __init__(self, connection: socket.socket, pid: int, pidfd: int) -> None:
+    def __init__(self, connection: socket.socket, spawned: spawn.WorkerSpawned, pidfd: int) -> None:
         self._socket = connection
         self._buffer = frames.FrameBuffer(frames.MAX_FROM_WORKER)
-        self.pid = pid
+        self.number = spawned.number
+        self.pid = spawned.pid
         self._pidfd = pidfd
         self.sent = 0
         self.cells = 0
@@ -450,6 +451,7 @@ class Zygote:
         self.pid = self._process.pid
         self.digest = spawn.ZygoteReady.unpack(self._socket.recv(spawn.MESSAGE_MAX)).digest
         self._spawned = 0
+        self._exited: dict[int, int] = {}
 
     def close(self) -> None:
         self._socket.close()
@@ -461,11 +463,17 @@ class Zygote:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def exit_status(self) -> int:
+    def exit_code(self, worker: Worker) -> int:
         """
-        The wait status (waitpid(2)) of the next worker that was reaped.
+        How a worker that has been closed ended: its exit code, or a signal's number negated.
         """
-        return spawn.WorkerExited.unpack(self._socket.recv(spawn.MESSAGE_MAX)).status
+        while worker.number not in self._exited:
+            self._note_exit(self._socket.recv(spawn.MESSAGE_MAX))
+        return os.waitstatus_to_exitcode(self._exited[worker.number])
+
+    def _note_exit(self, data: bytes) -> None:
+        exited = spawn.WorkerExited.unpack(data)
+        self._exited[exited.number] = exited.status
 
     def spawn(self) -> Worker:
         """
@@ -480,9 +488,8 @@ class Zygote:
             data, passed, _, _ = socket.recv_fds(self._socket, spawn.MESSAGE_MAX, 2)
             if passed:
                 spawned = spawn.WorkerSpawned.unpack(data)
-                return Worker(ours, spawned.pid, passed[0])
-            # A worker of an earlier test was reaped.
-            spawn.WorkerExited.unpack(data)
+                return Worker(ours, spawned, passed[0])
+            self._note_exit(data)
 
     @contextmanager
     def session(self, **facts: Any) -> Iterator[Worker]:
