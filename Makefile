@@ -27,8 +27,9 @@ check: $(READY)
 bench: setup
 	@$(BIN)/python benchmarks/run.py
 
+# Writes the expected texts of the tests (policy errors, explanations, audit tables) anew.
 docs: $(READY)
-	@CODECAGE_REWRITE=1 $(BIN)/python -m pytest -q tests/docs
+	@CODECAGE_REWRITE=1 $(BIN)/python -m pytest -q tests/policy tests/executor/audit
 
 generate: $(READY)
 	@$(BIN)/python proto/generate.py

@@ -13,6 +13,8 @@ which forbids all of these, is last. It is done while there is one thread, becau
 mechanism reaches threads that exist already. The watchdog thread starts afterwards, and
 `forbid_threads` then closes that door too.
 
+The file is over 500 lines because the table of calls and the steps are one argument.
+
 Rejected: answering refused calls with SIGSYS throughout. Python probes (for files, terminals,
 processors) and takes EPERM as an answer; only calls that no bug of ours could make kill.
 Rejected: fstat by name. glibc may spell it newfstatat, whose path a filter cannot see; Landlock

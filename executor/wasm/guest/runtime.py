@@ -27,8 +27,12 @@ FUTURES = 0
 for _name in __import__("__future__").all_feature_names:
     FUTURES |= getattr(__import__("__future__"), _name).compiler_flag
 
+# Given up when memory runs out, so that the error can be told and the next cell can make room.
+RESERVE = 2**18
+
 _main = sys.modules["__main__"]
 _flags = 0
+_reserve = bytearray(RESERVE)
 
 
 def entry(payload):
@@ -70,12 +74,22 @@ def run(request):
                 _main.__dict__["_"] = result
                 value = shown(result)
         answer = {"status": "ok", "value": value}
+        restock()
     except SystemExit as error:
         answer = {"status": "exited", "code": exit_code(error.code)}
     except BaseException as error:
         answer = failed(error)
     flush()
     return answer
+
+
+def restock():
+    global _reserve
+    if _reserve is None:
+        try:
+            _reserve = bytearray(RESERVE)
+        except MemoryError:
+            pass
 
 
 def shown(result):
@@ -112,6 +126,9 @@ def flush():
 
 
 def failed(error):
+    global _reserve
+    if isinstance(error, MemoryError):
+        _reserve = None
     kind = "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
     try:
         told = "".join(formatted(error))
