@@ -51,7 +51,7 @@ def test_modules_are_deserialised_only_from_sealed_copies():
     `Module.deserialize*` runs native code: it is called in boot.py, with paths that the zygote
     made from sealed descriptors, and nowhere else.
     """
-    users = {ids(path) for path in HOST if "deserialize" in path.read_text()}
+    users = {ids(path) for path in HOST if "Module.deserialize" in path.read_text()}
     assert users - {"executor/images/sealed.py"} == {"executor/wasm/boot.py"}
 
 

@@ -315,7 +315,9 @@ def test_the_kernel_confirms_the_lock_in_every_thread_from_outside(shooting):
         for key in ("CapInh", "CapPrm", "CapEff", "CapAmb", *(("CapBnd",) if ROOT else ())):
             assert int(task[key], 16) == 0, key
         assert ROOT is False or task["Groups"].split() == []
-        assert int(task["SigIgn"], 16) == 1 << 12  # SIGPIPE alone
+        # SIGPIPE alone. Signals 32 and 33 are the C library's own, which no program can set:
+        # they stay ignored where whoever started the tests ignores them.
+        assert int(task["SigIgn"], 16) & ~(0b11 << 31) == 1 << 12
     assert (seen["session"], seen["oom"]) == (True, "1000")
     for limit in ("core file size", "file size", "locked memory", "msgqueue size"):
         line = next(x for x in seen["limits"].splitlines() if f"Max {limit}" in x)

@@ -154,8 +154,39 @@ def test_a_missing_file_is_not_found_and_a_refused_one_says_why(session):
     assert "policy" not in session.run("open('/work/nothing')").error
 
 
-def test_a_cell_that_breaks_the_runtimes_own_tools_harms_itself_alone(session, zygote):
-    code = "import json\njson.dumps = lambda *_: type('B', (), {'encode': lambda _: b'{'})()\n1"
-    assert session.run(code).done.status != 0
+BROKEN = {
+    "no JSON": "b'{'",
+    "no object": "b'[1, 2]'",
+    "deep": "b'[' * 10**6",
+    "a huge number": "b'{\"code\": ' + b'9' * 10**5 + b'}'",
+    "no bytes": "5",
+    "more than any answer": "b'\"' + b'x' * 2**26 + b'\"'",
+}
+
+
+@pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN)
+def test_a_cell_that_forges_its_answer_harms_itself_alone(session, zygote, answer):
+    before = session.process.memory_info().rss
+    session.run(
+        "import json\n"
+        f"forged = {answer}\n"
+        "json.dumps = lambda *_: type('B', (), {'encode': lambda _: forged})()"
+    )
+    for _ in range(2):
+        cell = session.run("1")
+        assert (cell.done.status, cell.done.error_name) == (cell.done.ERROR, "RuntimeError")
+        assert cell.done.error_message == "the cell broke its runtime"
+    assert session.process.memory_info().rss - before < 160 * 2**20
     with zygote.session() as other:
         assert other.run("1").ok().text == "1"
+
+
+def test_a_forged_answer_has_the_shapes_of_a_real_one(session):
+    forged = {
+        "status": ["ok"], "name": "N" * 1000, "message": 5, "traceback": None, "code": "x",
+        "value": {"text": "\ud800", "length": -1},
+    }  # fmt: skip
+    session.run(f"import json\nd = json.dumps\njson.dumps = lambda *_: d({forged!r})")
+    cell = session.run("1")
+    assert (cell.done.status, cell.done.error_name) == (cell.done.ERROR, "N" * 256)
+    assert (cell.done.error_message, cell.done.exit_code, cell.text) == ("", 0, "\\ud800")
