@@ -47,6 +47,8 @@ def test_a_private_directory_with_files_is_taken(tmp_path):
     (tmp_path / "a").mkdir(0o700)
     (tmp_path / "a" / "old").touch()
     private_directory(tmp_path / "a", OWN)
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["old"]
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("kind", ["file", "link"])

@@ -504,8 +504,8 @@ def test_a_lost_session_that_nobody_closes_is_closed_after_its_idle_time(tmp_pat
         session = await server.create("test")
         lost, expired = server.sessions.get(session), asyncio.Event()
         lost._on_idle_timeout = expired.set
-        ended(await server.run(session, "import os; os._exit(1)"))
-        await asyncio.wait_for(expired.wait(), 30)
+        assert ended(await server.run(session, "import os; os._exit(1)")).session_lost
+        assert await asyncio.wait_for(expired.wait(), 30)
 
     serving(tmp_path, scenario, [policy("limits: {idle_timeout: 1s}\n")])
 

@@ -111,7 +111,8 @@ def test_w05_no_process_starts(session, code, expected):
 
 def test_w10_memory_beyond_the_guests_own_does_not_exist(session):
     """
-    With an address of the guest's choice the C library reads only linear memory, or traps.
+    No address of the guest's choice is read: ctypes does not even import in this version, so
+    what is left of the row is the bounds check, in tests/executor/wasm/test_guest_memory.py.
     """
     code = "import ctypes\nctypes.string_at(0xfffffff0, 64)"
     observation = session.run(code)
@@ -250,8 +251,8 @@ def test_w39_ending_the_guest_ends_its_session_alone(world, code, exit_code):
         assert observation.session_lost
         with pytest.raises(SessionLost):
             one.run("1")
+        assert observation.ended.exit_code == exit_code
         assert neighbour.run("1").value == "1"
-    assert exit_code in range(256)
 
 
 @pytest.mark.parametrize(
@@ -310,16 +311,3 @@ def test_w57_there_is_no_proc_no_sys_and_no_device(session, path):
     name, _ = error(session, f"open({path!r})")
     assert name == "FileNotFoundError"
     assert session.run("open('/dev/null', 'w').write('x')").value == "1"
-
-
-def test_w19_hostile_pointers_move_nothing(world):
-    """
-    The rest of W16-W19 is in tests/executor/wasm, call by call; this is the way through Python.
-    """
-    with world.session() as one:
-        observation = one.run("import os\nos.read(0, 2**31 - 1), os.write(1, b'')")
-        assert observation.value == "(b'', 0)" or observation.error.name in {
-            "MemoryError",
-            "OverflowError",
-            "OSError",
-        }
