@@ -20,8 +20,8 @@ _FORKS = """
 import gc, os, sys, time
 from executor.images import catalog
 from executor.zygote import parts
-from executor.wasm.boot import Guest
-guest = Guest(parts(catalog.find("core")))
+from executor.wasm.boot import boot
+guest = boot(parts(catalog.find("core")))
 gc.collect(); gc.freeze()
 for line in sys.stdin:
     started = time.perf_counter()

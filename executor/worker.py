@@ -14,7 +14,7 @@ from typing import NoReturn
 from executor.kernel.errors import CodecageError
 from executor.linux.errors import MechanismError
 from executor.wasm.backend import Session
-from executor.wasm.boot import Guest
+from executor.wasm.booted import Guest
 from executor.wasm.jail import Confinement, Identity, forbid_threads, lock_down
 
 # The policy's memory is not known yet: the server lowers RLIMIT_DATA by prlimit(2) before it

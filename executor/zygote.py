@@ -26,8 +26,9 @@ from executor.kernel.errors import InternalError
 from executor.kernel.spawn import MESSAGE_MAX, SpawnWorker, WorkerExited, WorkerSpawned, ZygoteReady
 from executor.linux import prctl
 from executor.wasm import jail
-from executor.wasm.boot import Guest, Parts
+from executor.wasm.boot import boot
 from executor.wasm.jail import Identity
+from executor.wasm.parts import Parts
 from executor.worker import Birth, live
 
 # Looked up now: a worker cannot read the files of a codec that it meets first.
@@ -50,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     image = catalog.find_key(options.key, default_cache())
     if image is None:
         raise InternalError(f"the image {options.image} with key {options.key} is not in the cache")
-    guest = Guest(parts(image))
+    guest = boot(parts(image))
     identity = _identity(options)
     birth = Birth(os.getpid(), guest, guest.digest(), identity)
     if identity is not None:

@@ -18,7 +18,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final
 
-from executor.wasm.boot import SITE_PACKAGES, STDLIB, Guest, Parts
+from executor.wasm.boot import boot
+from executor.wasm.booted import Guest
+from executor.wasm.layout import PYODIDE_314
+from executor.wasm.parts import Parts
 
 # Runs in the guest; `files` are (path as the guest sees it, source). What does not compile is
 # left out: packages ship tests of syntax errors.
@@ -43,7 +46,9 @@ def compile_all(files):
         target.write(out)
 """
 _BATCH: Final = 50
-_CACHE_TAG: Final = "cpython-314"
+_CACHE_TAG: Final = PYODIDE_314.cache_tag
+STDLIB: Final = PYODIDE_314.stdlib
+SITE_PACKAGES: Final = PYODIDE_314.site_packages
 # The time stamp of every entry of the zip: a zip's epoch.
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 
@@ -54,7 +59,7 @@ def main(arguments: list[str]) -> int:
     """
     python, trampoline, stdlib, packages = arguments
     library = Path(stdlib).read_bytes()
-    guest = Guest(Parts(python=python, trampoline=trampoline, stdlib=library, site_packages={}))
+    guest = boot(Parts(python=python, trampoline=trampoline, stdlib=library, site_packages={}))
     sources = _members(library)
     compiled = _compile(guest, {f"{STDLIB}/{name}": data for name, data in sources.items()})
     _write_library(Path(stdlib), sources, compiled)

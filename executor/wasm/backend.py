@@ -17,7 +17,7 @@ from codecage.worker.v1 import worker_pb2 as wire
 from executor.kernel.errors import InternalError
 from executor.kernel.spawn import LIMIT_SIGNAL
 from executor.wasm.abi import Errno
-from executor.wasm.boot import ENVIRONMENT, Guest, GuestOutOfMemoryError
+from executor.wasm.booted import Guest, GuestOutOfMemoryError
 from executor.wasm.broker import Broker
 from executor.wasm.calls import GuestTrapped
 from executor.wasm.channel import Channel, ServerGoneError
@@ -66,7 +66,7 @@ class Interrupts:
                 self._pending = True
                 message = self.limit_message if limit else ""
                 self._guest.process.denial = Denial(Errno.EINTR, message) if message else None
-                self._guest.memory.put_u32(self._guest.signal_flag, 1)
+                self._guest.set_signal(pending=True)
                 self._woken.set()
             self._changed.notify_all()
 
@@ -106,7 +106,7 @@ class Interrupts:
     def _clear(self) -> None:
         self._pending = False
         self._woken.clear()
-        self._guest.memory.put_u32(self._guest.signal_flag, 0)
+        self._guest.set_signal(pending=False)
 
 
 class Session:
@@ -180,7 +180,7 @@ class Session:
         process.kernel_entropy = os.urandom
         process.entropy = Entropy(begin.entropy if begin.deterministic else None)
         process.clock = Clock(begin.frozen_clock_ns or None)
-        process.environment = {**ENVIRONMENT, **begin.environment}
+        process.environment = {**guest.environment, **begin.environment}
         process.broker = Broker(self._channel)
         self._mount(begin, total)
         self._output_limit = begin.output_bytes

@@ -35,7 +35,7 @@ _Callback = ctypes.CFUNCTYPE(c_void_p, c_void_p, c_void_p, _RawArguments, c_size
 
 
 # The kinds of an extern, from `wasmtime/extern.h`.
-_FUNC, _GLOBAL, _TABLE, _MEMORY = range(4)
+_FUNC, _GLOBAL, _TABLE, _MEMORY, _, _TAG = range(6)
 
 
 def _prototype(name: str, result: Any, *arguments: Any) -> Any:
@@ -54,6 +54,7 @@ _func_call = _prototype(
     c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p,
 )  # fmt: skip
 _trap_new = _prototype("wasmtime_trap_new", c_void_p, c_char_p, c_size_t)
+_has_exception = _prototype("wasmtime_context_has_exception", c_bool, c_void_p)
 _export_get = _prototype(
     "wasmtime_instance_export_get",
     c_bool, c_void_p, c_void_p, c_char_p, c_size_t, c_void_p,
@@ -64,6 +65,19 @@ class GuestTrapped(Exception):
     """
     The guest ended by a trap; the text is wasmtime's. The store must not be entered again.
     """
+
+
+class GuestThrew(Exception):
+    """
+    An exception of the guest's own (C++'s, or longjmp's) on its way through a host function.
+
+    Nothing has ended. A host function lets this pass; the trap that it carries goes back to the
+    engine, which unwinds to whoever catches the exception.
+    """
+
+    def __init__(self, trap: int) -> None:
+        super().__init__("an exception of the guest passes through a host function")
+        self.trap = trap
 
 
 def _new_trap() -> int:
@@ -78,11 +92,13 @@ class Faults:
 
     `unfinished` is true while a host function runs. If it is still true when the next one
     starts, an exception got past every handler (memory ran out inside one, say), and the
-    guest is ended then.
+    guest is ended then. A host function that calls the guest is not running while the guest
+    does: `depth` counts the calls into the guest that are under way, one inside the other.
     """
 
     reason: BaseException | None = None
     unfinished: bool = False
+    depth: int = 0
     # The address of a trap that unwinds the guest; wasmtime takes ownership. Made in advance,
     # because the reason to use it may be that there is no memory left.
     trap: int = field(default_factory=_new_trap)
@@ -139,6 +155,9 @@ def _bridge(
             faults.unfinished = True
             write(raw, handler(*read(raw)))
             faults.unfinished = False
+        except GuestThrew as thrown:
+            faults.unfinished = False
+            return thrown.trap
         except BaseException as reason:  # noqa: BLE001 - nothing may cross the C boundary
             if faults.reason is None:
                 faults.reason = reason
@@ -214,6 +233,13 @@ class Exports:
         self._context: Final = ctypes.cast(store._context(), c_void_p)  # noqa: SLF001
         self._instance: Final = instance._instance  # noqa: SLF001
         self._faults: Final = faults
+        self._data_base = 0
+
+    def move_data(self, base: int) -> None:
+        """
+        Say where the module's data lie: exported addresses of a relocatable one count from there.
+        """
+        self._data_base = base
 
     def function(self, name: str) -> "GuestFunction":
         """
@@ -232,8 +258,31 @@ class Exports:
         """
         The guest address of the exported data symbol `name`.
         """
-        exported = self._get(name, _GLOBAL).global_
-        return int(wasmtime.Global._from_raw(exported).value(self._store)) & _MASK["i"]  # noqa: SLF001
+        value = int(self.global_(name).value(self._store))
+        return value + self._data_base & _MASK["i"]
+
+    def global_(self, name: str) -> wasmtime.Global:
+        """
+        The exported global `name` itself.
+        """
+        return wasmtime.Global._from_raw(self._get(name, _GLOBAL).global_)  # noqa: SLF001
+
+    def tag(self, name: str) -> wasmtime.Tag:
+        """
+        The exported exception tag `name`.
+        """
+        return wasmtime.Tag._from_raw(self._get(name, _TAG).tag)  # noqa: SLF001
+
+    def symbol(self, name: str) -> wasmtime.Func | int | None:
+        """
+        What `name` is to a linker: a function, the address of data, or None where it is neither.
+        """
+        item = self._find(name)
+        if item is not None and item.kind == _FUNC:
+            return wasmtime.Func._from_raw(item.of.func)  # noqa: SLF001
+        if item is not None and item.kind == _GLOBAL:
+            return self.address(name)
+        return None
 
     def memory(self, name: str) -> wasmtime.Memory:
         """
@@ -250,6 +299,12 @@ class Exports:
         return wasmtime.Table._from_raw(exported)  # noqa: SLF001
 
     def _get(self, name: str, kind: int) -> Any:
+        item = self._find(name)
+        if item is None or item.kind != kind:
+            raise InternalError(f"the guest exports no {name} of the kind that is needed")
+        return item.of
+
+    def _find(self, name: str) -> Any:
         item: Any = capi.wasmtime_extern_t()
         encoded = name.encode()
         found = _export_get(
@@ -259,9 +314,7 @@ class Exports:
             len(encoded),
             ctypes.byref(item),
         )
-        if not found or item.kind != kind:
-            raise InternalError(f"the guest exports no {name} of the kind that is needed")
-        return item.of
+        return item if found else None
 
 
 class GuestFunction:
@@ -283,35 +336,60 @@ class GuestFunction:
         """
         Call with 32-bit integers and return the 32-bit result, unsigned (0 where there is none).
 
+        May be called by a host function that the guest has called: it then runs inside it.
         Raises the reason a host function left in `Faults`, or GuestTrapped.
         """
         raw = (c_uint64 * (_WORDS * max(1, len(arguments))))()
         for index, argument in enumerate(arguments):
             raw[index * _WORDS] = argument & _MASK["i"]
-        trap = ctypes.POINTER(capi.wasm_trap_t)()
-        error = _func_call(
-            self._context,
-            ctypes.byref(self._function),
-            raw,
-            len(raw) // _WORDS,
-            ctypes.byref(trap),
-        )
-        if trap or error:
-            raise self._ended(trap, error)
+        enter(self._context, self._function, raw, self._faults)
         return int(raw[0]) & _MASK["i"]
 
-    def _ended(self, trap: Any, error: int | None) -> BaseException:
-        text = self._trap_text(trap) if trap else f"{self.name} could not be called ({error})"
-        self._faults.unfinished = False
-        reason = self._faults.reason
-        if reason is None:
-            reason = self._faults.reason = GuestTrapped(text)
-        return reason
 
-    @staticmethod
-    def _trap_text(trap: Any) -> str:
-        """
-        The cause, which is wasmtime's last line; the backtrace before it names guest addresses.
-        """
-        told = str(wasmtime.Trap._from_ptr(trap)).strip().splitlines()  # noqa: SLF001
-        return told[-1].strip().removeprefix("wasm trap: ") if told else "for no reason given"
+def enter(
+    context: c_void_p, function: capi.wasmtime_func_t, raw: "ctypes.Array[c_uint64]", faults: Faults
+) -> None:
+    """
+    Call a guest function with raw values, two words each, where its results then are.
+
+    The caller is certain of the function's type: the engine does not look. May be called by a
+    host function that the guest has called, and the guest then runs inside it. Raises the
+    reason a host function left in `faults`, GuestTrapped, or, inside a host function only,
+    GuestThrew; InternalError if an earlier host function never finished.
+    """
+    if faults.unfinished != (faults.depth > 0):
+        raise InternalError("a host function did not finish, so the guest is not entered again")
+    trap = c_void_p()
+    # The host function that this call is made from, if any, waits: it did not fail.
+    waiting, faults.unfinished = faults.unfinished, False
+    faults.depth += 1
+    error = _func_call(context, ctypes.byref(function), raw, len(raw) // _WORDS, ctypes.byref(trap))
+    faults.depth -= 1
+    if trap.value and waiting and faults.reason is None and _has_exception(context):
+        faults.unfinished = True
+        raise GuestThrew(trap.value)
+    if trap.value or error:
+        raise _ended(trap.value or 0, faults)
+    if faults.unfinished:
+        faults.reason = InternalError("a host function did not finish")
+        raise faults.reason
+    faults.unfinished = waiting
+
+
+def _ended(trap: int, faults: Faults) -> BaseException:
+    faults.unfinished = False
+    if faults.reason is None:
+        faults.reason = GuestTrapped(_trap_text(trap) if trap else "it could not be called")
+    elif not faults.trap:
+        # The functions around this one are unwound with the same trap.
+        faults.trap = trap
+    return faults.reason
+
+
+def _trap_text(trap: int) -> str:
+    """
+    The cause, which is wasmtime's last line; the backtrace before it names guest addresses.
+    """
+    pointer = ctypes.cast(trap, ctypes.POINTER(capi.wasm_trap_t))
+    told = str(wasmtime.Trap._from_ptr(pointer)).strip().splitlines()  # noqa: SLF001
+    return told[-1].strip().removeprefix("wasm trap: ") if told else "for no reason given"

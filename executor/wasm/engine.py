@@ -26,8 +26,9 @@ MAX_WASM_STACK = int(1.9 * 2**20)
 # behind it makes every 33-bit address that compiled code can form fault instead of hit.
 MEMORY_RESERVATION = 4 * 2**30
 MEMORY_GUARD = 32 * 2**20
-# The main module's table has 8,733 elements; the trampoline adds one. Side modules will need more.
-TABLE_ELEMENTS = 65_536
+# The main module's table has 8,733 elements, and the native parts of the largest packages have
+# tens of thousands more.
+TABLE_ELEMENTS = 2**18
 
 _FEATURES_ON = (
     "wasm_bulk_memory",
@@ -94,15 +95,18 @@ def new_store(engine: wasmtime.Engine, memory_bytes: int) -> wasmtime.Store:
     return store
 
 
-def limit(store: wasmtime.Store, memory_bytes: int) -> None:
+def limit(store: wasmtime.Store, memory_bytes: int, side_modules: int = 0) -> None:
     """
-    Change a store's limits to `memory_bytes`. The main module and the trampoline are two
-    instances, with one memory and four tables (functions, and three of references) in all.
+    Change a store's limits to `memory_bytes`, and to as many instances as an image needs.
+
+    The main module, the trampoline and the closures are three instances, with one memory and
+    four tables (functions, and three of references) in all; each of the image's `side_modules`
+    is one more, and may have an adapter.
     """
     store.set_limits(
         memory_size=memory_bytes,
         table_elements=TABLE_ELEMENTS,
-        instances=2,
+        instances=3 + 2 * side_modules,
         tables=4,
         memories=1,
     )

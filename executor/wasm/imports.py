@@ -17,7 +17,7 @@ from executor.wasm import jsffi
 from executor.wasm.abi import Errno, GuestFault
 from executor.wasm.calls import Handler
 from executor.wasm.process import Process
-from executor.wasm.syscalls import changes, network, open_files, paths, system
+from executor.wasm.syscalls import changes, native, network, open_files, paths, system
 
 ENV: Final = "env"
 WASI: Final = "wasi_snapshot_preview1"
@@ -295,9 +295,9 @@ _OWN: Final[tuple[Row, ...]] = (
     _without("_munmap_js", "iiiiiI>i", -Errno.EINVAL, "nothing is mapped"),
     _without("_msync_js", "iiiiiI>i", -Errno.EINVAL, "nothing is mapped"),
     # Loading and calling native code.
-    _without("_dlopen_js", "i>i", 0, "a module that is not part of the image is never loaded"),
-    _without("_emscripten_dlopen_js", "iiii>", 0, "as above"),
-    _without("_dlsym_js", "iii>i", 0, "no module, no symbol"),
+    _value("_dlopen_js", "i>i", native.dlopen, 0, "native parts of the image's packages alone"),
+    _value("_dlsym_js", "iii>i", native.dlsym, 0, ""),
+    _without("_emscripten_dlopen_js", "iiii>", 0, "no asynchronous loading"),
     _without("ffi_call_js", "iiii>", 0, "no foreign functions"),
     _without(
         "ffi_closure_alloc_js",

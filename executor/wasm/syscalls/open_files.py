@@ -340,13 +340,13 @@ def _poll_once(process: Process, array: int, count: int) -> int:
         descriptor, events, _ = POLLFD.unpack(process.memory.read(at, POLLFD.size))
         returned = 0
         if descriptor >= 0:
-            returned = _events(process, descriptor) & (events | POLLHUP | POLLNVAL)
+            returned = events_of(process, descriptor) & (events | POLLHUP | POLLNVAL)
         process.memory.write(at, POLLFD.pack(descriptor, events, returned))
         ready += bool(returned)
     return ready
 
 
-def _events(process: Process, descriptor: int) -> int:
+def events_of(process: Process, descriptor: int) -> int:
     try:
         file = process.descriptors.get(descriptor)
     except GuestFault:

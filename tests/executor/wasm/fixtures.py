@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from executor.images.manifest import Image
-from executor.wasm.boot import Guest
+from executor.wasm.boot import boot
+from executor.wasm.booted import Guest
 from executor.zygote import parts
 from tests.executor.wasm.world import Kernel, Worker, Zygote, core_image
 
@@ -33,7 +34,7 @@ def guest(image) -> Guest:
     """
     The real guest, booted in this process. No test of a module may end it.
     """
-    return Guest(parts(image))
+    return boot(parts(image))
 
 
 @pytest.fixture(scope="session")

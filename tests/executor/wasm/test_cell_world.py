@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from executor.wasm.boot import Guest
+from executor.wasm.boot import boot
 from executor.zygote import parts
 from tests.executor.wasm.world import Zygote
 
@@ -36,7 +36,7 @@ def test_two_boots_of_one_image_have_the_same_memory(zygote, image):
     """
     with Zygote() as other:
         assert other.digest == zygote.digest
-    assert Guest(parts(image)).digest() == zygote.digest
+    assert boot(parts(image)).digest() == zygote.digest
 
 
 def test_a_worker_tells_the_digest_of_its_zygote(zygote, session):
@@ -205,8 +205,7 @@ def test_w55_a_struct_has_no_byte_of_anything_else(guest):
             seen = []
             for pattern in (b"\x00", b"\xff"):
                 process.memory.write(pointer, pattern * 128)
-                row = next(key for key in guest._handlers if key[1] == name)
-                assert guest._handlers[row].handler(*arguments) == 0
+                assert guest.linkage.handler(name)(*arguments) == 0
                 seen.append(process.memory.read(pointer, 128))
             assert seen[0][:size] == seen[1][:size], name
             assert seen[0][size:] == bytes(128 - size)

@@ -19,7 +19,7 @@ from executor.images import sealed
 from executor.images.manifest import PYTHON
 from executor.wasm import engine, imports, jsffi
 from executor.wasm.abi import Errno
-from executor.wasm.boot import signature_of
+from executor.wasm.linkage import signature_of
 from executor.wasm.imports import Failure, Support
 from executor.wasm.memory import TRANSFER_MAX
 from executor.wasm.process import Exited

@@ -1,0 +1,179 @@
+"""
+A booted guest, whatever its Python and its binary interface: what the worker works with.
+"""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, Final
+
+import wasmtime
+
+from executor.kernel.errors import InternalError
+from executor.wasm import engine
+from executor.wasm.calls import Exports, Faults
+from executor.wasm.imports import Row
+from executor.wasm.layout import layout
+from executor.wasm.linkage import Linkage
+from executor.wasm.memory import GuestMemory
+from executor.wasm.nodes import File, Local
+from executor.wasm.parts import Parts
+from executor.wasm.process import Process, Sleeper, unlimited
+from executor.wasm.vfs import FileSystem
+from executor.wasm.world import ENVIRONMENT, Hooks, build_tree
+
+PAGE: Final = 65_536
+LINEAR_MAX: Final = 2**32 - PAGE
+# The runtime cuts each of its three texts at 64 Ki characters, which JSON may write as 12 bytes.
+ANSWER_MAX: Final = 4 * 2**20
+
+
+class GuestOutOfMemoryError(Exception):
+    """
+    The guest could not allocate what a call from the host needs.
+    """
+
+
+class Guest(ABC):
+    """
+    One instance with its memory, its process, and one function to call.
+
+    A subclass instantiates its module in `_instantiate`, starts Python in `_start`, and says
+    how it is called and interrupted.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self.hooks: Final = Hooks()
+        self.faults: Final = Faults()
+        self.layout: Final = layout(parts.guest)
+        self.environment: Final = dict(ENVIRONMENT) | self._environment()
+        self._engine: Final = engine.new_engine()
+        self._store: Final = engine.new_store(self._engine, LINEAR_MAX)
+        self._side_modules: Final = len(parts.native)
+        engine.limit(self._store, LINEAR_MAX, self._side_modules)
+        self.linkage: Final = Linkage(self._store, self._rows(), self.faults)
+        module = wasmtime.Module.deserialize_file(self._engine, parts.python)
+        instance = self._instantiate(module)
+        self.linkage.require_all_used()
+        self.exports: Final = Exports(self._store, instance, self.faults)
+        self._linear: Final = self._find_memory()
+        self.memory: Final = GuestMemory(self._store, self._linear, engine.MEMORY_RESERVATION)
+        self.process: Final = self._process(parts)
+        self.linkage.bind(self.process)
+        self._start(parts)
+
+    # ---- what a kind of guest adds --------------------------------------------------------------
+
+    @abstractmethod
+    def _rows(self) -> tuple[Row, ...]:
+        """
+        The table of the module's imports.
+        """
+
+    @abstractmethod
+    def _instantiate(self, module: wasmtime.Module) -> wasmtime.Instance:
+        """
+        Link and instantiate the main module.
+        """
+
+    @abstractmethod
+    def _start(self, parts: Parts) -> None:
+        """
+        Start Python, and install and warm up the guest's half of the cells.
+        """
+
+    @abstractmethod
+    def call(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        Call the guest's entry with a request, and return its answer.
+
+        Raises Exited, GuestTrapped or what a host function left in `faults`: the guest is then
+        over. Raises GuestOutOfMemoryError when the answer did not fit, after which it lives on.
+        """
+
+    @abstractmethod
+    def set_signal(self, *, pending: bool) -> None:
+        """
+        Have the interpreter see a pending interrupt soon, or none. Called from any thread.
+        """
+
+    def _environment(self) -> dict[str, str]:
+        return {}
+
+    def _find_memory(self) -> wasmtime.Memory:
+        return self.exports.memory("memory")
+
+    # ---- what all of them are -------------------------------------------------------------------
+
+    def _process(self, parts: Parts) -> Process:
+        hooks = self.hooks
+        files = FileSystem(lambda: process.clock.wall_ns())  # noqa: PLW0108 - the clock changes
+        process = Process(
+            memory=self.memory,
+            files=files,
+            total=unlimited(),
+            output=hooks.output,
+            sleeper=Sleeper(hooks.wait),
+            take_signal=hooks.take_signal,
+            grow_memory=self._grow,
+            note=hooks.note,
+            environment=dict(self.environment),
+        )
+        build_tree(files, self.layout, parts)
+        process.open_standard_streams()
+        return process
+
+    def _grow(self, size: int) -> bool:
+        """
+        Grow linear memory to `size` bytes if the session's memory has room for it.
+        """
+        missing = size - self.memory.size
+        if size > LINEAR_MAX:
+            return False
+        if missing <= 0:
+            return True
+        pages = -(-missing // PAGE)
+        if not self.process.total.fits(pages * PAGE):
+            return False
+        try:
+            self._linear.grow(self._store, pages)
+        except wasmtime.WasmtimeError:
+            return False
+        self.process.total.take(pages * PAGE)
+        self.memory.check_base()
+        return True
+
+    def limit_memory(self, size: int) -> None:
+        """
+        Let linear memory and the GC heap hold no more than `size` bytes each.
+        """
+        engine.limit(self._store, size, self._side_modules)
+
+    def read_file(self, path: str) -> bytes:
+        """
+        The bytes of a file in the guest's memory.
+        """
+        found = self.process.files.resolve(path, "/", follow=True)
+        if not isinstance(found, Local) or not isinstance(found.node, File):
+            raise InternalError(f"the guest has no file {path}")
+        return bytes(found.node.data)
+
+    def digest(self) -> bytes:
+        """
+        The SHA-256 of linear memory.
+        """
+        return hashlib.sha256(self.memory.window(0, self.memory.size)).digest()
+
+
+def decoded(answer: bytes) -> dict[str, Any]:
+    """
+    The guest's JSON: its word for what happened, checked for shape where it is used.
+    """
+    try:
+        found = json.loads(answer)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        return {"status": "error", "name": "RuntimeError", "message": "the cell broke its runtime"}
+    return found

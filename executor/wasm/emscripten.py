@@ -1,0 +1,257 @@
+"""
+Pyodide's CPython: linked, started, and called through its C API.
+
+The order is Pyodide's without its JavaScript: data relocations where the module has any,
+constructors, then the module by which CPython calls C functions of any signature through a
+table, then `Py_InitializeEx`.
+"""
+
+import json
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any, Final
+
+import wasmtime
+
+from executor.kernel.errors import InternalError
+from executor.wasm.booted import ANSWER_MAX, Guest, GuestOutOfMemoryError, decoded
+from executor.wasm.calls import Exports
+from executor.wasm.emscripten_abi import ABIS, EmscriptenAbi
+from executor.wasm.imports import Row
+from executor.wasm.linker import Core, SideLinker
+from executor.wasm.parts import Parts
+
+_RUNTIME: Final = ("loop.py", "runtime.py")
+# compile() of the runtime: file input, not an expression.
+_FILE_INPUT: Final = 257
+_I32: Final = wasmtime.ValType.i32()
+
+
+class EmscriptenGuest(Guest):
+    """
+    A guest of Pyodide's, of one of the ABIs in `emscripten_abi`.
+    """
+
+    # ---- linking --------------------------------------------------------------------------------
+
+    @property
+    def abi(self) -> EmscriptenAbi:
+        """
+        The description of this guest's binary interface.
+        """
+        return ABIS[self.layout.guest]
+
+    def _rows(self) -> tuple[Row, ...]:
+        return self.abi.rows
+
+    def _environment(self) -> dict[str, str]:
+        return {"PYTHONHOME": "/"}
+
+    def _instantiate(self, module: wasmtime.Module) -> wasmtime.Instance:
+        self._shared = _Shared(self._store, self.abi)
+        externs = [self._extern(wanted) for wanted in module.imports]
+        return wasmtime.Instance(self._store, module, externs)
+
+    def _extern(self, wanted: Any) -> Any:
+        if isinstance(wanted.type, wasmtime.FuncType):
+            return self.linkage.function(wanted)
+        found = self._shared.extern(wanted)
+        if found is None:
+            raise InternalError(f"an import of a kind that is not linked: {wanted.name}")
+        return found
+
+    def _find_memory(self) -> wasmtime.Memory:
+        return self._shared.memory or super()._find_memory()
+
+    # ---- starting -------------------------------------------------------------------------------
+
+    def _start(self, parts: Parts) -> None:
+        shared = self._shared
+        if self.abi.imported is not None:
+            self.exports.move_data(self.abi.imported.memory_base)
+            self.exports.function("__wasm_apply_data_relocs")()
+        self.exports.function("__wasm_call_ctors")()
+        self._table = shared.table or self.exports.table("__indirect_function_table")
+        trampoline = self._install_trampoline(parts.trampoline)
+        self.process.native = SideLinker(self._core(), self.process, parts, trampoline)
+        self.exports.function("Py_InitializeEx")(1)
+        self._signal_flag = self.exports.address("Py_EMSCRIPTEN_SIGNAL_HANDLING")
+        self._malloc = self.exports.function("malloc")
+        self._free = self.exports.function("free")
+        self._make_bytes = self.exports.function("PyBytes_FromStringAndSize")
+        self._call_one = self.exports.function("PyObject_CallOneArg")
+        self._bytes_size = self.exports.function("PyBytes_Size")
+        self._bytes_data = self.exports.function("PyBytes_AsString")
+        self._release = self.exports.function("Py_DecRef")
+        self._entry = self._install_runtime(parts.warm)
+
+    def _core(self) -> Core:
+        shared = self._shared
+        return Core(
+            store=self._store,
+            engine=self._engine,
+            exports=self.exports,
+            faults=self.faults,
+            memory=self.memory,
+            linear=self._linear,
+            table=self._table,
+            stack_pointer=shared.stack_pointer or self.exports.global_("__stack_pointer"),
+            tags={name: shared.tags.get(name) or self.exports.tag(name) for name in _TAGS},
+            globals=shared.got,
+            host=self.linkage.named(),
+        )
+
+    def _install_trampoline(self, path: str) -> int:
+        """
+        Put the trampoline's function into the table, and its index where CPython looks for it.
+        """
+        trampoline = self.abi.trampoline
+        module = wasmtime.Module.deserialize_file(self._engine, path)
+        wanted = {
+            "memory": self._linear,
+            "__indirect_function_table": self._table,
+            "t": self._table,
+        }
+        externs = [wanted[item.name or ""] for item in module.imports]
+        instance = wasmtime.Instance(self._store, module, externs)
+        function = Exports(self._store, instance, self.faults).raw_function(trampoline.export)
+        index = self._table.grow(self._store, 1, wasmtime.Func._from_raw(function))  # noqa: SLF001
+        offset = self.memory.u32(self.exports.address(trampoline.offset))
+        self.memory.put_u32(self.exports.address("_PyRuntime") + offset, index)
+        return index
+
+    def _install_runtime(self, warm: tuple[str, ...]) -> int:
+        """
+        Run the guest's half, warm up what the image says, and keep a reference to its entry.
+        """
+        scope = self.exports.function("PyDict_New")()
+        text = self._string(runtime_program(warm))
+        run = self.exports.function("PyRun_StringFlags")
+        result = run(text, _FILE_INPUT, scope, scope, 0)
+        self._free(text)
+        name = self._string("entry")
+        entry = self.exports.function("PyDict_GetItemString")(scope, name)
+        self._free(name)
+        if not result or not entry:
+            self.exports.function("PyErr_Print")()
+            raise InternalError("the guest's runtime could not be installed")
+        return entry
+
+    def _string(self, text: str) -> int:
+        data = text.encode() + b"\0"
+        pointer = self._allocate(len(data))
+        self.memory.write(pointer, data)
+        return pointer
+
+    def _allocate(self, size: int) -> int:
+        pointer = self._malloc(max(1, size))
+        if not pointer:
+            raise GuestOutOfMemoryError("the guest has no memory left for the call")
+        return pointer
+
+    # ---- running --------------------------------------------------------------------------------
+
+    def call(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        Call the guest's entry with JSON in a bytes object; the answer is one as well.
+        """
+        data = json.dumps(request).encode()
+        pointer = self._allocate(len(data))
+        self.memory.write(pointer, data)
+        argument = self._make_bytes(pointer, len(data))
+        self._free(pointer)
+        if not argument:
+            raise GuestOutOfMemoryError("the guest has no memory left for the call")
+        result = self._call_one(self._entry, argument)
+        self._release(argument)
+        if not result:
+            self.exports.function("PyErr_Clear")()
+            raise GuestOutOfMemoryError("the cell's answer could not be made")
+        # A guest that replaced its runtime may answer with anything, of any size or type.
+        size = self._bytes_size(result)
+        answer = self.memory.read(self._bytes_data(result), size) if size <= ANSWER_MAX else b""
+        self.exports.function("PyErr_Clear")()
+        self._release(result)
+        return decoded(answer)
+
+    def set_signal(self, *, pending: bool) -> None:
+        """
+        CPython looks at one word of its memory now and then, and asks for the signal if it is set.
+        """
+        self.memory.put_u32(self._signal_flag, int(pending))
+
+
+_TAGS: Final = ("__cpp_exception", "__c_longjmp")
+
+
+class _Shared:
+    """
+    What the main module shares with the modules that are linked later, where it imports it.
+    """
+
+    def __init__(self, store: wasmtime.Store, abi: EmscriptenAbi) -> None:
+        self._store = store
+        self.got: dict[str, wasmtime.Global] = {}
+        self.memory: wasmtime.Memory | None = None
+        self.table: wasmtime.Table | None = None
+        self.stack_pointer: wasmtime.Global | None = None
+        self.tags: dict[str, wasmtime.Tag] = {}
+        self._bases: dict[str, wasmtime.Global] = {}
+        self._data: Mapping[str, int] = {}
+        given = abi.imported
+        if given is None:
+            return
+        self._data = given.data
+        pages = wasmtime.Limits(given.memory_pages, 65_536)
+        self.memory = wasmtime.Memory(store, wasmtime.MemoryType(pages))
+        elements = wasmtime.TableType(
+            wasmtime.ValType.funcref(), wasmtime.Limits(given.table, None)
+        )
+        self.table = wasmtime.Table(store, elements, None)
+        self.stack_pointer = _global(store, given.stack_pointer, mutable=True)
+        self._bases = {
+            "__memory_base": _global(store, given.memory_base, mutable=False),
+            "__table_base": _global(store, given.table_base, mutable=False),
+        }
+        thrown = wasmtime.TagType(wasmtime.FuncType([_I32], []))
+        self.tags = {name: wasmtime.Tag(store, thrown) for name in _TAGS}
+
+    def extern(self, wanted: Any) -> Any:
+        """
+        What satisfies an import that is no function, or None.
+        """
+        name = wanted.name or ""
+        if wanted.module in {"GOT.func", "GOT.mem"}:
+            value = self._data.get(name, 0)
+            return self.got.setdefault(name, _global(self._store, value, mutable=True))
+        named = {
+            "memory": self.memory,
+            "__indirect_function_table": self.table,
+            "__stack_pointer": self.stack_pointer,
+            **self._bases,
+            **self.tags,
+        }
+        return named.get(name)
+
+
+def _global(store: wasmtime.Store, value: int, *, mutable: bool) -> wasmtime.Global:
+    return wasmtime.Global(store, wasmtime.GlobalType(_I32, mutable), wasmtime.Val.i32(value))
+
+
+def runtime_program(warm: tuple[str, ...]) -> str:
+    """
+    The source that installs the guest's half of the cells and leaves its entry in `entry`.
+    """
+    folder = resources.files("executor.wasm").joinpath("guest")
+    source = folder.joinpath(_RUNTIME[-1]).read_text(encoding="utf-8")
+    imported = "".join(f"import {name}\n" for name in warm)
+    return (
+        "import sys, types, gc\n"
+        f"code = compile({source!r}, '<codecage>', 'exec')\n"
+        "module = types.ModuleType('_codecage')\n"
+        "exec(code, module.__dict__)\n"
+        f"exec({imported!r}, {{}})\n"
+        "entry = module.entry\n"
+        "gc.collect()\n"
+        "gc.freeze()\n"
+    )

@@ -1,0 +1,50 @@
+"""
+What an image gives to boot a guest from: paths and bytes that the caller has verified.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from executor.wasm.layout import PYODIDE_314
+
+
+@dataclass(frozen=True, slots=True)
+class SideModule:
+    """
+    A native part of a package, as the linker needs it (tool-conventions, DynamicLinking.md).
+
+    `code` and `adapter` are paths of compiled modules, the latter empty where no import is
+    bound late. Sizes are in bytes of memory and elements of the table; `align` is a power of
+    two. `needed` are file names of libraries that come first, `weak` imports that may be absent.
+    """
+
+    code: str
+    adapter: str
+    memory_size: int
+    align: int
+    table_size: int
+    needed: tuple[str, ...] = ()
+    weak: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """
+    An image's files: paths of compiled modules, verified and sealed by the caller, the standard
+    library's zip, the files of site-packages, its native parts, and what to import before
+    forking.
+
+    `native` maps a path below site-packages to its side module. `extra` are further files as
+    the guest sees them, by absolute path, and `facts` what the build found out about the guest.
+    """
+
+    python: str
+    trampoline: str
+    stdlib: bytes
+    site_packages: Mapping[str, bytes]
+    warm: tuple[str, ...] = ()
+    guest: str = PYODIDE_314.guest
+    closures: str = ""
+    native: Mapping[str, SideModule] = field(default_factory=dict)
+    extra: Mapping[str, bytes] = field(default_factory=dict)
+    facts: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,92 @@
+"""
+The world that a guest is booted in: files, environment, and what it asks of the worker.
+
+Until a session begins, everything the guest could see is a constant, so two boots of one image
+leave the same bytes in memory (security: what a zygote hands on is known).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from executor.wasm.abi import Errno
+from executor.wasm.layout import Layout
+from executor.wasm.parts import Parts
+from executor.wasm.process import HOME, WORK
+from executor.wasm.space import Space
+from executor.wasm.vfs import FileSystem
+
+ENVIRONMENT: Final[Mapping[str, str]] = {
+    # A constant of the image: a forked guest cannot have another one.
+    "PYTHONHASHSEED": "0",
+    "PYTHON_COLORS": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "HOME": HOME,
+    "USER": "agent",
+    "LANG": "C.UTF-8",
+    "PATH": "/usr/bin:/bin",
+    "TERM": "dumb",
+    "TMPDIR": "/tmp",  # noqa: S108 - the guest's own
+    "TZ": "UTC",
+}
+_DEVICES: Final = ("null", "zero", "urandom", "random", "stdin", "stdout", "stderr", "denial")
+# What a guest without a session may write: the image's builder has it compile the library.
+_BOOT_SCRATCH: Final = Space(2**28, 1024)
+
+
+class Hooks:
+    """
+    What a booted guest asks of the worker around it. The worker sets the four functions; until
+    then, in the zygote, output vanishes, sleep ends at once, and no signal is pending.
+    """
+
+    def __init__(self) -> None:
+        self.on_output: Callable[[int, bytes], None] | None = None
+        self.on_wait: Callable[[float], bool] | None = None
+        self.on_signal: Callable[[], int] | None = None
+        self.on_note: Callable[[str, Errno], None] | None = None
+
+    def output(self, stream: int, data: bytes) -> None:
+        """
+        The guest wrote on stream 1 or 2.
+        """
+        if self.on_output is not None:
+            self.on_output(stream, data)
+
+    def wait(self, seconds: float) -> bool:
+        """
+        The guest sleeps; true when it was interrupted.
+        """
+        return self.on_wait(seconds) if self.on_wait is not None else False
+
+    def take_signal(self) -> int:
+        """
+        The pending signal, once.
+        """
+        return self.on_signal() if self.on_signal is not None else 0
+
+    def note(self, name: str, errno: Errno) -> None:
+        """
+        Something was refused in the worker.
+        """
+        if self.on_note is not None:
+            self.on_note(name, errno)
+
+
+def build_tree(files: FileSystem, layout: Layout, parts: Parts) -> None:
+    """
+    The image's files, the devices, and the directories that a session will have.
+
+    A native part is an empty file: its code was compiled when the image was built, and its
+    name is all that the guest's importer looks at.
+    """
+    files.add_directory("/dev", None)
+    for name in _DEVICES:
+        files.add_device(f"/dev/{name}", "urandom" if name == "random" else name)
+    files.add_directory(layout.site_packages, None)
+    files.add_image_file(layout.stdlib, parts.stdlib)
+    for path, data in parts.site_packages.items():
+        files.add_image_file(f"{layout.site_packages}/{path}", data)
+    for path, data in parts.extra.items():
+        files.add_image_file(path, data)
+    for path in ("/tmp", HOME, WORK):  # noqa: S108 - the guest's own
+        files.add_directory(path, _BOOT_SCRATCH)
