@@ -204,6 +204,7 @@ class PolicyInfo(google.protobuf.message.Message):
     IMAGE_FIELD_NUMBER: builtins.int
     MOUNTS_FIELD_NUMBER: builtins.int
     LIMITS_FIELD_NUMBER: builtins.int
+    IMAGES_FIELD_NUMBER: builtins.int
     name: builtins.str
     description: builtins.str
     digest: builtins.str
@@ -212,6 +213,10 @@ class PolicyInfo(google.protobuf.message.Message):
     def mounts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Mount]: ...
     @property
     def limits(self) -> global___Limits: ...
+    @property
+    def images(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The images that a session may ask for; `image` is the first of them."""
+
     def __init__(
         self,
         *,
@@ -221,9 +226,10 @@ class PolicyInfo(google.protobuf.message.Message):
         image: builtins.str = ...,
         mounts: collections.abc.Iterable[global___Mount] | None = ...,
         limits: global___Limits | None = ...,
+        images: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["limits", b"limits"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["description", b"description", "digest", b"digest", "image", b"image", "limits", b"limits", "mounts", b"mounts", "name", b"name"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["description", b"description", "digest", b"digest", "image", b"image", "images", b"images", "limits", b"limits", "mounts", b"mounts", "name", b"name"]) -> None: ...
 
 global___PolicyInfo = PolicyInfo
 
@@ -305,8 +311,11 @@ class CreateSessionRequest(google.protobuf.message.Message):
 
     POLICY_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
+    IMAGE_FIELD_NUMBER: builtins.int
     policy: builtins.str
     """A policy's name; empty means the built-in `calculator`, which grants nothing but computing."""
+    image: builtins.str
+    """One of the images that the policy allows; empty means its first. PERMISSION_DENIED: another."""
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """The caller's words for the session (up to 16 pairs of 64 and 256 bytes), kept in the audit."""
@@ -316,8 +325,9 @@ class CreateSessionRequest(google.protobuf.message.Message):
         *,
         policy: builtins.str = ...,
         labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        image: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["labels", b"labels", "policy", b"policy"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["image", b"image", "labels", b"labels", "policy", b"policy"]) -> None: ...
 
 global___CreateSessionRequest = CreateSessionRequest
 
@@ -554,6 +564,7 @@ class Event(google.protobuf.message.Message):
     OUTPUT_FIELD_NUMBER: builtins.int
     VALUE_FIELD_NUMBER: builtins.int
     ENDED_FIELD_NUMBER: builtins.int
+    DISPLAY_FIELD_NUMBER: builtins.int
     sequence: builtins.int
     """1, 2, 3, ... within the cell."""
     @property
@@ -564,6 +575,8 @@ class Event(google.protobuf.message.Message):
     def value(self) -> global___Value: ...
     @property
     def ended(self) -> global___CellEnded: ...
+    @property
+    def display(self) -> global___Display: ...
     def __init__(
         self,
         *,
@@ -572,10 +585,11 @@ class Event(google.protobuf.message.Message):
         output: global___Output | None = ...,
         value: global___Value | None = ...,
         ended: global___CellEnded | None = ...,
+        display: global___Display | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["ended", b"ended", "event", b"event", "output", b"output", "started", b"started", "value", b"value"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["ended", b"ended", "event", b"event", "output", b"output", "sequence", b"sequence", "started", b"started", "value", b"value"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["started", "output", "value", "ended"] | None: ...
+    def HasField(self, field_name: typing.Literal["display", b"display", "ended", b"ended", "event", b"event", "output", b"output", "started", b"started", "value", b"value"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["display", b"display", "ended", b"ended", "event", b"event", "output", b"output", "sequence", b"sequence", "started", b"started", "value", b"value"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["started", "output", "value", "ended", "display"] | None: ...
 
 global___Event = Event
 
@@ -639,6 +653,44 @@ class Value(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["full_length", b"full_length", "text", b"text", "truncated", b"truncated"]) -> None: ...
 
 global___Value = Value
+
+@typing.final
+class Display(google.protobuf.message.Message):
+    """One thing to show, in one or more forms: the guest's `display()`, a figure."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class DataEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.bytes
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.bytes = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    DATA_FIELD_NUMBER: builtins.int
+    @property
+    def data(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.bytes]:
+        """By media type, "image/png"; text is UTF-8. Data of the guest, never to be trusted: an HTML
+        or SVG form may hold scripts.
+        """
+
+    def __init__(
+        self,
+        *,
+        data: collections.abc.Mapping[builtins.str, builtins.bytes] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data"]) -> None: ...
+
+global___Display = Display
 
 @typing.final
 class CellEnded(google.protobuf.message.Message):

@@ -424,6 +424,7 @@ class FromWorker(google.protobuf.message.Message):
     DONE_FIELD_NUMBER: builtins.int
     FILE_FIELD_NUMBER: builtins.int
     NOTE_FIELD_NUMBER: builtins.int
+    DISPLAY_FIELD_NUMBER: builtins.int
     @property
     def ready(self) -> global___Ready: ...
     @property
@@ -438,6 +439,8 @@ class FromWorker(google.protobuf.message.Message):
     def file(self) -> global___FileReply: ...
     @property
     def note(self) -> global___Note: ...
+    @property
+    def display(self) -> global___Display: ...
     def __init__(
         self,
         *,
@@ -448,10 +451,11 @@ class FromWorker(google.protobuf.message.Message):
         done: global___CellDone | None = ...,
         file: global___FileReply | None = ...,
         note: global___Note | None = ...,
+        display: global___Display | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["ask", b"ask", "done", b"done", "file", b"file", "frame", b"frame", "note", b"note", "output", b"output", "ready", b"ready", "value", b"value"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["ask", b"ask", "done", b"done", "file", b"file", "frame", b"frame", "note", b"note", "output", b"output", "ready", b"ready", "value", b"value"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["frame", b"frame"]) -> typing.Literal["ready", "output", "value", "ask", "done", "file", "note"] | None: ...
+    def HasField(self, field_name: typing.Literal["ask", b"ask", "display", b"display", "done", b"done", "file", b"file", "frame", b"frame", "note", b"note", "output", b"output", "ready", b"ready", "value", b"value"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["ask", b"ask", "display", b"display", "done", b"done", "file", b"file", "frame", b"frame", "note", b"note", "output", b"output", "ready", b"ready", "value", b"value"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["frame", b"frame"]) -> typing.Literal["ready", "output", "value", "ask", "done", "file", "note", "display"] | None: ...
 
 global___FromWorker = FromWorker
 
@@ -512,6 +516,44 @@ class Value(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["full_length", b"full_length", "text", b"text"]) -> None: ...
 
 global___Value = Value
+
+@typing.final
+class Display(google.protobuf.message.Message):
+    """Forms of one thing to show, by media type; a bundle too large for a frame comes in parts."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class DataEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.bytes
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.bytes = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    DATA_FIELD_NUMBER: builtins.int
+    MORE_FIELD_NUMBER: builtins.int
+    more: builtins.bool
+    """More parts of the same bundle follow; a form that continues has its type again."""
+    @property
+    def data(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        data: collections.abc.Mapping[builtins.str, builtins.bytes] | None = ...,
+        more: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data", "more", b"more"]) -> None: ...
+
+global___Display = Display
 
 @typing.final
 class Ask(google.protobuf.message.Message):
