@@ -21,20 +21,28 @@ import threading
 
 from executor.images import catalog, sealed
 from executor.images.cache import default_cache
-from executor.images.manifest import PYTHON, SITE_PACKAGES, STDLIB, TRAMPOLINE, Image
+from executor.images.manifest import (
+    CLOSURES,
+    EXTRA,
+    PYTHON,
+    SITE_PACKAGES,
+    STDLIB,
+    TRAMPOLINE,
+    Image,
+    NativeModule,
+)
+from executor.images.provides import elsewhere
 from executor.kernel.errors import InternalError
 from executor.kernel.spawn import MESSAGE_MAX, SpawnWorker, WorkerExited, WorkerSpawned, ZygoteReady
 from executor.linux import prctl
 from executor.wasm import jail
 from executor.wasm.boot import boot
 from executor.wasm.jail import Identity
-from executor.wasm.parts import Parts
+from executor.wasm.parts import Parts, SideModule
 from executor.worker import Birth, live
 
 # Looked up now: a worker cannot read the files of a codec that it meets first.
 CODECS = ("ascii", "latin-1", "utf-8")
-# Imported in the guest before it is forked: what agents' code reaches for first.
-WARM = ("collections", "datetime", "itertools", "functools", "math", "re", "statistics", "csv")
 # glibc's malloc keeps one arena per thread; one is enough for a worker and its watchdog.
 _M_ARENA_MAX = -8
 
@@ -89,16 +97,51 @@ def parts(image: Image) -> Parts:
     """
     The image's files, each checked as it is opened.
     """
-    names = [entry.name for entry in image.manifest.files if entry.name.startswith(SITE_PACKAGES)]
+    manifest = image.manifest
     return Parts(
-        python=f"/proc/self/fd/{sealed.open_module(image, PYTHON)}",
-        trampoline=f"/proc/self/fd/{sealed.open_module(image, TRAMPOLINE)}",
+        guest=manifest.guest,
+        python=_module(image, PYTHON),
+        trampoline=_module(image, TRAMPOLINE),
+        closures=_module(image, CLOSURES),
         stdlib=sealed.read(image, STDLIB),
-        site_packages={
-            name.removeprefix(SITE_PACKAGES).lstrip("/"): sealed.read(image, name) for name in names
-        },
-        warm=WARM,
+        site_packages=_tree(image, SITE_PACKAGES),
+        native={module.path: _side_module(image, module) for module in manifest.modules},
+        extra={f"/{path}": data for path, data in _tree(image, EXTRA).items()},
+        facts=dict(manifest.facts),
+        warm=manifest.warm,
+        image=image.name,
+        elsewhere=elsewhere(image.name),
     )
+
+
+def _module(image: Image, name: str) -> str:
+    """
+    The path of a sealed copy of a compiled module; empty where the image has none of that name.
+    """
+    if name not in {entry.name for entry in image.manifest.files}:
+        return ""
+    return f"/proc/self/fd/{sealed.open_module(image, name)}"
+
+
+def _side_module(image: Image, module: NativeModule) -> SideModule:
+    return SideModule(
+        code=_module(image, module.code),
+        adapter=_module(image, module.adapter),
+        memory_size=module.memory_size,
+        align=1 << module.memory_align,
+        table_size=module.table_size,
+        needed=module.needed,
+        weak=frozenset(module.weak),
+    )
+
+
+def _tree(image: Image, folder: str) -> dict[str, bytes]:
+    """
+    The files below a folder of the image, by their path in it.
+    """
+    names = [entry.name for entry in image.manifest.files]
+    inside = [name for name in names if name.startswith(f"{folder}/")]
+    return {name.removeprefix(f"{folder}/"): sealed.read(image, name) for name in inside}
 
 
 class Zygote:

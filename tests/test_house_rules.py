@@ -48,11 +48,11 @@ def test_the_host_never_evaluates_or_unpickles(path):
 
 def test_modules_are_deserialised_only_from_sealed_copies():
     """
-    `Module.deserialize*` runs native code: it is called in boot.py, with paths that the zygote
+    `Module.deserialize*` runs native code: it is called in engine.py, with paths that the zygote
     made from sealed descriptors, and nowhere else.
     """
     users = {ids(path) for path in HOST if "Module.deserialize" in path.read_text()}
-    assert users - {"executor/images/sealed.py"} == {"executor/wasm/boot.py"}
+    assert users - {"executor/images/sealed.py"} == {"executor/wasm/engine.py"}
 
 
 def test_generated_code_is_what_the_proto_files_say(tmp_path):

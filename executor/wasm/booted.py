@@ -53,7 +53,7 @@ class Guest(ABC):
         self._side_modules: Final = len(parts.native)
         engine.limit(self._store, LINEAR_MAX, self._side_modules)
         self.linkage: Final = Linkage(self._store, self._rows(), self.faults)
-        module = wasmtime.Module.deserialize_file(self._engine, parts.python)
+        module = engine.load(self._engine, parts.python)
         instance = self._instantiate(module)
         self.linkage.require_all_used()
         self.exports: Final = Exports(self._store, instance, self.faults)

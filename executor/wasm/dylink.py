@@ -133,9 +133,12 @@ class _Reader:
         return _Reader(self._data, start, self._at)
 
     def name(self) -> str:
-        part = self.part()
+        length = self.number()
+        if length > self.left:
+            raise DylinkError("its dylink.0 section is longer than the module")
+        self._at += length
         try:
-            return self._data[part._at : part._end].decode()
+            return self._data[self._at - length : self._at].decode()
         except UnicodeDecodeError as error:
             raise DylinkError("its dylink.0 section holds a name that is no UTF-8") from error
 

@@ -8,20 +8,21 @@ table, then `Py_InitializeEx`.
 
 import json
 from collections.abc import Mapping
-from importlib import resources
 from typing import Any, Final
 
 import wasmtime
 
 from executor.kernel.errors import InternalError
+from executor.wasm import engine
 from executor.wasm.booted import ANSWER_MAX, Guest, GuestOutOfMemoryError, decoded
 from executor.wasm.calls import Exports
 from executor.wasm.emscripten_abi import ABIS, EmscriptenAbi
+from executor.wasm.ffi import ForeignCalls
 from executor.wasm.imports import Row
 from executor.wasm.linker import Core, SideLinker
 from executor.wasm.parts import Parts
+from executor.wasm.program import runtime_program
 
-_RUNTIME: Final = ("loop.py", "runtime.py")
 # compile() of the runtime: file input, not an expression.
 _FILE_INPUT: Final = 257
 _I32: Final = wasmtime.ValType.i32()
@@ -74,6 +75,8 @@ class EmscriptenGuest(Guest):
         self._table = shared.table or self.exports.table("__indirect_function_table")
         trampoline = self._install_trampoline(parts.trampoline)
         self.process.native = SideLinker(self._core(), self.process, parts, trampoline)
+        if parts.closures:
+            self.process.foreign = self._foreign_calls(parts.closures)
         self.exports.function("Py_InitializeEx")(1)
         self._signal_flag = self.exports.address("Py_EMSCRIPTEN_SIGNAL_HANDLING")
         self._malloc = self.exports.function("malloc")
@@ -83,7 +86,7 @@ class EmscriptenGuest(Guest):
         self._bytes_size = self.exports.function("PyBytes_Size")
         self._bytes_data = self.exports.function("PyBytes_AsString")
         self._release = self.exports.function("Py_DecRef")
-        self._entry = self._install_runtime(parts.warm)
+        self._entry = self._install_runtime(parts)
 
     def _core(self) -> Core:
         shared = self._shared
@@ -101,18 +104,31 @@ class EmscriptenGuest(Guest):
             host=self.linkage.named(),
         )
 
+    def _foreign_calls(self, path: str) -> ForeignCalls:
+        """
+        What ctypes calls through, with the image's closures, which are made now: later nothing
+        executable can be.
+        """
+        stack = self._shared.stack_pointer or self.exports.global_("__stack_pointer")
+        module = engine.load(self._engine, path)
+        instance = wasmtime.Instance(self._store, module, [self._linear, self._table, stack])
+        adapter = Exports(self._store, instance, self.faults)
+        return ForeignCalls(
+            self._store, self.exports, self.memory, self._table, adapter, self.faults
+        )
+
     def _install_trampoline(self, path: str) -> int:
         """
         Put the trampoline's function into the table, and its index where CPython looks for it.
         """
         trampoline = self.abi.trampoline
-        module = wasmtime.Module.deserialize_file(self._engine, path)
+        module = engine.load(self._engine, path)
         wanted = {
             "memory": self._linear,
             "__indirect_function_table": self._table,
             "t": self._table,
         }
-        externs = [wanted[item.name or ""] for item in module.imports]
+        externs: list[Any] = [wanted[item.name or ""] for item in module.imports]
         instance = wasmtime.Instance(self._store, module, externs)
         function = Exports(self._store, instance, self.faults).raw_function(trampoline.export)
         index = self._table.grow(self._store, 1, wasmtime.Func._from_raw(function))  # noqa: SLF001
@@ -120,12 +136,12 @@ class EmscriptenGuest(Guest):
         self.memory.put_u32(self.exports.address("_PyRuntime") + offset, index)
         return index
 
-    def _install_runtime(self, warm: tuple[str, ...]) -> int:
+    def _install_runtime(self, parts: Parts) -> int:
         """
         Run the guest's half, warm up what the image says, and keep a reference to its entry.
         """
         scope = self.exports.function("PyDict_New")()
-        text = self._string(runtime_program(warm))
+        text = self._string(runtime_program(parts))
         run = self.exports.function("PyRun_StringFlags")
         result = run(text, _FILE_INPUT, scope, scope, 0)
         self._free(text)
@@ -236,22 +252,3 @@ class _Shared:
 
 def _global(store: wasmtime.Store, value: int, *, mutable: bool) -> wasmtime.Global:
     return wasmtime.Global(store, wasmtime.GlobalType(_I32, mutable), wasmtime.Val.i32(value))
-
-
-def runtime_program(warm: tuple[str, ...]) -> str:
-    """
-    The source that installs the guest's half of the cells and leaves its entry in `entry`.
-    """
-    folder = resources.files("executor.wasm").joinpath("guest")
-    source = folder.joinpath(_RUNTIME[-1]).read_text(encoding="utf-8")
-    imported = "".join(f"import {name}\n" for name in warm)
-    return (
-        "import sys, types, gc\n"
-        f"code = compile({source!r}, '<codecage>', 'exec')\n"
-        "module = types.ModuleType('_codecage')\n"
-        "exec(code, module.__dict__)\n"
-        f"exec({imported!r}, {{}})\n"
-        "entry = module.entry\n"
-        "gc.collect()\n"
-        "gc.freeze()\n"
-    )

@@ -57,11 +57,29 @@ class EmscriptenAbi:
 
 # Imports of 2026_0 that 2025_0 does not have.
 _LATER: Final = frozenset(
-    "__syscall_umask_js _try_fcntl64 __syscall_getuid32_js _try_shutdown _maybe_connect_async"
-    " _maybe_recvfrom_async _maybe_sendto_async _maybe_poll_async JsvError_Check"
-    " emscripten_set_up_async_input_device_js emscripten_debugger emscripten_log_impl_js"
-    " _emscripten_log_formatted JsProxy_exit_js JsProxy_aexit_js Jsv_GetError_import"
-    " JsvBigInt_fromInt JsvNum_toInt JsvBigInt_fromDigits Jsv_BigIntToNum _python2js_ascii".split()
+    [
+        "__syscall_umask_js",
+        "_try_fcntl64",
+        "__syscall_getuid32_js",
+        "_try_shutdown",
+        "_maybe_connect_async",
+        "_maybe_recvfrom_async",
+        "_maybe_sendto_async",
+        "_maybe_poll_async",
+        "JsvError_Check",
+        "emscripten_set_up_async_input_device_js",
+        "emscripten_debugger",
+        "emscripten_log_impl_js",
+        "_emscripten_log_formatted",
+        "JsProxy_exit_js",
+        "JsProxy_aexit_js",
+        "Jsv_GetError_import",
+        "JsvBigInt_fromInt",
+        "JsvNum_toInt",
+        "JsvBigInt_fromDigits",
+        "Jsv_BigIntToNum",
+        "_python2js_ascii",
+    ]
 )
 
 

@@ -118,6 +118,16 @@ def _aim(pointer: Any) -> None:
         capi.wasmtime_config_cranelift_flag_enable(pointer, ctypes.c_char_p(f"has_{flag}".encode()))
 
 
+def load(engine: wasmtime.Engine, path: str) -> wasmtime.Module:
+    """
+    Map a compiled module, which is native code that is believed: the one place that does it.
+
+    `path` is of a file that the caller has verified and that nobody can change any more.
+    Raises wasmtime.WasmtimeError for a module of another engine, configuration or processor.
+    """
+    return wasmtime.Module.deserialize_file(engine, path)
+
+
 def new_store(engine: wasmtime.Engine, memory_bytes: int) -> wasmtime.Store:
     """
     Make a store that can never hold more than `memory_bytes` of linear memory and GC heap.

@@ -77,4 +77,4 @@ class FunctionTable:
 
 
 def _identity(function: Any) -> bytes:
-    return ctypes.string_at(ctypes.addressof(function), ctypes.sizeof(function))
+    return bytes(function)

@@ -298,16 +298,23 @@ _OWN: Final[tuple[Row, ...]] = (
     _value("_dlopen_js", "i>i", native.dlopen, 0, "native parts of the image's packages alone"),
     _value("_dlsym_js", "iii>i", native.dlsym, 0, ""),
     _without("_emscripten_dlopen_js", "iiii>", 0, "no asynchronous loading"),
-    _without("ffi_call_js", "iiii>", 0, "no foreign functions"),
-    _without(
-        "ffi_closure_alloc_js",
-        "ii>i",
+    _value(
+        "ffi_call_js",
+        "iiii>",
+        native.ffi_call,
         0,
-        "NULL: MemoryError from ctypes, nothing is compiled in a session",
+        "the guest's own functions; one of another type, or 64 calls deep, ends the session",
     ),
-    _without("ffi_closure_free_js", "i>", 0, "nothing was allocated"),
-    _without(
-        "ffi_prep_closure_loc_js", "iiiii>i", 1, "FFI_BAD_TYPEDEF: nothing is compiled in a session"
+    _value(
+        "ffi_closure_alloc_js", "ii>i", native.closure_alloc, 0, "1,024 at once: MemoryError beyond"
+    ),
+    _value("ffi_closure_free_js", "i>", native.closure_free, 0, ""),
+    _value(
+        "ffi_prep_closure_loc_js",
+        "iiiii>i",
+        native.closure_prepare,
+        1,
+        "283 signatures with 8 or 64 closures each, compiled with the image; others RuntimeError",
     ),
     _without(
         "_PyEM_TrampolineCall_JS",

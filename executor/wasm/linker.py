@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import wasmtime
 
+from executor.wasm import engine
 from executor.wasm.abi import GuestFault
 from executor.wasm.calls import Exports, Faults
 from executor.wasm.function_table import FunctionTable
@@ -132,7 +133,7 @@ class SideLinker:
         self._global: list[Library] = []
 
     def _deserialise(self, path: str) -> wasmtime.Module:
-        return wasmtime.Module.deserialize_file(self._core.engine, path)
+        return engine.load(self._core.engine, path)
 
     def _node(self, path: str) -> Node | None:
         found = self._process.files.resolve(path, "/", follow=True)
@@ -195,12 +196,15 @@ class SideLinker:
         The address of a symbol of the library with that handle; 0 where it has none.
         """
         text = self._core.memory.string(name).decode("utf-8", "surrogateescape")
-        if handle not in self._handles:
+        # Of 0, which is what libc makes of CDLL(None), the scope is the main module's.
+        if handle and handle not in self._handles:
             self._tell("the library is not open")
             return 0
-        library = self._handles[handle]
-        exports = library.exports if library is not None else self._core.exports
-        address = self._address(exports.symbol(text))
+        library = self._handles.get(handle)
+        everywhere = [self._core.exports, *(one.exports for one in self._global)]
+        scope = everywhere if library is None else [library.exports]
+        found = (exports.symbol(text) for exports in scope)
+        address = self._address(next((one for one in found if one is not None), None))
         if not address:
             self._tell(f"no symbol {text}")
         return address

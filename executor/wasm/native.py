@@ -1,8 +1,11 @@
 """
-What a process asks of the code beside its main module; `NoNativeCode` where there is none.
+What a process asks of the code beside its main module; `NoNativeCode` and `NoForeignCalls`
+where there is none.
 """
 
 from typing import Protocol
+
+from executor.wasm.abi import Errno, GuestFault
 
 
 class NativeCode(Protocol):
@@ -41,3 +44,61 @@ class NoNativeCode:
         Nothing is found.
         """
         return 0
+
+
+class Foreign(Protocol):
+    """
+    The calls of Emscripten's libffi with their C arguments; what fails is GuestFault, or ends
+    the guest.
+    """
+
+    def call(self, cif: int, function: int, result: int, values: int, /) -> None:
+        """
+        Call a function of the guest's table: ffi_call.
+        """
+
+    def closure_alloc(self, size: int, code: int, /) -> int:
+        """
+        Reserve a closure and an entry of the table for it: ffi_closure_alloc.
+        """
+
+    def closure_free(self, closure: int, /) -> None:
+        """
+        Give a closure back: ffi_closure_free.
+        """
+
+    def closure_prepare(
+        self, closure: int, cif: int, function: int, user_data: int, code: int, /
+    ) -> int:
+        """
+        Make the closure callable: ffi_prep_closure_loc.
+        """
+
+
+class NoForeignCalls:
+    """
+    A guest whose image has no closures: none is made, and nothing is called.
+    """
+
+    def call(self, *_arguments: int) -> None:
+        """
+        ENOSYS: nothing is called. (Without closures `import ctypes` fails before it calls.)
+        """
+        raise GuestFault(Errno.ENOSYS)
+
+    def closure_alloc(self, *_arguments: int) -> int:
+        """
+        ENOSYS.
+        """
+        raise GuestFault(Errno.ENOSYS)
+
+    def closure_free(self, *_arguments: int) -> None:
+        """
+        Nothing was reserved.
+        """
+
+    def closure_prepare(self, *_arguments: int) -> int:
+        """
+        ENOSYS.
+        """
+        raise GuestFault(Errno.ENOSYS)

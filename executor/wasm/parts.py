@@ -36,6 +36,7 @@ class Parts:
 
     `native` maps a path below site-packages to its side module. `extra` are further files as
     the guest sees them, by absolute path, and `facts` what the build found out about the guest.
+    `elsewhere` names, for modules that this image has not, the images that have them.
     """
 
     python: str
@@ -48,3 +49,5 @@ class Parts:
     native: Mapping[str, SideModule] = field(default_factory=dict)
     extra: Mapping[str, bytes] = field(default_factory=dict)
     facts: Mapping[str, int] = field(default_factory=dict)
+    image: str = ""
+    elsewhere: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

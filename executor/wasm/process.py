@@ -15,7 +15,7 @@ from codecage.worker.v1 import worker_pb2 as wire
 from executor.wasm.abi import AT_FDCWD, Errno, GuestFault, Open
 from executor.wasm.broker import Broker, Nobody
 from executor.wasm.memory import GuestMemory
-from executor.wasm.native import NativeCode, NoNativeCode
+from executor.wasm.native import Foreign, NativeCode, NoForeignCalls, NoNativeCode
 from executor.wasm.nodes import Device, Local, Remote
 from executor.wasm.openfiles import Descriptors, DeviceFile, DirectoryFile, OpenFile, OutputStream
 from executor.wasm.space import Space
@@ -134,6 +134,7 @@ class Process:
     note: Callable[[str, Errno], None]
     broker: Broker = field(default_factory=lambda: Broker(Nobody()))
     native: NativeCode = field(default_factory=NoNativeCode)
+    foreign: Foreign = field(default_factory=NoForeignCalls)
     descriptors: Descriptors = field(default_factory=lambda: Descriptors(64))
     entropy: Entropy = field(default_factory=lambda: Entropy(b"codecage image boot"))
     clock: Clock = field(default_factory=lambda: Clock(BOOT_TIME_NS))

@@ -2,12 +2,16 @@
 The guest's half of a cell: runs inside the cage, on the guest's Python, at the guest's mercy.
 
 Nothing here protects anything. It makes a cell behave as an agent expects: one namespace, the
-last expression's value, plain tracebacks of its own frames, refusals that say why. The host
-calls `entry` with JSON and gets JSON back; a cell that tampers with this module harms itself.
+last expression's value, `await` at the top level, plain tracebacks of its own frames, refusals
+that say why. The host calls `entry` with JSON and gets JSON back; a cell that tampers with this
+module harms itself.
 """
 
+import _thread
 import ast
 import builtins
+import contextvars
+import importlib.machinery
 import json
 import linecache
 import math
@@ -17,8 +21,10 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
+import types
 
 FILENAME = "<codecage>"
 TEXT_MAX = 2**16
@@ -26,6 +32,17 @@ TEXT_MAX = 2**16
 FUTURES = 0
 for _name in __import__("__future__").all_feature_names:
     FUTURES |= getattr(__import__("__future__"), _name).compiler_flag
+AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+# As in inspect, which is too large to import for a number.
+CO_COROUTINE = 0x80
+# Frames of asyncio's that stand between a program's own and say nothing about it.
+MACHINERY = ("/asyncio/runners.py", "/asyncio/base_events.py", "/asyncio/events.py")
+ALONE = (
+    "this Python has one thread and one process. Call the function directly, in a plain loop, or "
+    "await coroutines together with asyncio.gather."
+)
+NO_THREADS = f"can't start new thread: {ALONE}"
+NO_PROCESSES = f"can't start new process: {ALONE}"
 
 # Given up when memory runs out, so that the error can be told and the next cell can make room.
 RESERVE = 2**18
@@ -33,6 +50,8 @@ RESERVE = 2**18
 _main = sys.modules["__main__"]
 _flags = 0
 _reserve = bytearray(RESERVE)
+# One for the session: what a cell sets in a context variable, a later cell finds.
+_context = contextvars.copy_context()
 
 
 def entry(payload):
@@ -54,33 +73,80 @@ def begin(request):
 
 
 def run(request):
-    global _flags
     name = f"<cell {request['cell']}>"
     code = request["code"]
     linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
     value = None
     try:
-        tree = compile(code, name, "exec", _flags | ast.PyCF_ONLY_AST, dont_inherit=True)
-        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-        body = compile(tree, name, "exec", _flags, dont_inherit=True)
-        _flags |= body.co_flags & FUTURES
-        exec(body, _main.__dict__)
-        if last is not None:
-            result = eval(
-                compile(ast.Expression(last.value), name, "eval", _flags, dont_inherit=True),
-                _main.__dict__,
-            )
-            if result is not None and not code.rstrip().endswith(";"):
-                _main.__dict__["_"] = result
-                value = shown(result)
+        result = evaluated(compiled(code, name))
+        if result is not None and not code.rstrip().endswith(";"):
+            _main.__dict__["_"] = result
+            value = shown(result)
+            if _display is not None:
+                _display.show_value(result, value["text"])
         answer = {"status": "ok", "value": value}
         restock()
     except SystemExit as error:
         answer = {"status": "exited", "code": exit_code(error.code)}
     except BaseException as error:
         answer = failed(error)
+    if _display is not None:
+        _display.end_cell(answer["status"] == "interrupted")
     flush()
     return answer
+
+
+def compiled(code, name):
+    """The cell's statements, and its last expression if it ends with one."""
+    try:
+        return parts_of(code, name)
+    except SyntaxError as error:
+        # What is found wrong in a tree, and not in text, comes without its line.
+        if error.text is None and error.lineno:
+            error.text = linecache.getline(name, error.lineno)
+        raise
+
+
+def parts_of(code, name):
+    global _flags
+    flags = _flags | AWAIT
+    tree = compile(code, name, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    body = compile(tree, name, "exec", flags, dont_inherit=True)
+    flags |= body.co_flags & FUTURES
+    parts = [body]
+    if last is not None:
+        parts.append(compile(ast.Expression(last.value), name, "eval", flags, dont_inherit=True))
+    _flags |= body.co_flags & FUTURES
+    return parts
+
+
+def evaluated(parts):
+    """Run a cell; the value of its last part. One that awaits is a task on the session's loop."""
+    if any(part.co_flags & CO_COROUTINE for part in parts):
+        import asyncio
+
+        if _loop is None:
+            raise RuntimeError(
+                f"a cell that awaits needs the standard library's asyncio, and {asyncio!r} was "
+                "imported: give that file another name"
+            )
+        return _loop.drive(in_turn_awaited(parts), _context)
+    return _context.run(in_turn, parts)
+
+
+def in_turn(parts):
+    for part in parts:
+        value = eval(part, _main.__dict__)
+    return value
+
+
+async def in_turn_awaited(parts):
+    for part in parts:
+        value = eval(part, _main.__dict__)
+        if part.co_flags & CO_COROUTINE:
+            value = await value
+    return value
 
 
 def restock():
@@ -160,11 +226,22 @@ def clean(told, seen):
     if told is None or id(told) in seen:
         return
     seen.add(id(told))
-    told.stack[:] = [frame for frame in told.stack if frame.filename != FILENAME]
+    told.stack[:] = telling(told.stack)
     clean(told.__cause__, seen)
     clean(told.__context__, seen)
     for part in told.exceptions or ():
         clean(part, seen)
+
+
+def telling(stack):
+    """The frames that tell something: none of this runtime, and asyncio's where it raised."""
+    kept, raising = [], True
+    for frame in reversed(stack):
+        machinery = frame.filename.endswith(MACHINERY)
+        raising = raising and machinery
+        if frame.filename != FILENAME and (raising or not machinery):
+            kept.append(frame)
+    return kept[::-1]
 
 
 def cut(text):
@@ -179,29 +256,129 @@ def cut(text):
 
 def explain(code, offset, error):
     """Give an OSError the reason that the gate gave for the refusal behind it."""
+    if type(error) is RuntimeError and error.args == ("ffi_prep_closure failed with 1",):
+        # ctypes knows the number alone; what was refused is the callback of the raising line.
+        error.args = (_readlink("/dev/denial").partition(" ")[2] or error.args[0],)
     if not isinstance(error, OSError):
         return
-    number, _, reason = _readlink("/dev/denial").partition(" ")
-    if reason and (error.errno == int(number) or (error.errno or 0) < 0):
+    number, reason = denial()
+    if reason and (error.errno == number or (error.errno or 0) < 0):
         error.strerror = reason
         if error.filename is None and len(error.args) == 2:
             error.args = (error.errno, reason)
 
 
-class NoJavaScript:
-    """The last finder: modules that Pyodide has and this guest cannot have."""
+def denial():
+    """The errno of the last refusal and the reason that the gate gave for it, once."""
+    try:
+        number, _, reason = _readlink("/dev/denial").partition(" ")
+    except OSError:
+        return 0, ""
+    return int(number or 0), reason
 
-    NAMES = {"js", "pyodide_js", "_pyodide_core"}
+
+class Absent:
+    """The last finder: modules that others have and this guest cannot have."""
+
+    JAVASCRIPT = (
+        "there is no JavaScript here. This is Python in WebAssembly without a browser; use the "
+        "standard library."
+    )
+    REASONS = {
+        "js": JAVASCRIPT,
+        "pyodide_js": JAVASCRIPT,
+        "_pyodide_core": JAVASCRIPT,
+        "_multiprocessing": ALONE,
+    }
+    # What the host knows of other images: their names by what they make importable.
+    IMAGE = ""
+    ELSEWHERE = {}
 
     @classmethod
     def find_spec(cls, name, path=None, target=None):
-        if name.partition(".")[0] in cls.NAMES:
-            raise ModuleNotFoundError(
-                f"No module named {name!r}: there is no JavaScript here. This is Python in "
-                "WebAssembly without a browser; use the standard library.",
-                name=name,
+        reason = cls.REASONS.get(name.partition(".")[0])
+        if reason is None and name in cls.ELSEWHERE:
+            images = " or ".join(f'"{image}"' for image in cls.ELSEWHERE[name])
+            reason = (
+                f"it is not in the image {cls.IMAGE!r} of this session; a session opened with "
+                f"image={images} has it"
             )
+        if reason is not None:
+            raise ModuleNotFoundError(f"No module named {name!r}: {reason}", name=name)
         return None
+
+
+class After:
+    """The first finder: it finds nothing itself, and acts on modules once they are imported."""
+
+    ACTS = {}
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name not in cls.ACTS:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = ThenAct(spec.loader, cls.ACTS[name])
+        return spec
+
+
+class ThenAct:
+    """A loader that steps aside for the real one, and acts when that is done."""
+
+    def __init__(self, loader, act):
+        self._loader = loader
+        self._act = act
+
+    def __getattr__(self, name):
+        return getattr(self._loader, name)
+
+    def create_module(self, spec):
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module):
+        module.__spec__.loader = module.__loader__ = self._loader
+        self._loader.exec_module(module)
+        self._act(module)
+
+
+def use_display(code):
+    """Run `code`, which shows more than text, before anything else is imported."""
+    global _display
+    _display = types.ModuleType("_codecage_display")
+    exec(code, _display.__dict__)
+    _display.install()
+
+
+def use_loop(code):
+    """Have `import asyncio` run `code`, the event loop of this guest."""
+
+    def act(module):
+        global _loop
+        if hasattr(module, "unix_events"):
+            _loop = types.ModuleType("_codecage_loop")
+            exec(code, _loop.__dict__)
+            _loop.install(NO_THREADS, refuse_program)
+
+    After.ACTS["asyncio"] = act
+
+
+def limit_processes(module):
+    """What ProcessPoolExecutor finds out by itself is only that semaphores are missing."""
+    module._system_limits_checked = True
+    module._system_limited = NO_PROCESSES
+
+
+def refuse_processes(module):
+    module.BaseProcess.start = refuse_process
+
+
+def refuse_process(self):
+    raise RuntimeError(NO_PROCESSES)
+
+
+def refuse_thread(self):
+    raise RuntimeError(NO_THREADS)
 
 
 def refuse_program(process, arguments, executable, *rest):
@@ -210,9 +387,10 @@ def refuse_program(process, arguments, executable, *rest):
     if program is None:
         first = arguments if isinstance(arguments, (str, bytes)) else next(iter(arguments), "")
         program = os.fsdecode(first)
-    os.system(program)
-    number, _, reason = _readlink("/dev/denial").partition(" ")
-    raise PermissionError(int(number) or 2, reason or "programs cannot be started here")
+    if hasattr(os, "system"):
+        os.system(program)
+    number, reason = denial()
+    raise PermissionError(number or 2, reason or "programs cannot be started here")
 
 
 def refuse_init(self, args, *rest, executable=None, **options):
@@ -238,8 +416,35 @@ def stop(code=None):
 
 
 def on_interrupt(number, frame):
-    reason = _readlink("/dev/denial").partition(" ")[2]
-    raise KeyboardInterrupt(*([reason] if reason else []))
+    global _interrupted
+    if _loop is not None and _loop.is_at_work(frame):
+        again()
+        return
+    arguments, _interrupted = _interrupted, ()
+    if not arguments:
+        _, reason = denial()
+        arguments = (reason,) if reason else ()
+    raise KeyboardInterrupt(*arguments)
+
+
+def again():
+    """
+    Have the interrupt strike anew, a step later.
+
+    By unpacking a map: after a call the interpreter looks at signals, and would come back to
+    the handler from here, for ever; after unpacking it does not.
+    """
+    [_] = map(_interrupt_main, (signal.SIGINT,))
+
+
+def unraisable(report):
+    """A finaliser can raise nothing, so an interrupt that struck one strikes what comes after."""
+    global _interrupted
+    if isinstance(report.exc_value, KeyboardInterrupt):
+        _interrupted = report.exc_value.args
+        again()
+    else:
+        sys.__unraisablehook__(report)
 
 
 def quiet_input(prompt="", /):
@@ -251,15 +456,21 @@ def quiet_input(prompt="", /):
 
 def install():
     signal.signal(signal.SIGINT, on_interrupt)
+    sys.unraisablehook = unraisable
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     monitoring = sys.monitoring
     monitoring.use_tool_id(4, "codecage")
     monitoring.register_callback(4, monitoring.events.RAISE, explain)
     monitoring.set_events(4, monitoring.events.RAISE)
-    sys.meta_path.append(NoJavaScript)
+    sys.meta_path.insert(0, After)
+    sys.meta_path.append(Absent)
+    After.ACTS["concurrent.futures.process"] = limit_processes
+    After.ACTS["multiprocessing.process"] = refuse_processes
     subprocess.Popen.__init__ = refuse_init
-    time.sleep = sleep
+    threading.Thread.start = refuse_thread
+    if _poller is not None:
+        time.sleep = sleep
     builtins.exit = builtins.quit = stop
     builtins.input = quiet_input
     _main.__dict__.pop("__annotations__", None)
@@ -267,6 +478,12 @@ def install():
 
 
 _readlink = os.readlink
-_poller = select.poll()
+_interrupt_main = _thread.interrupt_main
+# Where there is none, time.sleep itself ends at an interrupt.
+_poller = select.poll() if hasattr(select, "poll") else None
+_loop = None
+_display = None
+# What an interrupt says that is still to be raised.
+_interrupted = ()
 STDOUT = sys.stdout
 install()

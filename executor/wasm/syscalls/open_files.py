@@ -347,6 +347,9 @@ def _poll_once(process: Process, array: int, count: int) -> int:
 
 
 def events_of(process: Process, descriptor: int) -> int:
+    """
+    The poll(2) events of a descriptor that hold now.
+    """
     try:
         file = process.descriptors.get(descriptor)
     except GuestFault:

@@ -51,7 +51,7 @@ def _seconds(process: Process, pointer: int) -> float:
     seconds, microseconds = _TIMEVAL.unpack(process.memory.read(pointer, _TIMEVAL.size))
     if seconds < 0 or microseconds < 0:
         raise GuestFault(Errno.EINVAL)
-    return float(seconds) + microseconds / 1e6
+    return float(seconds + microseconds / 1e6)
 
 
 def _ready(process: Process, asked: int, count: int, wanted: int) -> int:

@@ -1,0 +1,47 @@
+"""
+The guest's half of the cells, as the one program that every kind of guest runs when it boots.
+"""
+
+from importlib import resources
+from typing import Final
+
+from executor.wasm.parts import Parts
+
+# The frames of these files are left out of tracebacks, by this name.
+_FILE: Final = "<codecage>"
+
+
+def runtime_program(parts: Parts) -> str:
+    """
+    The source that installs the guest's half, imports what the image says, and leaves the
+    function that takes requests in `entry`.
+    """
+    imported = "".join(f"import {name}\n" for name in parts.warm)
+    elsewhere = {name: tuple(images) for name, images in sorted(parts.elsewhere.items())}
+    return (
+        "import sys, types, gc\n"
+        f"{_compiled('patches.py', 'patches')}"
+        "exec(patches, {})\n"
+        f"{_compiled('runtime.py', 'code')}"
+        "module = types.ModuleType('_codecage')\n"
+        "exec(code, module.__dict__)\n"
+        f"{_compiled('display.py', 'display')}"
+        "module.use_display(display)\n"
+        f"{_compiled('loop.py', 'loop')}"
+        "module.use_loop(loop)\n"
+        f"module.Absent.IMAGE = {parts.image!r}\n"
+        f"module.Absent.ELSEWHERE = {elsewhere!r}\n"
+        f"exec({imported!r}, {{}})\n"
+        "entry = module.entry\n"
+        "gc.collect()\n"
+        "gc.freeze()\n"
+    )
+
+
+def _compiled(file: str, name: str) -> str:
+    """
+    A statement that compiles one of the guest's files and keeps it under `name`.
+    """
+    folder = resources.files("executor.wasm").joinpath("guest")
+    source = folder.joinpath(file).read_text(encoding="utf-8")
+    return f"{name} = compile({source!r}, {_FILE!r}, 'exec')\n"
