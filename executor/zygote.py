@@ -103,7 +103,7 @@ def parts(image: Image) -> Parts:
         python=_module(image, PYTHON),
         trampoline=_module(image, TRAMPOLINE),
         closures=_module(image, CLOSURES),
-        stdlib=sealed.read(image, STDLIB),
+        stdlib=sealed.mapped(image, STDLIB),
         site_packages=_tree(image, SITE_PACKAGES),
         native={module.path: _side_module(image, module) for module in manifest.modules},
         extra={f"/{path}": data for path, data in _tree(image, EXTRA).items()},
@@ -171,7 +171,8 @@ class Zygote:
         ended, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        self._server.send(ZygoteReady(self._birth.boot_digest).pack())
+        memory = self._birth.guest.memory.size
+        self._server.send(ZygoteReady(self._birth.boot_digest, memory).pack())
         poll = select.poll()
         poll.register(self._server, select.POLLIN)
         poll.register(ended, select.POLLIN)

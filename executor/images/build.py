@@ -1,104 +1,98 @@
 """
-Building an image, from names to a published directory.
+Building an image, from a declaration and its lock to a published directory.
 
     wait for the lock, sweep what dead builds left; an image with this key is used as it is
-    fetch      npm by lock file, or nothing where the store has the pinned files
+    wheels     by hash, each wheel checked whole before anything is written
+    fetch      the guest: by npm's lock file, or its wheel by hash; nothing if the store has it
     translate  wasm-opt, trampoline; every byte compared with a pin
-    wheels     pip by hash, each wheel checked whole before anything is written
     compile    in a limited process; skipped where another image holds the same code
-    bytecode   the guest itself, booted from the draft, compiles library and packages
+    native     shared libraries of wheels, translated and compiled like the guest itself
+    bytecode   the guest itself, booted from the draft, compiles library and packages, or is
+               asked where its interpreter keeps what an interrupt must set
     publish    durable files, rename, index
+
+Nothing is resolved here: what the lock does not name is not installed. A build that is refused
+leaves the images that are there as they are.
 """
 
+import json
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import Enum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from executor.images import catalog, manifest, pyodide, wheels
-from executor.images.cache import (
-    Cache,
-    default_cache,
-    exclusive,
-    prepare,
-    sweep,
-    tree_bytes,
-    write_new,
-)
-from executor.images.errors import ImageRefusedError
+from packaging.requirements import Requirement
+
+from executor.images import catalog, manifest, native, wheels
+from executor.images.cache import Cache, default_cache, exclusive, prepare, sweep, write_new
+from executor.images.declaration import Declaration, load
+from executor.images.errors import ImageRefusedError, LockRefusedError
+from executor.images.guests import GuestKind, Origin
 from executor.images.host import require_platform
-from executor.images.identity import Runtime, image_key, image_name, this_runtime
-from executor.images.lock import SHIPPED_LOCK, LockedPackage, normalise, read_lock
-from executor.images.manifest import FileEntry, Image, Manifest
-from executor.images.node import find_node, run_module
-from executor.images.pins import PYTHON_WASM, TRAMPOLINE_WASM, load_pins, require_wasmtime, sha256
-from executor.images.process import Tick
+from executor.images.identity import PLAIN_NAME, Runtime, image_key, this_runtime
+from executor.images.inputs import GuestParts, guest_parts, own_package, shipped_distribution
+from executor.images.lock import Lock, LockedPackage, normalise, read_lock
+from executor.images.manifest import FileEntry, Image, Manifest, NativeModule, Package
+from executor.images.node import run_module
+from executor.images.opened import open_sources
+from executor.images.pins import installed_wasmtime, load_pins, require_wasmtime, sha256
+from executor.images.progress import Progress, Report, Step, reported, silent
+from executor.images.pyodide import translator
 from executor.images.sealed import read
 
 
-class Step(Enum):
-    """
-    The steps of a build in their order; the value is what a person reads.
-    """
-
-    WAIT = "wait for another build"
-    FETCH = "fetch pyodide and binaryen"
-    TRANSLATE = "translate to current WebAssembly"
-    WHEELS = "fetch and check wheels"
-    COMPILE = "compile to machine code"
-    BYTECODE = "compile Python to bytecode"
-    PUBLISH = "write the image"
-
-
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Order:
     """
-    Where a build is: the step, seconds since it began, and bytes it has put on disk so far.
-    """
-
-    step: Step
-    seconds: float
-    size: int
-
-
-Report = Callable[[Progress], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Declaration:
-    """
-    What is asked for: packages by name, from a lock, under a name (None: made of the packages).
+    What is to be built: a declaration, which packages of its lock (None: all of them), and the
+    address of Pyodide's distribution, if it is configured.
     """
 
-    packages: tuple[str, ...] = ()
-    name: str | None = None
-    lock: Path = SHIPPED_LOCK
+    declaration: Declaration
+    only: tuple[str, ...] | None = None
+    base: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    name: str
+    order: Order
     key: str
     runtime: Runtime
     packages: tuple[LockedPackage, ...]
 
+    @property
+    def kind(self) -> GuestKind:
+        return self.order.declaration.guest
 
-def silent(_progress: Progress) -> None:
+    @property
+    def installed(self) -> tuple[LockedPackage, ...]:
+        return tuple(package for package in self.packages if package.name != self.kind.own)
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
     """
-    A report that shows nothing.
+    Where one build works, and whom it tells.
     """
+
+    cache: Cache
+    work: Path
+    progress: Report
+
+    def make(self, name: str) -> Path:
+        path = self.work / name
+        path.mkdir(mode=0o700)
+        return path
 
 
 def build(
-    declaration: Declaration | None = None, progress: Report = silent, cache: Cache | None = None
+    order: Order | None = None, progress: Report = silent, cache: Cache | None = None
 ) -> Image:
     """
-    Build an image, or return the one that is there if it verifies.
+    Build an image (`core` where nothing is ordered), or return the one that is there and sound.
 
     `progress` is called at the start of each step and about five times a second during it.
     Builds of several processes take turns, and the later ones find the first one's result.
@@ -106,7 +100,7 @@ def build(
     """
     require_platform()
     require_wasmtime()
-    plan = _plan(declaration or Declaration())
+    plan = _plan(order or Order(load(PLAIN_NAME)))
     cache = cache or default_cache()
     prepare(cache)
     with exclusive(cache, lambda: progress(Progress(Step.WAIT, 0.0, 0))):
@@ -116,12 +110,48 @@ def build(
         return found if found is not None else _make(plan, cache, progress)
 
 
-def _plan(declaration: Declaration) -> _Plan:
-    names = tuple(normalise(name) for name in declaration.packages)
-    name = image_name(declaration.name, names)
-    packages = wheels.select(read_lock(declaration.lock), names)
-    runtime = this_runtime()
-    return _Plan(name, image_key(name, runtime, packages), runtime, packages)
+def _plan(order: Order) -> _Plan:
+    declaration = order.declaration
+    lock = read_lock(declaration.lock)
+    if order.only is None:
+        packages = lock.packages
+        _require_current(declaration, lock)
+    else:
+        packages = wheels.select(lock, order.only, declaration.guest)
+    runtime = this_runtime(declaration.guest)
+    key = image_key(declaration.name, runtime, packages, declaration.warm)
+    return _Plan(order, key, runtime, packages)
+
+
+def _require_current(declaration: Declaration, lock: Lock) -> None:
+    """
+    Raise LockRefusedError unless the lock is of these packages: all of them, and no leftovers.
+    """
+    kind = declaration.guest
+    own = (kind.own,) if kind.own else ()
+    asked = [Requirement(name) for name in (*declaration.packages, *kind.always, *own)]
+    there = {package.name: package for package in lock.packages}
+    for one in asked:
+        package = there.get(normalise(one.name))
+        if package is None or not one.specifier.contains(package.version, prereleases=True):
+            raise _outdated(lock, f"{one} is declared, and it has {_have(package)}")
+    if kind.own and there[kind.own] != own_package(kind):
+        raise _outdated(lock, f"its {kind.own} is not the one that this release is made for")
+    roots = {normalise(one.name) for one in asked}
+    for package in lock.packages:
+        if package.name not in roots and not package.via & there.keys():
+            raise _outdated(lock, f"nothing declared needs its {package.name}")
+
+
+def _have(package: LockedPackage | None) -> str:
+    return "no such package" if package is None else f"version {package.version}"
+
+
+def _outdated(lock: Lock, why: str) -> LockRefusedError:
+    return LockRefusedError(
+        f"The lock {lock.file} is not of this declaration: {why}. "
+        "Write it again: codecage image lock DECLARATION"
+    )
 
 
 def _sound(key: str, cache: Cache) -> Image | None:
@@ -137,16 +167,20 @@ def _sound(key: str, cache: Cache) -> Image | None:
 
 def _make(plan: _Plan, cache: Cache, progress: Report) -> Image:
     with _workspace(cache) as work:
-        inputs = _inputs(cache, work, progress)
-        gathered = _wheels(plan, cache, work, progress)
+        room = _Room(cache, work, progress)
+        gathered = _wheels(plan, room)
+        parts = guest_parts(plan.kind, cache, room.make("guest"), progress)
         draft = work / "image"
         draft.mkdir(mode=0o700)
-        _compile(plan, inputs, cache, work, draft, progress)
-        write_new(draft / manifest.STDLIB, inputs.stdlib_zip)
+        _compile(plan, parts, room, draft)
+        write_new(draft / manifest.STDLIB, parts.stdlib)
+        _write_extra(parts.extra, draft)
         wheels.install(gathered, draft / manifest.SITE_PACKAGES)
-        _bytecode(draft, work, progress)
-        with _step(Step.PUBLISH, draft, progress):
-            return catalog.publish(cache, draft, _describe(plan, gathered, draft))
+        modules = _native(plan, gathered, room, draft)
+        facts = _asked(plan, room, draft)
+        with reported(Step.PUBLISH, draft, progress):
+            described = _describe(plan, gathered, modules, facts, draft)
+            return catalog.publish(cache, draft, described)
 
 
 @contextmanager
@@ -158,103 +192,136 @@ def _workspace(cache: Cache) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-@contextmanager
-def _step(step: Step, work: Path, progress: Report) -> Iterator[Tick]:
-    begun = time.monotonic()
+def _wheels(plan: _Plan, room: _Room) -> tuple[wheels.Wheel, ...]:
+    work = room.make("wheels")
+    with reported(Step.WHEELS, work, room.progress) as tick:
 
-    def tick() -> None:
-        progress(Progress(step, time.monotonic() - begun, tree_bytes(work)))
+        def shipped() -> bytes:
+            return shipped_distribution(plan.kind, room.cache, work, tick)
 
-    tick()
-    yield tick
-    tick()
-
-
-def _inputs(cache: Cache, work: Path, progress: Report) -> pyodide.GuestInputs:
-    pins = load_pins()
-    kept = pyodide.from_store(cache, pins)
-    if kept is not None:
-        return kept
-    room = work / "npm"
-    room.mkdir(mode=0o700)
-    with _step(Step.FETCH, room, progress) as tick:
-        node = find_node(room)
-        modules = pyodide.fetch(node, room, pins, tick)
-    translated = work / "translate"
-    translated.mkdir(mode=0o700)
-    with _step(Step.TRANSLATE, translated, progress) as tick:
-        return pyodide.translate(node, modules, translated, cache, pins, tick)
+        pip = work / "pip"
+        pip.mkdir(mode=0o700)
+        order = plan.order
+        sources = open_sources(order.declaration, pip, order.base, shipped).sources
+        return wheels.gather(room.cache, plan.installed, sources, tick, plan.kind)
 
 
-def _wheels(plan: _Plan, cache: Cache, work: Path, progress: Report) -> tuple[wheels.Wheel, ...]:
-    room = work / "pip"
-    room.mkdir(mode=0o700)
-    with _step(Step.WHEELS, room, progress) as tick:
-        return wheels.gather(cache, room, plan.packages, tick)
-
-
-def _compile(
-    plan: _Plan,
-    inputs: pyodide.GuestInputs,
-    cache: Cache,
-    work: Path,
-    draft: Path,
-    progress: Report,
-) -> None:
-    made = _compiled_before(plan, cache) or _compile_now(inputs, work, progress)
-    for name, data in zip((manifest.PYTHON, manifest.TRAMPOLINE), made, strict=True):
+def _compile(plan: _Plan, parts: GuestParts, room: _Room, draft: Path) -> None:
+    wanted = parts.modules()
+    made = _compiled_before(plan, wanted, room.cache) or _compile_now(wanted, room)
+    for name, data in made.items():
         write_new(draft / name, data)
 
 
-def _compiled_before(plan: _Plan, cache: Cache) -> tuple[bytes, bytes] | None:
+def _compiled_before(
+    plan: _Plan, wanted: Mapping[str, bytes], cache: Cache
+) -> dict[str, bytes] | None:
     # Another image of the same runtime has the same code; `read` checks it before it is copied.
     for entry in catalog.read_index(cache):
         if entry.runtime != plan.runtime.digest:
             continue
         try:
             image = catalog.load(cache, entry)
-            return read(image, manifest.PYTHON), read(image, manifest.TRAMPOLINE)
+            return {name: read(image, name) for name in wanted}
         except ImageRefusedError:
             continue
     return None
 
 
-def _compile_now(inputs: pyodide.GuestInputs, work: Path, progress: Report) -> tuple[bytes, bytes]:
-    room = work / "compile"
-    room.mkdir(mode=0o700)
+def _compile_now(wanted: Mapping[str, bytes], room: _Room) -> dict[str, bytes]:
+    work = room.make("compile")
     arguments = []
-    for source, target, data in (
-        (PYTHON_WASM, manifest.PYTHON, inputs.python_wasm),
-        (TRAMPOLINE_WASM, manifest.TRAMPOLINE, inputs.trampoline_wasm),
-    ):
-        write_new(room / source, data)
-        arguments += [str(room / source), str(room / target)]
-    with _step(Step.COMPILE, room, progress) as tick:
-        run_module("executor.images.compile", arguments, room, tick)
-    return (room / manifest.PYTHON).read_bytes(), (room / manifest.TRAMPOLINE).read_bytes()
+    for name, data in wanted.items():
+        source = work / f"{name}.wasm"
+        write_new(source, data)
+        arguments += [str(source), str(work / name)]
+    with reported(Step.COMPILE, work, room.progress) as tick:
+        run_module("executor.images.compile", arguments, work, tick, ())
+    return {name: (work / name).read_bytes() for name in wanted}
 
 
-def _bytecode(draft: Path, work: Path, progress: Report) -> None:
-    names = (manifest.PYTHON, manifest.TRAMPOLINE, manifest.STDLIB, manifest.SITE_PACKAGES)
-    room = work / "bytecode"
-    room.mkdir(mode=0o700)
-    with _step(Step.BYTECODE, draft, progress) as tick:
-        arguments = [str(draft / name) for name in names]
-        run_module("executor.images.bytecode", arguments, room, tick)
+def _write_extra(extra: Mapping[str, bytes], draft: Path) -> None:
+    for name, data in extra.items():
+        path = draft / manifest.EXTRA / PurePosixPath(name).relative_to("/")
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        write_new(path, data)
 
 
-def _describe(plan: _Plan, gathered: tuple[wheels.Wheel, ...], draft: Path) -> Manifest:
-    runtime, pins = plan.runtime, load_pins()
+def _native(
+    plan: _Plan, gathered: tuple[wheels.Wheel, ...], room: _Room, draft: Path
+) -> tuple[NativeModule, ...]:
+    files = wheels.native_files(gathered)
+    if not files:
+        return ()
+    work, tools = room.make("native"), room.make("tools")
+    with reported(Step.NATIVE, work, room.progress) as tick:
+        tool = translator(plan.kind, room.cache, tools, tick)
+        job = native.NativeJob(
+            guest=plan.kind.name,
+            python=draft / manifest.PYTHON,
+            files=files,
+            translate=lambda source, target: tool.translate(source, target, tick),
+            work=work,
+            draft=draft,
+        )
+        return native.build(job, tick)
+
+
+def _asked(plan: _Plan, room: _Room, draft: Path) -> dict[str, int]:
+    """
+    What the guest itself is booted for: bytecode, or facts about its interpreter.
+    """
+    with reported(Step.BYTECODE, draft, room.progress) as tick:
+        work = room.make("booted")
+        if plan.kind.origin is Origin.NPM:
+            run_module("executor.images.bytecode", _bytecode(plan, draft), work, tick, (draft,))
+            return {}
+        answer = work / "facts.json"
+        names = (manifest.PYTHON, manifest.STDLIB, manifest.EXTRA)
+        arguments = [plan.kind.name, *(str(draft / name) for name in names), str(answer)]
+        run_module("executor.images.facts", arguments, work, tick, (draft,))
+        found: dict[str, int] = json.loads(answer.read_bytes())
+        return found
+
+
+def _bytecode(plan: _Plan, draft: Path) -> list[str]:
+    names = (
+        manifest.PYTHON,
+        manifest.TRAMPOLINE,
+        manifest.CLOSURES,
+        manifest.STDLIB,
+        manifest.SITE_PACKAGES,
+    )
+    return [plan.kind.name, *(str(draft / name) for name in names)]
+
+
+def _describe(
+    plan: _Plan,
+    gathered: tuple[wheels.Wheel, ...],
+    modules: tuple[NativeModule, ...],
+    facts: Mapping[str, int],
+    draft: Path,
+) -> Manifest:
+    runtime, declaration = plan.runtime, plan.order.declaration
+    versions = dict(load_pins(plan.kind.name).versions) | {"wasmtime": installed_wasmtime()}
+    own = [package for package in plan.packages if package.name == plan.kind.own]
     return Manifest(
-        name=plan.name,
+        name=declaration.name,
         key=plan.key,
         created=datetime.now(UTC).isoformat(timespec="microseconds"),
-        versions=tuple(sorted(pins.versions.items())),
+        guest=plan.kind.name,
+        warm=declaration.warm,
+        versions=tuple(sorted(versions.items())),
         config=runtime.config,
         machine=runtime.machine,
         cpu=runtime.cpu,
         pins=runtime.pins,
-        packages=tuple(wheel.described() for wheel in gathered),
+        packages=(
+            *(Package(one.name, one.version, min(one.hashes)) for one in own),
+            *(wheel.described() for wheel in gathered),
+        ),
+        modules=modules,
+        facts=tuple(sorted(facts.items())),
         files=tuple(_entries(draft)),
     )
 

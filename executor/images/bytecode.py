@@ -1,7 +1,7 @@
 """
 Run as a module: compile an image's Python to bytecode, on the guest's own Python.
 
-    python -m executor.images.bytecode PYTHON TRAMPOLINE STDLIB SITE_PACKAGES
+    python -m executor.images.bytecode GUEST PYTHON TRAMPOLINE CLOSURES STDLIB SITE_PACKAGES
 
 The standard library comes as source. Compiling what a zygote imports at every start would cost
 half a second, and a package's first import seconds, so it is done once, here: the guest is
@@ -20,7 +20,6 @@ from typing import Final
 
 from executor.wasm.boot import boot
 from executor.wasm.booted import Guest
-from executor.wasm.layout import PYODIDE_314
 from executor.wasm.parts import Parts
 
 # Runs in the guest; `files` are (path as the guest sees it, source). What does not compile is
@@ -46,9 +45,6 @@ def compile_all(files):
         target.write(out)
 """
 _BATCH: Final = 50
-_CACHE_TAG: Final = PYODIDE_314.cache_tag
-STDLIB: Final = PYODIDE_314.stdlib
-SITE_PACKAGES: Final = PYODIDE_314.site_packages
 # The time stamp of every entry of the zip: a zip's epoch.
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 
@@ -57,12 +53,23 @@ def main(arguments: list[str]) -> int:
     """
     Add bytecode to the library's zip and the package directory, in place.
     """
-    python, trampoline, stdlib, packages = arguments
+    name, python, trampoline, closures, stdlib, packages = arguments
     library = Path(stdlib).read_bytes()
-    guest = boot(Parts(python=python, trampoline=trampoline, stdlib=library, site_packages={}))
+    guest = boot(
+        Parts(
+            guest=name,
+            python=python,
+            trampoline=trampoline,
+            closures=closures,
+            stdlib=library,
+            site_packages={},
+        )
+    )
     sources = _members(library)
-    compiled = _compile(guest, {f"{STDLIB}/{name}": data for name, data in sources.items()})
-    _write_library(Path(stdlib), sources, compiled)
+    seen = guest.layout.stdlib
+    compiled = _compile(guest, {f"{seen}/{name}": data for name, data in sources.items()})
+    code = {path.removeprefix(f"{seen}/"): data for path, data in compiled.items()}
+    _write_library(Path(stdlib), sources, code)
     _write_packages(guest, Path(packages))
     return 0
 
@@ -115,7 +122,7 @@ def _write_library(path: Path, sources: Mapping[str, bytes], compiled: Mapping[s
     with zipfile.ZipFile(target, "w") as archive:
         for name, data in sources.items():
             _add(archive, name, data, zipfile.ZIP_DEFLATED)
-            code = compiled.get(f"{STDLIB}/{name}")
+            code = compiled.get(name)
             if code is not None:
                 _add(archive, f"{name}c", code, zipfile.ZIP_STORED)
     target.replace(path)
@@ -128,15 +135,13 @@ def _add(archive: zipfile.ZipFile, name: str, data: bytes, method: int) -> None:
 
 
 def _write_packages(guest: Guest, root: Path) -> None:
-    sources = {
-        f"{SITE_PACKAGES}/{path.relative_to(root)}": path.read_bytes()
-        for path in root.rglob("*.py")
-    }
+    seen = guest.layout.site_packages
+    sources = {f"{seen}/{path.relative_to(root)}": path.read_bytes() for path in root.rglob("*.py")}
     for name, code in _compile(guest, sources).items():
-        source = root / name.removeprefix(f"{SITE_PACKAGES}/")
+        source = root / name.removeprefix(f"{seen}/")
         folder = source.parent / "__pycache__"
         folder.mkdir(exist_ok=True)
-        (folder / f"{source.stem}.{_CACHE_TAG}.pyc").write_bytes(code)
+        (folder / f"{source.stem}.{guest.layout.cache_tag}.pyc").write_bytes(code)
 
 
 if __name__ == "__main__":

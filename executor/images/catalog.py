@@ -32,13 +32,17 @@ from executor.images.cache import (
     write_new,
 )
 from executor.images.errors import ImageRefusedError
-from executor.images.identity import this_runtime
+from executor.images.guests import guest_kind
+from executor.images.identity import runtimes, this_runtime
 from executor.images.manifest import FORMAT, MANIFEST, Image, Manifest, from_json, to_json
 from executor.images.pins import sha256
 from executor.images.sealed import read, read_private
 
 _INDEX_BYTES = 4 * 2**20
 _MANIFEST_BYTES = 64 * 2**20
+# Formats of earlier releases: their images cannot be used here, and the next build or prune
+# removes them.
+_OLDER = frozenset({1})
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -70,8 +74,8 @@ def find(name: str, cache: Cache | None = None) -> Image | None:
     Its files are checked when `sealed.open_module` opens them, or all at once by `verify`.
     """
     cache = cache or default_cache()
-    runtime = this_runtime().digest
-    fitting = [e for e in read_index(cache) if e.name == name and e.runtime == runtime]
+    usable = runtimes()
+    fitting = [e for e in read_index(cache) if e.name == name and e.runtime in usable]
     for entry in sorted(fitting, key=lambda e: e.created, reverse=True):
         return load(cache, entry)
     return None
@@ -169,7 +173,9 @@ def _names(directory: Path) -> set[str]:
 
 def read_index(cache: Cache) -> tuple[IndexEntry, ...]:
     """
-    What the index holds; nothing where there is none yet. Raises ImageRefusedError.
+    What the index holds; nothing where there is none yet, or an earlier release's.
+
+    Raises ImageRefusedError where it cannot be trusted or read.
     """
     try:
         text = read_private(cache.index, _INDEX_BYTES)
@@ -177,6 +183,8 @@ def read_index(cache: Cache) -> tuple[IndexEntry, ...]:
         return ()
     try:
         data = json.loads(text)
+        if data["format"] in _OLDER:
+            return ()
         if data["format"] != FORMAT:
             raise ValueError(f"format {data['format']!r}")
         return tuple(_entry(key, value) for key, value in data["images"].items())
@@ -206,7 +214,7 @@ def publish(cache: Cache, draft: Path, manifest: Manifest) -> Image:
     text = to_json(manifest)
     write_new(draft / MANIFEST, text)
     flush_tree(draft)
-    runtime = this_runtime().digest
+    runtime = this_runtime(guest_kind(manifest.guest)).digest
     entry = IndexEntry(manifest.key, manifest.name, sha256(text), runtime, manifest.created)
     others = tuple(e for e in read_index(cache) if e.key != manifest.key)
     path = cache.images / entry.directory
@@ -274,10 +282,10 @@ def _is_kept(
 ) -> bool:
     if any(len(key) >= 6 and entry.key.startswith(key) for key in keep):
         return True
-    runtime = this_runtime().digest
-    if every or entry.runtime != runtime:
+    usable = runtimes()
+    if every or entry.runtime not in usable:
         return False
-    same = [e.created for e in entries if e.name == entry.name and e.runtime == runtime]
+    same = [e.created for e in entries if e.name == entry.name and e.runtime in usable]
     return entry.created == max(same)
 
 

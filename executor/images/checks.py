@@ -15,7 +15,7 @@ from executor.images.errors import ImageError
 from executor.images.host import platform_problem
 from executor.images.identity import PLAIN_NAME
 from executor.images.node import find_node
-from executor.images.pins import installed_wasmtime, load_pins
+from executor.images.pins import installed_wasmtime, wanted_wasmtime
 from executor.images.report import size_text
 from executor.wasm.engine import core_version
 
@@ -75,7 +75,7 @@ def _platform() -> Check:
 
 
 def _wasmtime() -> Check:
-    wanted, found = load_pins().versions["wasmtime"], installed_wasmtime()
+    wanted, found = wanted_wasmtime(), installed_wasmtime()
     mend = f"pip install 'wasmtime=={wanted}'"
     if found != wanted:
         return Check("wasmtime", Status.FAIL, f"{found} installed, {wanted} pinned", mend)

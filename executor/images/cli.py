@@ -1,5 +1,5 @@
 """
-`codecage image`: build, list, verify, prune.
+`codecage image`: build, lock, audit, list, verify, prune.
 
 Exit codes: 0 done; 1 failed, with the reason on stderr; 2 wrong usage (argparse's own). Results
 go to stdout and progress to stderr, so that `--json` can be piped.
@@ -11,9 +11,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from executor.images import catalog, report
-from executor.images.build import Declaration, build
+from executor.images import audit, catalog, locking, provides, report
+from executor.images.build import Order, build
+from executor.images.declaration import adding, load, shipped_names
+from executor.images.distribution import BASE_VARIABLE, configured_base
 from executor.images.errors import ImageError, ImageRefusedError
+from executor.images.guests import DEFAULT, GUESTS, guest_kind
 from executor.images.identity import PLAIN_NAME
 from executor.images.lock import SHIPPED_LOCK
 from executor.images.manifest import Image
@@ -31,6 +34,8 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     image = subparsers.add_parser("image", help=about, description=about, epilog=_EXIT_CODES)
     commands = image.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _register_build(commands)
+    _register_lock(commands)
+    _register_audit(commands)
     _register_list(commands)
     _register_verify(commands)
     _register_prune(commands)
@@ -62,12 +67,18 @@ def _guarded(run: Command) -> Command:
 def _register_build(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = _add(commands, "build", "build an image, or say where it is", _build)
     parser.add_argument(
+        "image",
+        nargs="?",
+        metavar="IMAGE",
+        help=f"a shipped image ({', '.join(shipped_names())}) or the file of a declaration",
+    )
+    parser.add_argument(
         "--with",
         dest="packages",
         metavar="PACKAGE",
         action="append",
         default=[],
-        help="add a pure-Python package of the lock; may be repeated",
+        help=f"add a package of the lock to {PLAIN_NAME}; may be repeated",
     )
     parser.add_argument(
         "--name", help=f"the image's name (default: {PLAIN_NAME}, or {PLAIN_NAME}-PACKAGE...)"
@@ -77,19 +88,102 @@ def _register_build(commands: "argparse._SubParsersAction[argparse.ArgumentParse
         type=Path,
         default=SHIPPED_LOCK,
         metavar="FILE",
-        help="a requirements lock with hashes to use instead of the one that is shipped",
+        help="for --with: a lock with hashes to use instead of the one that is shipped",
+    )
+    _add_base(parser)
+
+
+def _add_base(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--pyodide-base",
+        metavar="ADDRESS",
+        help="where the wheels of Pyodide's distribution are, for images that take packages "
+        f"from it (default: ${BASE_VARIABLE})",
     )
 
 
 def _build(arguments: argparse.Namespace) -> int:
-    packages = tuple(name for item in arguments.packages for name in item.split(",") if name)
+    order = _order(arguments)
     line = report.ProgressLine(sys.stderr)
     try:
-        image = build(Declaration(packages, arguments.name, arguments.lock), line)
+        image = build(order, line)
     finally:
         line.close()
     _show((image,), arguments)
     return 0
+
+
+def _order(arguments: argparse.Namespace) -> Order:
+    base = configured_base(arguments.pyodide_base)
+    packages = tuple(name for item in arguments.packages for name in item.split(",") if name)
+    if arguments.image is not None:
+        if packages or arguments.name or arguments.lock != SHIPPED_LOCK:
+            raise ImageError(
+                "--with, --name and --lock are for an image without a declaration. Write what is "
+                "wanted into the declaration, and lock it: codecage image lock FILE"
+            )
+        return Order(load(arguments.image), base=base)
+    if not packages and not arguments.name and arguments.lock == SHIPPED_LOCK:
+        return Order(load(PLAIN_NAME), base=base)
+    return Order(adding(packages, arguments.name, arguments.lock), packages, base)
+
+
+def _register_lock(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "choose exact wheels for a declaration, check them, and write their hashes down"
+    parser = _add(commands, "lock", about, _lock)
+    parser.add_argument("image", metavar="DECLARATION", help="a file, or a shipped image's name")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="where to write (default: NAME.lock.txt beside)"
+    )
+    parser.add_argument(
+        "--provides", type=Path, metavar="FILE", help="a table of modules by image to update"
+    )
+    _add_base(parser)
+
+
+def _lock(arguments: argparse.Namespace) -> int:
+    declaration = load(arguments.image)
+    line = report.ProgressLine(sys.stderr)
+    try:
+        made = locking.lock(declaration, configured_base(arguments.pyodide_base), line)
+    finally:
+        line.close()
+    target = arguments.output or declaration.lock
+    target.write_text(made.text, encoding="utf-8")
+    if arguments.provides is not None:
+        rows = provides.read_table(arguments.provides) | {made.name: list(made.modules)}
+        arguments.provides.write_text(provides.table_text(rows), encoding="utf-8")
+    if made.unchecked:
+        _note_unchecked(made)
+    print(report.lock_json(made) if arguments.json else report.lock_table(made))
+    return 0
+
+
+def _note_unchecked(made: locking.Locked) -> None:
+    print(
+        f"codecage: {len(made.unchecked)} wheels of Pyodide's distribution were not fetched, as "
+        f"neither --pyodide-base nor {BASE_VARIABLE} says where they are; they are checked when "
+        "the image is built.",
+        file=sys.stderr,
+    )
+
+
+def _register_audit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "say whether wheels can be part of an image, and what their native parts import"
+    parser = _add(commands, "audit", about, _audit)
+    parser.add_argument("wheels", nargs="+", type=Path, metavar="WHEEL")
+    parser.add_argument(
+        "--guest",
+        choices=[kind.name for kind in GUESTS],
+        default=DEFAULT.name,
+        help=f"the guest that the wheels are for (default: {DEFAULT.name})",
+    )
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    found = [audit.audit(path, guest_kind(arguments.guest)) for path in arguments.wheels]
+    print(audit.as_json(found) if arguments.json else audit.as_text(found))
+    return 0 if all(one.admitted for one in found) else 1
 
 
 def _register_list(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -6,6 +6,8 @@ ImageError
 ├── ToolMissingError           node, npm or pip is absent or too old
 ├── ToolFailedError            a tool ended badly, or met one of its limits
 ├── PinMismatchError           bytes are not the ones that the package pins
+├── DeclarationRefusedError   a declaration is malformed, or names what is not there
+├── SourceRefusedError        a source of wheels is malformed, missing or not configured
 ├── LockRefusedError           a lock file is malformed, or lacks what was asked for
 ├── WheelRefusedError          a wheel holds what an image must not hold
 ├── CacheRefusedError          the cache directory cannot be trusted or written
@@ -40,6 +42,18 @@ class ToolFailedError(ImageError):
 class PinMismatchError(ImageError):
     """
     Something fetched or made has other bytes than those pinned in the package.
+    """
+
+
+class DeclarationRefusedError(ImageError):
+    """
+    A declaration of an image cannot be read; the text holds every problem with its place.
+    """
+
+
+class SourceRefusedError(ImageError):
+    """
+    A source that a declaration names cannot be used: it is missing, malformed or not configured.
     """
 
 

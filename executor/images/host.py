@@ -1,48 +1,21 @@
 """
-What this machine is: whether it can run an image, and which features compiled code may use.
+What this machine is: whether it can run an image.
 """
 
 import os
 import platform
 import sys
-from functools import cache
-from pathlib import Path
 
 from executor.images.errors import PlatformUnsupportedError
-
-# What Cranelift looks for on x86-64, in the spelling of /proc/cpuinfo. Code compiled where one
-# is present will not load where it is absent, so they are part of an image's key. The other
-# flags are left out: a new kernel names more of them, and no image needs rebuilding for that.
-_CODE_FLAGS = (
-    "abm",
-    "avx",
-    "avx2",
-    "avx512_bitalg",
-    "avx512_vbmi2",
-    "avx512bw",
-    "avx512cd",
-    "avx512dq",
-    "avx512f",
-    "avx512vbmi",
-    "avx512vl",
-    "bmi1",
-    "bmi2",
-    "cx16",
-    "fma",
-    "pni",
-    "popcnt",
-    "sse4_1",
-    "sse4_2",
-    "ssse3",
-)
+from executor.wasm.target import fitting, processor_features
 
 
 def platform_problem() -> str | None:
     """
     Say why compiled images cannot be made or run here, or None where they can.
 
-    Needed: Linux, x86-64, a 64-bit Python linked with glibc (the wheels of wasmtime that the
-    package pins exist for more, but only this one is tested).
+    Needed: Linux, x86-64 of level 2 or more, a 64-bit Python linked with glibc (the wheels of
+    wasmtime that the package pins exist for more, but only this one is tested).
     """
     found = f"{sys.platform} {platform.machine() or 'unknown'}"
     if sys.platform != "linux":
@@ -53,6 +26,8 @@ def platform_problem() -> str | None:
         return _sentence(f"{found}, 32-bit Python", "the guest's memory is 4 GiB of address space")
     if _glibc() is None:
         return _sentence(f"{found} without glibc", "wasmtime's wheel is linked with glibc")
+    if fitting(processor_features()) is None:
+        return _sentence(f"{found} before x86-64-v2", "compiled code uses SSE4.2 and POPCNT")
     return None
 
 
@@ -77,18 +52,3 @@ def _glibc() -> str | None:
         return os.confstr("CS_GNU_LIBC_VERSION")
     except (AttributeError, ValueError, OSError):
         return None
-
-
-@cache
-def code_features() -> tuple[str, ...]:
-    """
-    The processor's features that compiled code may use, sorted; see proc(5), /proc/cpuinfo.
-
-    Empty where the kernel names none: such an image is then compiled for, and found on,
-    machines that name none.
-    """
-    for line in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == "flags":
-            return tuple(sorted(set(value.split()) & set(_CODE_FLAGS)))
-    return ()

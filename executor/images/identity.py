@@ -7,17 +7,19 @@ import json
 import platform
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from executor.images.errors import LockRefusedError
-from executor.images.host import code_features
+from executor.images.guests import GUESTS, GuestKind
 from executor.images.lock import LockedPackage
 from executor.images.manifest import FORMAT
 from executor.images.pins import installed_wasmtime, load_pins
 from executor.wasm.engine import CONFIG_ID
+from executor.wasm.target import this_target
 
 PLAIN_NAME = "core"
 # What a build puts into an image: raised when that changes, so that older images are not found.
-CONTENT = 2
+CONTENT = 3
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -26,7 +28,7 @@ class Runtime:
     """
     What compiled code is bound to: an image made for another one is never found.
 
-    wasmtime's release, the engine's configuration, the machine with its processor's features,
+    wasmtime's release, the engine's configuration, the machine with its processor's level,
     the digest of the package's pins, the format of the cache, and what a build puts in.
     """
 
@@ -47,25 +49,37 @@ class Runtime:
         return _digest([*compiled, self.pins, self.format, self.content])
 
 
-def this_runtime() -> Runtime:
+@cache
+def this_runtime(kind: GuestKind) -> Runtime:
     """
-    The runtime of this process.
+    The runtime of this process for one kind of guest.
     """
     return Runtime(
         wasmtime=installed_wasmtime(),
         config=CONFIG_ID,
         machine=platform.machine(),
-        cpu=code_features(),
-        pins=load_pins().digest,
+        cpu=(this_target().name,),
+        pins=load_pins(kind.name).digest,
     )
 
 
-def image_key(name: str, runtime: Runtime, packages: tuple[LockedPackage, ...]) -> str:
+def runtimes() -> frozenset[str]:
+    """
+    The digests of all runtimes of this process: whatever else an image is bound to is unusable.
+    """
+    return frozenset(this_runtime(kind).digest for kind in GUESTS)
+
+
+def image_key(
+    name: str, runtime: Runtime, packages: tuple[LockedPackage, ...], warm: tuple[str, ...] = ()
+) -> str:
     """
     The key of an image (64 hex digits): equal inputs, equal key.
+
+    `runtime` says which guest, by the digest of its pins.
     """
     locked = [[package.name, package.version, sorted(package.hashes)] for package in packages]
-    return _digest([name, runtime.digest, locked])
+    return _digest([name, runtime.digest, locked, warm])
 
 
 def _digest(parts: object) -> str:

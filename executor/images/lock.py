@@ -15,7 +15,9 @@ from pathlib import Path
 from executor.images.errors import LockRefusedError
 from executor.images.pins import HERE
 
-SHIPPED_LOCK = HERE / "wheels.lock.txt"
+# What every image has comes from the first, what `--with` can add from the second.
+CORE_LOCK = HERE / "shipped" / "core.lock.txt"
+SHIPPED_LOCK = HERE / "shipped" / "math.lock.txt"
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _REQUIREMENT = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[0-9][A-Za-z0-9.!+_]*)"
@@ -103,7 +105,7 @@ def parse_lock(text: str, file: str) -> Lock:
             raise LockRefusedError(
                 f"{file}:{number}: {line!r} is not allowed in a lock. Each entry must be "
                 "name==version --hash=sha256:..., without addresses, markers or options. "
-                "Write one with: pip-compile --generate-hashes --strip-extras"
+                "Write one with: codecage image lock DECLARATION"
             )
         name = normalise(found["name"])
         if name in packages:
@@ -111,6 +113,22 @@ def parse_lock(text: str, file: str) -> Lock:
         hashes = frozenset(re.findall(r"[0-9a-f]{64}", found["hashes"]))
         packages[name] = LockedPackage(name, found["version"], hashes, _via(comments))
     return Lock(file, tuple(packages[name] for name in sorted(packages)))
+
+
+def lock_text(name: str, packages: Iterable[LockedPackage]) -> str:
+    """
+    A lock as `parse_lock` reads it, for the declaration called `name`.
+    """
+    lines = [
+        f"# The wheels of the image {name}, each by its hash. Written by: codecage image lock",
+    ]
+    for package in sorted(packages, key=lambda one: one.name):
+        lines.append(f"{package.name}=={package.version} \\")
+        hashes = [f"    --hash=sha256:{digest}" for digest in sorted(package.hashes)]
+        lines += [f"{line} \\" for line in hashes[:-1]] + hashes[-1:]
+        if package.via:
+            lines.append(f"    # via {', '.join(sorted(package.via))}")
+    return "\n".join(lines) + "\n"
 
 
 def _statements(text: str) -> list[tuple[int, str, list[str]]]:
@@ -149,6 +167,6 @@ def _absent(name: str, lock: Lock) -> str:
     there = ", ".join(f"{package.name} {package.version}" for package in lock.packages) or "nothing"
     return (
         f"The package {name!r} was asked for, and the lock {lock.file} has {there}. To use it, "
-        f"write a lock of your own (echo {name} | pip-compile --generate-hashes - -o my.lock.txt) "
-        "and give it: codecage image build --with NAME --lock my.lock.txt"
+        "declare an image of your own with it, and lock and build that: "
+        "codecage image lock FILE.yaml, codecage image build FILE.yaml"
     )

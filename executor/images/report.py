@@ -6,8 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from executor.images.build import Progress, Step
+from executor.images.locking import Locked
 from executor.images.manifest import Image
+from executor.images.progress import Progress, Step
 
 _WIDTH = 72
 
@@ -24,6 +25,8 @@ def as_data(image: Image) -> dict[str, Any]:
         "created": manifest.created,
         "size": manifest.size,
         "files": len(manifest.files),
+        "guest": manifest.guest,
+        "modules": len(manifest.modules),
         "versions": dict(manifest.versions),
         "packages": {package.name: package.version for package in manifest.packages},
     }
@@ -48,6 +51,30 @@ def table(images: tuple[Image, ...]) -> str:
         for row in rows
     )
     return "\n".join(padded)
+
+
+def lock_json(made: Locked) -> str:
+    """
+    A lock as JSON: packages with versions, the modules that they bring, what was not fetched.
+    """
+    data = {
+        "name": made.name,
+        "packages": {package.name: package.version for package in made.packages},
+        "modules": list(made.modules),
+        "unchecked": list(made.unchecked),
+    }
+    return json.dumps(data, indent=2, sort_keys=True)
+
+
+def lock_table(made: Locked) -> str:
+    """
+    A lock for a person: one package a line, with what needs it.
+    """
+    rows = [
+        f"{one.name}=={one.version}" + (f"  (via {', '.join(sorted(one.via))})" if one.via else "")
+        for one in made.packages
+    ]
+    return "\n".join(rows)
 
 
 def _row(image: Image) -> tuple[str, str, str, str, str, str, str]:

@@ -14,6 +14,7 @@ The expected hash comes from the manifest, whose own hash comes from the index.
 import contextlib
 import fcntl
 import hashlib
+import mmap
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -41,6 +42,17 @@ def open_module(image: Image, filename: str) -> int:
     entry = image.manifest.entry(filename)
     with _opened(image, entry) as source:
         return _sealed_copy(source, entry)
+
+
+def mapped(image: Image, filename: str) -> memoryview:
+    """
+    The bytes of one file, as a mapping of its sealed copy: forked processes share its pages.
+    """
+    descriptor = open_module(image, filename)
+    try:
+        return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+    finally:
+        os.close(descriptor)
 
 
 def read(image: Image, filename: str) -> bytes:

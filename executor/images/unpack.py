@@ -3,9 +3,11 @@ Reading a wheel as hostile input: what an image may hold, and nothing else.
 
 pip's own installer is not used, because it does what wheels ask: `.pth` files that run at every
 start, scripts, files outside the directory. Here a wheel is a zip whose every member must be an
-ordinary file with a plain relative name, listed in the wheel's RECORD with its hash; only
-`purelib` content is kept. The formats: PEP 427 and PyPA's "Recording installed projects" and
-"Binary distribution format". Nothing is written before the whole wheel has been checked.
+ordinary file with a plain relative name, listed in the wheel's RECORD with its hash; only the
+content of site-packages is kept. Native code is kept apart, and only where the wheel's tags are
+the guest's: it must be a WebAssembly side module, and is translated and compiled elsewhere. The
+formats: PEP 427 and PyPA's "Recording installed projects" and "Binary distribution format".
+Nothing is written before the whole wheel has been checked.
 """
 
 import base64
@@ -23,25 +25,32 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from executor.images.errors import LockRefusedError, WheelRefusedError
+from executor.images.guests import DEFAULT, GuestKind
 from executor.images.lock import LockedPackage, normalise
+from executor.images.tags import tag_problem
 
 MAX_FILES = 20_000
 MAX_BYTES = 256 * 2**20
 _MAX_NAME = 512
 _MAX_COMPONENT = 255
+_NOT_HERE = "it is native code, which only a wheel with the guest's tags may hold, as .so"
 # Code that would run on its own at start, native code, and bytecode, which nobody can review
 # and which the interpreter prefers to the source beside it.
 _FORBIDDEN_SUFFIXES = {
     ".pth": "its lines run at every start of the interpreter",
     ".start": "its entry points run at every start of the interpreter",
-    ".so": "it is native code; only pure-Python wheels can be installed",
-    ".pyd": "it is native code; only pure-Python wheels can be installed",
-    ".dll": "it is native code; only pure-Python wheels can be installed",
-    ".dylib": "it is native code; only pure-Python wheels can be installed",
-    ".wasm": "it is compiled code; only pure-Python wheels can be installed",
+    ".so": _NOT_HERE,
+    ".pyd": _NOT_HERE,
+    ".dll": _NOT_HERE,
+    ".dylib": _NOT_HERE,
+    ".wasm": "it is compiled code outside of a native module",
     ".pyc": "it is bytecode, which would be run instead of the source",
     ".egg-link": "it points outside the image",
 }
+_SHARED = re.compile(r"\.so(?:\.[0-9]+)*\Z", re.IGNORECASE)
+_WASM = b"\0asm\x01\0\0\0"
+# A custom section (id 0) named "dylink.0", after its length in LEB128.
+_SIDE_MODULE = re.compile(rb"\0[\x80-\xff]{0,4}[\0-\x7f]\x08dylink\.0", re.DOTALL)
 _FORBIDDEN_MODULES = frozenset({"sitecustomize", "usercustomize"})
 _NATIVE_MAGIC = (b"\x7fELF", b"\0asm", b"MZ\x90\x00", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 _UNRECORDED = frozenset({"RECORD", "RECORD.jws", "RECORD.p7s"})
@@ -51,14 +60,16 @@ _LEFT_OUT = frozenset({"scripts", "headers", "data"})
 @dataclass(frozen=True, slots=True)
 class WheelContent:
     """
-    The files of a wheel by their path in site-packages, and the packages that it always needs.
+    The files of a wheel by their path in site-packages, its native modules apart, and its
+    requirements as METADATA writes them (PEP 508).
     """
 
     files: tuple[tuple[str, bytes], ...]
-    requires: frozenset[str]
+    natives: tuple[tuple[str, bytes], ...]
+    requires: tuple[str, ...]
 
 
-def read_wheel(data: bytes, package: LockedPackage) -> WheelContent:
+def read_wheel(data: bytes, package: LockedPackage, kind: GuestKind = DEFAULT) -> WheelContent:
     """
     Check a wheel against its lock entry and itself, and return what goes into an image.
 
@@ -74,19 +85,32 @@ def read_wheel(data: bytes, package: LockedPackage) -> WheelContent:
     members = _members(data, package)
     info = _dist_info(members, package)
     _check_record(members, info, package)
-    _check_wheel_file(members, info, package)
+    native = _check_wheel_file(members, info, package, kind)
     requires = _check_metadata(members, info, package)
     files = tuple(
         (target, content)
         for name, content in sorted(members.items())
-        if (target := _target(name, package)) is not None
+        if (target := _target(name, package, native)) is not None
     )
     problem = clash(target for target, _ in files)
     if problem is not None:
         raise _refused(package, problem)
-    for target, content in files:
+    natives = tuple(file for file in files if native and is_native(file[0]))
+    plain = tuple(file for file in files if not (native and is_native(file[0])))
+    for target, _ in files:
+        _check_module(target, package)
+    for target, content in plain:
         _check_content(target, content, package)
-    return WheelContent(files, requires)
+    for target, content in natives:
+        _check_native(target, content, package)
+    return WheelContent(plain, natives, requires)
+
+
+def is_native(name: str) -> bool:
+    """
+    Whether a file is a shared library by its name: `x.so`, or `x.so.1` as linkers write it.
+    """
+    return _SHARED.search(name) is not None
 
 
 def _members(data: bytes, package: LockedPackage) -> dict[str, bytes]:
@@ -229,32 +253,41 @@ def _record_hash(content: bytes) -> str:
     return f"sha256={digest.decode().rstrip('=')}"
 
 
-def _check_wheel_file(members: dict[str, bytes], info: str, package: LockedPackage) -> None:
+def _check_wheel_file(
+    members: dict[str, bytes], info: str, package: LockedPackage, kind: GuestKind
+) -> bool:
+    """
+    Check the WHEEL file against the guest; true where the wheel may hold native code.
+    """
     headers = _headers(members, f"{info}/WHEEL", package)
     version = headers.get("Wheel-Version", "")
     if version.partition(".")[0] != "1":
         raise _refused(package, f"its wheel format is {version!r}, and 1.x is what is known")
-    if headers.get("Root-Is-Purelib", "").lower() != "true":
-        raise _refused(package, "it is not a pure-Python wheel (Root-Is-Purelib)")
     tags = headers.get_all("Tag", [])
-    if not tags or not all(tag.endswith("-none-any") for tag in tags):
-        raise _refused(package, f"its tags are {tags}; only '...-none-any' runs in the guest")
+    if not all(tag.count("-") == 2 for tag in tags):
+        raise _refused(package, f"its tags are {tags}, and a tag has three parts (PEP 425)")
+    problem = tag_problem(kind, tags)
+    if problem is not None:
+        raise _refused(package, problem)
+    pure = headers.get("Root-Is-Purelib", "").lower()
+    if pure not in {"true", "false"}:
+        raise _refused(package, f"Root-Is-Purelib is {pure!r}, and true or false is known")
+    native = not any(tag.endswith("-any") for tag in tags)
+    if pure == "false" and not native:
+        raise _refused(package, "it is not a pure-Python wheel (Root-Is-Purelib), as its tags say")
+    return native
 
 
-def _check_metadata(members: dict[str, bytes], info: str, package: LockedPackage) -> frozenset[str]:
+def _check_metadata(
+    members: dict[str, bytes], info: str, package: LockedPackage
+) -> tuple[str, ...]:
     """
-    Compare METADATA with the lock; returns the packages needed without any condition.
-
-    Requirements with a marker (`; extra == ...`) are not evaluated: whether they hold depends
-    on the guest, and a package that needs one fails to import, it does not weaken anything.
+    Compare METADATA with the lock; returns its requirements.
     """
     headers = _headers(members, f"{info}/METADATA", package)
     if not _same_project(headers.get("Name", ""), headers.get("Version", ""), package):
         raise _refused(package, "its METADATA is of another project or version")
-    plain = (line for line in headers.get_all("Requires-Dist", []) if ";" not in line)
-    return frozenset(
-        normalise(found[0]) for line in plain if (found := re.match(r"\s*([\w.-]+)", line))
-    )
+    return tuple(headers.get_all("Requires-Dist", []))
 
 
 def _headers(
@@ -273,7 +306,7 @@ def _text(members: dict[str, bytes], name: str, package: LockedPackage) -> str:
         raise _refused(package, f"its {name} is not UTF-8 ({error.reason})") from error
 
 
-def _target(name: str, package: LockedPackage) -> str | None:
+def _target(name: str, package: LockedPackage, native: bool) -> str | None:
     """
     Where a member goes in site-packages; None for what an image has no use for.
     """
@@ -281,22 +314,34 @@ def _target(name: str, package: LockedPackage) -> str | None:
     if not top.endswith(".data"):
         return name
     scheme, _, inner = rest.partition("/")
-    if scheme == "purelib" and inner:
+    if (scheme == "purelib" or (scheme == "platlib" and native)) and inner:
         return inner
     if scheme in _LEFT_OUT:
         return None
     raise _refused(package, f"{name!r} asks to be installed as {scheme!r}, which is not allowed")
 
 
+def _check_module(target: str, package: LockedPackage) -> None:
+    module = target.partition("/")[0].partition(".")[0].casefold()
+    if module in _FORBIDDEN_MODULES:
+        raise _refused(package, f"{target!r} may not be in an image: it runs at every start")
+
+
 def _check_content(target: str, content: bytes, package: LockedPackage) -> None:
     for suffix, why in _FORBIDDEN_SUFFIXES.items():
         if target.casefold().endswith(suffix):
             raise _refused(package, f"{target!r} may not be in an image: {why}")
-    module = target.partition("/")[0].partition(".")[0].casefold()
-    if module in _FORBIDDEN_MODULES:
-        raise _refused(package, f"{target!r} may not be in an image: it runs at every start")
+    if is_native(target):
+        raise _refused(package, f"{target!r} may not be in an image: {_NOT_HERE}")
     if content.startswith(_NATIVE_MAGIC):
         raise _refused(package, f"{target!r} may not be in an image: it is compiled code")
+
+
+def _check_native(target: str, content: bytes, package: LockedPackage) -> None:
+    if not content.startswith(_WASM):
+        raise _refused(package, f"{target!r} is not WebAssembly, whatever its name says")
+    if not _SIDE_MODULE.match(content, len(_WASM)):
+        raise _refused(package, f"{target!r} is not a side module: it has no dylink.0 section")
 
 
 def _refused(package: LockedPackage, why: str) -> WheelRefusedError:

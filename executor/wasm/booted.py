@@ -20,6 +20,7 @@ from executor.wasm.memory import GuestMemory
 from executor.wasm.nodes import File, Local
 from executor.wasm.parts import Parts
 from executor.wasm.process import Process, Sleeper, unlimited
+from executor.wasm.space import Space
 from executor.wasm.vfs import FileSystem
 from executor.wasm.world import ENVIRONMENT, Hooks, build_tree
 
@@ -98,6 +99,12 @@ class Guest(ABC):
         Have the interpreter see a pending interrupt soon, or none. Called from any thread.
         """
 
+    @abstractmethod
+    def signal_pending(self) -> bool:
+        """
+        Whether an interrupt that was set has still to be taken by the interpreter.
+        """
+
     def _environment(self) -> dict[str, str]:
         return {}
 
@@ -149,6 +156,17 @@ class Guest(ABC):
         Let linear memory and the GC heap hold no more than `size` bytes each.
         """
         engine.limit(self._store, size, self._side_modules)
+
+    def budget(self, size: int) -> Space:
+        """
+        The session's memory, of `size` bytes, in which the guest's own counts.
+
+        Raises GuestFault(ENOSPC) where the guest is larger already.
+        """
+        total = Space(size, 2**31)
+        total.take(self.memory.size)
+        self.limit_memory(size)
+        return total
 
     def read_file(self, path: str) -> bytes:
         """

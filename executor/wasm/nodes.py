@@ -22,10 +22,11 @@ class Node:
 @dataclass(slots=True, eq=False)
 class File(Node):
     """
-    A file in memory; `data` is bytes where the image holds it and a bytearray where it grows.
+    A file in memory; `data` is a bytearray where it grows, and bytes or a mapping of them where
+    the image holds it.
     """
 
-    data: bytes | bytearray = field(default_factory=bytearray)
+    data: bytes | bytearray | memoryview = field(default_factory=bytearray)
     # Names of it in the tree plus descriptors open on it: its bytes are given back at zero.
     holds: int = 0
 

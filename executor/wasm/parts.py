@@ -41,7 +41,7 @@ class Parts:
 
     python: str
     trampoline: str
-    stdlib: bytes
+    stdlib: bytes | memoryview
     site_packages: Mapping[str, bytes]
     warm: tuple[str, ...] = ()
     guest: str = PYODIDE_314.guest

@@ -61,7 +61,7 @@ class FileSystem:
         parent.entries[last] = made
         return made
 
-    def add_image_file(self, path: str, data: bytes) -> None:
+    def add_image_file(self, path: str, data: bytes | memoryview) -> None:
         """
         Place a read-only file of the image.
         """

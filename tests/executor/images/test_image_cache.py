@@ -234,7 +234,13 @@ def test_the_store_gives_nothing_through_a_link_or_from_a_file_others_can_write(
 
 def test_a_damaged_index_is_refused_with_what_to_do(cache):
     small_image(cache)
-    for text in (b"", b"{}", b'{"format": 99, "images": {}}', b"[]", b'{"format":1,"images":[]}'):
+    for text in (b"", b"{}", b'{"format": 99, "images": {}}', b"[]", b'{"format":2,"images":[]}'):
         cache.index.write_bytes(text)
         with pytest.raises(ImageRefusedError, match="Remove the file"):
             catalog.read_index(cache)
+
+
+def test_an_index_of_an_earlier_release_holds_nothing_that_can_be_used(cache):
+    cache.index.write_bytes(b'{"format": 1, "images": {"x": "of another form"}}')
+    assert catalog.read_index(cache) == ()
+    assert catalog.find("core", cache) is None

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from executor.images import catalog, manifest
 from executor.images.errors import ImageRefusedError, LockRefusedError
+from executor.images.guests import DEFAULT, GUESTS
 from executor.images.identity import image_key, image_name, this_runtime
 from executor.images.lock import read_lock
-from executor.images.manifest import FileEntry, Manifest, Package
+from executor.images.manifest import FileEntry, Manifest, NativeModule, Package
 
 FILES = {"a": b"1", "site-packages/p.py": b"2"}
 
@@ -170,6 +171,18 @@ def test_pruning_everything_empties_the_store_and_plain_pruning_does_not(cache):
 
 texts = st.text(max_size=20)
 hashes = st.text("0123456789abcdef", min_size=64, max_size=64)
+sizes = st.integers(0, 2**32)
+names = st.lists(texts, max_size=3).map(tuple)
+PART = {
+    "sha256": hashes,
+    "code": texts,
+    "adapter": texts,
+    "memory_size": sizes,
+    "memory_align": sizes,
+    "table_size": sizes,
+    "needed": names,
+    "weak": names,
+}
 manifests = st.builds(
     Manifest,
     name=texts,
@@ -183,6 +196,10 @@ manifests = st.builds(
     packages=st.dictionaries(texts, st.tuples(texts, hashes)).map(
         lambda d: tuple(Package(n, v, h) for n, (v, h) in sorted(d.items()))
     ),
+    modules=st.dictionaries(texts, st.builds(NativeModule, path=st.just("x"), **PART)).map(
+        lambda d: tuple(dataclasses.replace(m, path=n) for n, m in sorted(d.items()))
+    ),
+    facts=st.dictionaries(texts, sizes).map(lambda d: tuple(sorted(d.items()))),
     files=st.dictionaries(texts, st.tuples(hashes, st.integers(0, 2**40))).map(
         lambda d: tuple(FileEntry(n, h, s) for n, (h, s) in sorted(d.items()))
     ),
@@ -197,7 +214,7 @@ def test_a_manifest_reads_back_as_it_was_written(written):
 @pytest.mark.parametrize(
     "change",
     [
-        {"format": 2},
+        {"format": 1},
         {"name": 1},
         {"files": {"a": {"sha256": "0", "size": -1}}},
         {"files": {"a": {"sha256": "0", "size": True}}},
@@ -205,12 +222,16 @@ def test_a_manifest_reads_back_as_it_was_written(written):
         {"files": []},
         {"cpu": [1]},
         {"packages": {"p": "1.0"}},
+        {"warm": "numpy"},
+        {"guest": None},
+        {"facts": {"address": -1}},
+        {"modules": {"a.so": {"code": "a"}}},
     ],
 )
 def test_a_manifest_of_another_form_is_refused(change):
     data = json.loads(manifest.to_json(small_manifest("small", FILES)))
     manifest.from_json(json.dumps(data).encode())
-    with pytest.raises(ImageRefusedError, match="format 1"):
+    with pytest.raises(ImageRefusedError, match="format 2"):
         manifest.from_json(json.dumps(data | change).encode())
 
 
@@ -221,7 +242,7 @@ def test_what_is_no_manifest_is_refused(text):
 
 
 def test_everything_that_compiled_code_depends_on_is_in_the_key():
-    runtime = this_runtime()
+    runtime = this_runtime(DEFAULT)
     packages = read_lock().select(["sympy"])
     changed = [
         image_key("core", dataclasses.replace(runtime, **{name: value}), packages)
@@ -239,8 +260,10 @@ def test_everything_that_compiled_code_depends_on_is_in_the_key():
         image_key("core", runtime, packages[:1]),
         image_key("core", runtime, (dataclasses.replace(packages[0], version="9"), packages[1])),
     ]
+    changed += [image_key("core", runtime, packages, ("json",))]
+    changed += [image_key("core", this_runtime(kind), packages) for kind in GUESTS[1:]]
     base = image_key("core", runtime, packages)
-    assert base == image_key("core", this_runtime(), read_lock().select(["sympy"]))
+    assert base == image_key("core", this_runtime(DEFAULT), read_lock().select(["sympy"]))
     assert len({base, *changed}) == len(changed) + 1
 
 

@@ -6,8 +6,8 @@ import pytest
 from crafted import small_image
 
 from executor.images import cli, report
-from executor.images.build import Progress, Step
 from executor.images.checks import Status, checks
+from executor.images.progress import Progress, Step
 
 
 def run(capsys, *words: str) -> tuple[int, str, str]:
@@ -48,6 +48,8 @@ def test_images_are_listed_as_json(cache, capsys):
             "created": "2026-01-01T00:00:00",
             "size": 4000,
             "files": 1,
+            "guest": "pyodide-3.14",
+            "modules": 0,
             "versions": {"python": "3.14.2", "wasmtime": "50.0.1"},
             "packages": {},
         }
@@ -141,9 +143,9 @@ def test_progress_on_a_terminal_is_one_line_a_step_that_is_rewritten():
     line.close()
     assert [part.rstrip(" ") for part in stream.getvalue().split("\r")] == [
         "",
-        "[1/6] fetch pyodide and binaryen  0.0 s",
-        "[1/6] fetch pyodide and binaryen  1.2 s  26.0 MB" + " " * 24 + "\n",
-        "[4/6] compile to machine code  0.0 s" + " " * 36 + "\n",
+        "[2/7] fetch the guest and its tools  0.0 s",
+        "[2/7] fetch the guest and its tools  1.2 s  26.0 MB" + " " * 21 + "\n",
+        "[4/7] compile to machine code  0.0 s" + " " * 36 + "\n",
     ]
 
 
@@ -154,7 +156,7 @@ def test_progress_in_a_log_is_a_plain_line_a_step():
         line(progress)
     line.close()
     assert stream.getvalue() == (
-        "[1/6] fetch pyodide and binaryen ...\n[4/6] compile to machine code ...\n"
+        "[2/7] fetch the guest and its tools ...\n[4/7] compile to machine code ...\n"
     )
 
 

@@ -8,9 +8,11 @@ import pytest
 from crafted import CraftedWheel
 
 from executor.images.errors import ToolFailedError, WheelRefusedError
+from executor.images.guests import DEFAULT
 from executor.images.lock import LockedPackage
 from executor.images.pins import sha256
-from executor.images.wheels import gather, install
+from executor.images.pypi import PyPI
+from executor.images.wheels import Sources, gather, install
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def put(shelf, wheel: CraftedWheel) -> LockedPackage:
 
 
 def get(cache, room, *packages: LockedPackage):
-    return gather(cache, room, packages, lambda: None)
+    return gather(cache, packages, Sources(pypi=PyPI(DEFAULT, room)), lambda: None)
 
 
 def test_a_locked_wheel_is_fetched_checked_and_installed(cache, shelf, room, tmp_path):

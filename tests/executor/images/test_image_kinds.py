@@ -1,0 +1,137 @@
+"""
+Images of every kind of package and guest, really built; and what a refused build leaves alone.
+"""
+
+import shutil
+
+import pytest
+from crafted import CraftedWheel, native_wheel
+
+from executor.images import catalog, locking
+from executor.images.build import Order, build
+from executor.images.cache import Cache, default_cache, prepare
+from executor.images.declaration import load
+from executor.images.errors import WheelRefusedError
+from executor.images.guests import guest_kind
+from executor.images.lock import LockedPackage, lock_text, read_lock
+from executor.images.pins import sha256
+
+pytestmark = pytest.mark.image
+
+
+@pytest.fixture(scope="module")
+def core():
+    return build()
+
+
+@pytest.fixture
+def offline(core, tmp_path, monkeypatch):
+    """
+    A cache of the test's own, seeded with core and what it was made of; a shelf of wheels is
+    the only source, and nothing else can be asked.
+    """
+    shared, copy = default_cache(), Cache(tmp_path / "cache")
+    monkeypatch.setenv("CODECAGE_CACHE", str(copy.root))
+    prepare(copy)
+    shutil.copytree(shared.inputs, copy.inputs, dirs_exist_ok=True)
+    shutil.copytree(core.path, copy.images / core.path.name)
+    shutil.copy(shared.index, copy.index)
+    catalog.prune((core.key[:12],), cache=copy)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", "/nonexistent")
+    (tmp_path / "shelf").mkdir()
+    put(tmp_path, CraftedWheel("tzdata", "2030.1", [("tzdata/__init__.py", b"")]))
+    return tmp_path
+
+
+def put(place, wheel: CraftedWheel, data: bytes | None = None) -> None:
+    (place / "shelf" / wheel.filename).write_bytes(wheel.data() if data is None else data)
+
+
+def declare(place, packages: str = "fine", guest: str = "pyodide-3.14"):
+    path = place / "mine.yaml"
+    path.write_text(
+        f"version: 1\nname: mine\ndescription: A test.\nguest: {guest}\n"
+        f"packages: [{packages}]\nsources: [directory: shelf]\n"
+    )
+    return load(str(path))
+
+
+def locked(declaration):
+    declaration.lock.write_text(locking.lock(declaration).text)
+    return declaration
+
+
+def test_an_image_is_locked_and_built_from_a_directory_alone(offline):
+    put(offline, CraftedWheel())
+    image = build(Order(locked(declare(offline))))
+    catalog.verify(image)
+    assert catalog.find("mine").key == image.key
+    assert (image.site_packages / "fine" / "__init__.py").read_bytes() == b"x = 1\n"
+    assert (image.site_packages / "fine" / "__pycache__" / "__init__.cpython-314.pyc").is_file()
+    assert (image.manifest.guest, image.manifest.modules) == ("pyodide-3.14", ())
+
+
+def test_a_native_part_is_compiled_and_an_empty_file_stands_in_its_place(offline):
+    put(offline, native_wheel("fine/native.so"))
+    image = build(Order(locked(declare(offline))))
+    catalog.verify(image)
+    (module,) = image.manifest.modules
+    assert module.path == "fine/native.so"
+    assert image.manifest.entry(module.code).size > 0
+    assert (image.site_packages / module.path).read_bytes() == b""
+
+
+OTHER = CraftedWheel(members=[("fine/__init__.py", b"x = 2\n")])
+HOSTILE = {
+    "a changed byte": (OTHER, OTHER.data() + b"\0"),
+    "path traversal": (CraftedWheel(members=[("../evil.py", b"")]), None),
+    "an absolute name": (CraftedWheel(members=[("/evil.py", b"")]), None),
+    "a .pth file": (CraftedWheel(members=[("evil.pth", b"import os\n")]), None),
+    "sitecustomize": (CraftedWheel(members=[("sitecustomize.py", b"")]), None),
+    "usercustomize": (CraftedWheel(members=[("usercustomize.py", b"")]), None),
+    "a wrong RECORD": (CraftedWheel(record="fine/__init__.py,sha256=AAAA,6\n"), None),
+    "an ABI of 3.13": (native_wheel(tag="cp313-cp313-pyemscripten_2026_0_wasm32"), None),
+    "an ABI of Linux": (native_wheel(tag="cp314-cp314-manylinux_2_28_x86_64"), None),
+    "an unknown ABI": (native_wheel(tag="cp314-cp314-pyodide_2024_0_wasm32"), None),
+    "a .so that is not wasm": (native_wheel(content=b"\x7fELF" + bytes(100)), None),
+    "a .so that is cut off": (
+        native_wheel(content=native_wheel().members[1][1] + b"\x01\xff"),
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_refused_build_leaves_the_image_of_the_same_name_usable(offline, what):
+    """
+    The lock is written by hand with the hostile wheel's own hash: the check is the build's.
+    """
+    put(offline, CraftedWheel())
+    declaration = locked(declare(offline))
+    before = build(Order(declaration))
+    wheel, data = HOSTILE[what]
+    (offline / "shelf" / CraftedWheel().filename).unlink()
+    put(offline, wheel, data)
+    others = [one for one in read_lock(declaration.lock).packages if one.name != "fine"]
+    # A store that holds the sound wheel must not make up for the changed one.
+    shutil.rmtree(default_cache().inputs)
+    default_cache().inputs.mkdir(mode=0o700)
+    digest = sha256(wheel.data())
+    entry = LockedPackage("fine", "1.0", frozenset({digest}), frozenset())
+    declaration.lock.write_text(lock_text("mine", [*others, entry]))
+    with pytest.raises(WheelRefusedError, match="fine"):
+        build(Order(declaration))
+    assert catalog.find("mine") == before
+    catalog.verify(before)
+    assert list(default_cache().staging.iterdir()) == []
+
+
+def test_an_image_of_python_3_13_is_compiled_by_its_own_python(offline):
+    kind = guest_kind("pyodide-3.13")
+    put(offline, CraftedWheel())
+    image = build(Order(locked(declare(offline, guest=kind.name))))
+    catalog.verify(image)
+    assert dict(image.manifest.versions)["python"] == "3.13.2"
+    assert (image.site_packages / "fine" / "__pycache__" / "__init__.cpython-313.pyc").is_file()
+    assert catalog.find("core").manifest.guest == "pyodide-3.14"
