@@ -58,9 +58,15 @@ def show_value(thing, text):
 def end_cell(interrupted):
     """Show the figures that the cell has left open, and close them."""
     figures = sys.modules.get(Figures.NAME)
-    if figures is not None:
-        quietly(lambda: figures.finish(not interrupted))
-    _shown.clear()
+    try:
+        if figures is not None:
+            quietly(lambda: figures.finish(not interrupted))
+    except BaseException:
+        # An interrupt while they are drawn.
+        figures.finish(False)
+        raise
+    finally:
+        _shown.clear()
 
 
 def present(thing, text):
@@ -235,17 +241,23 @@ class Figures:
             # Whoever asked for another backend has what that one does.
             return [one for one in Gcf.get_all_fig_managers() if isinstance(one, FigureManager)]
 
-        def show(*_, **__):
-            """Display the open figures, and close them."""
-            for manager in managers():
-                Gcf.destroy(manager)
-                display(manager.canvas.figure)
-
-        def finish(shows):
-            """Close the open figures; with `shows`, display those that have not been."""
+        def closed():
+            """The open figures that hold something, each closed before it is given."""
             for manager in managers():
                 Gcf.destroy(manager)
                 figure = manager.canvas.figure
+                # Its own background is one of its children.
+                if len(figure.get_children()) > 1:
+                    yield figure
+
+        def show(*_, **__):
+            """Display the open figures, and close them."""
+            for figure in closed():
+                display(figure)
+
+        def finish(shows):
+            """Close the open figures; with `shows`, display those that have not been."""
+            for figure in closed():
                 if shows and not any(figure is one for one in _shown):
                     quietly(lambda: display(figure))
 

@@ -90,9 +90,11 @@ def run(request):
         answer = {"status": "exited", "code": exit_code(error.code)}
     except BaseException as error:
         answer = failed(error)
-    if _display is not None:
-        _display.end_cell(answer["status"] == "interrupted")
-    flush()
+    try:
+        if _display is not None:
+            _display.end_cell(answer["status"] == "interrupted")
+    finally:
+        flush()
     return answer
 
 

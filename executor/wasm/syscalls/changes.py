@@ -68,29 +68,43 @@ def remove(process: Process, directory: int, path: str, *, folder: bool) -> None
 
 def renameat(process: Process, old_at: int, old: int, new_at: int, new: int) -> int:
     """
-    Rename: renameat(2). Between memory and a mount it is EXDEV, as between file systems.
+    Rename: renameat(2).
     """
-    source = process.resolve_name(old_at, process.path(old))
-    target = process.resolve_name(new_at, process.path(new))
+    rename(process, (old_at, process.path(old)), (new_at, process.path(new)))
+    return 0
+
+
+def rename(process: Process, old: tuple[int, str], new: tuple[int, str]) -> None:
+    """
+    Rename a name, each given as (directory, path). Between memory and a mount it is EXDEV, as
+    between file systems.
+    """
+    source = process.resolve_name(*old)
+    target = process.resolve_name(*new)
     if isinstance(source, Local) and isinstance(target, Local):
         process.files.rename(source, target)
-        return 0
-    if isinstance(source, Remote) and isinstance(target, Remote):
+    elif isinstance(source, Remote) and isinstance(target, Remote):
         process.broker.rename(source.path, target.path)
-        return 0
-    raise GuestFault(Errno.EXDEV)
+    else:
+        raise GuestFault(Errno.EXDEV)
 
 
 def symlinkat(process: Process, target: int, directory: int, path: int) -> int:
     """
-    Make a symbolic link: symlinkat(2). On a granted host directory it is refused.
+    Make a symbolic link: symlinkat(2).
     """
-    text = process.path(target)
-    found = process.resolve_name(directory, process.path(path))
+    make_link(process, process.path(target), directory, process.path(path))
+    return 0
+
+
+def make_link(process: Process, target: str, directory: int, path: str) -> None:
+    """
+    Make a symbolic link by name. On a granted host directory it is refused.
+    """
+    found = process.resolve_name(directory, path)
     if isinstance(found, Remote):
         raise GuestFault(Errno.EPERM, "symbolic links cannot be made in a granted directory")
-    process.files.make_link(found, text)
-    return 0
+    process.files.make_link(found, target)
 
 
 def chmod(process: Process, path: int, mode: int) -> int:
@@ -140,34 +154,46 @@ def utimensat(process: Process, directory: int, path: int, times: int, flags: in
     """
     stamp = _modified(process, times)
     if path == 0:
-        return _touch_descriptor(process, directory, stamp)
-    follow = not flags & AT_SYMLINK_NOFOLLOW
-    found = process.resolve_at(directory, path, follow=follow)
-    if isinstance(found, Remote):
-        if stamp is not None:
-            process.broker.set_times(found.path, stamp)
-        return 0
-    return _touch(found.node, stamp)
+        touch_descriptor(process, directory, stamp)
+    else:
+        follow = not flags & AT_SYMLINK_NOFOLLOW
+        touch_path(process, directory, process.path(path), stamp, follow=follow)
+    return 0
 
 
-def _touch_descriptor(process: Process, descriptor: int, stamp: int | None) -> int:
+def touch_path(
+    process: Process, directory: int, path: str, stamp: int | None, *, follow: bool
+) -> None:
+    """
+    Set the time of last modification of a path, in nanoseconds; None leaves it.
+    """
+    found = process.resolve(directory, path, follow=follow)
+    if isinstance(found, Local):
+        _touch(found.node, stamp)
+    elif stamp is not None:
+        process.broker.set_times(found.path, stamp)
+
+
+def touch_descriptor(process: Process, descriptor: int, stamp: int | None) -> None:
+    """
+    The same for an open file.
+    """
     file = process.descriptors.get(descriptor)
     if isinstance(file, MemoryFile):
-        return _touch(file.node, stamp)
-    if isinstance(file, BrokeredFile) and stamp is not None:
+        _touch(file.node, stamp)
+    elif isinstance(file, BrokeredFile) and stamp is not None:
         process.broker.set_times(file.path, stamp)
-        return 0
-    raise GuestFault(Errno.EPERM)
+    else:
+        raise GuestFault(Errno.EPERM)
 
 
-def _touch(node: Node | None, stamp: int | None) -> int:
+def _touch(node: Node | None, stamp: int | None) -> None:
     if node is None:
         raise GuestFault(Errno.ENOENT)
     if node.space is None:
         raise GuestFault(Errno.EROFS)
     if stamp is not None:
         node.modified_ns = stamp
-    return 0
 
 
 def _modified(process: Process, times: int) -> int | None:

@@ -2,6 +2,8 @@
 System calls that take a path: open, stat, make, remove, rename, links, permissions, times.
 """
 
+from dataclasses import dataclass
+
 from codecage.worker.v1 import worker_pb2 as wire
 from executor.wasm.abi import (
     AT_EMPTY_PATH,
@@ -216,20 +218,47 @@ def fstat64(process: Process, descriptor: int, buffer: int) -> int:
     """
     Status of an open file: fstat(2).
     """
+    _put(process, buffer, descriptor_status(process, descriptor))
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """
+    What the guest is told of a file: no number in it is the host's but size and time of a
+    granted one. `mode` is that of stat(2), `size` in bytes.
+    """
+
+    mode: int
+    size: int
+    modified_ns: int
+    serial: int
+
+
+def descriptor_status(process: Process, descriptor: int) -> Status:
+    """
+    The status of an open file.
+    """
     file = process.descriptors.get(descriptor)
     if isinstance(file, MemoryFile):
-        _put_node(process, buffer, file.node)
-    elif isinstance(file, PassedFile):
-        _put_status(process, buffer, file.path, file.status, file.size())
-    elif isinstance(file, BrokeredFile):
+        return _node_status(file.node)
+    if isinstance(file, PassedFile):
+        return _granted_status(file.path, file.status, file.size())
+    if isinstance(file, BrokeredFile):
         status = file.status()
-        _put_status(process, buffer, file.path, status, status.size)
-    elif isinstance(file, DirectoryFile):
+        return _granted_status(file.path, status, status.size)
+    if isinstance(file, DirectoryFile):
         found = process.files.resolve(file.path, "/", follow=False)
-        _put_found(process, buffer, found, follow=False)
-    else:
-        _put(process, buffer, S_IFCHR | 0o620, 0, process.clock.wall_ns(), descriptor + 1)
-    return 0
+        return _found_status(process, found, follow=False)
+    return Status(S_IFCHR | 0o620, 0, process.clock.wall_ns(), descriptor + 1)
+
+
+def path_status(process: Process, directory: int, path: str, *, follow: bool) -> Status:
+    """
+    The status of a path given to an *at call.
+    """
+    found = process.resolve(directory, path, follow=follow)
+    return _found_status(process, found, follow=follow)
 
 
 def status(process: Process, path: str, *, follow: bool = True) -> wire.FileStatus:
@@ -252,49 +281,42 @@ def status(process: Process, path: str, *, follow: bool = True) -> wire.FileStat
 
 def _stat_path(process: Process, directory: int, path: int, buffer: int, *, follow: bool) -> int:
     process.memory.span(buffer, STAT.size)
-    found = process.resolve_at(directory, path, follow=follow)
-    _put_found(process, buffer, found, follow=follow)
+    _put(process, buffer, path_status(process, directory, process.path(path), follow=follow))
     return 0
 
 
-def _put_found(process: Process, buffer: int, found: Local | Remote, *, follow: bool) -> None:
+def _found_status(process: Process, found: Local | Remote, *, follow: bool) -> Status:
     if isinstance(found, Local):
         if found.node is None:
             raise GuestFault(Errno.ENOENT)
-        _put_node(process, buffer, found.node)
-    else:
-        status = process.broker.stat(found.path, follow=follow)
-        _put_status(process, buffer, found.path, status, status.size)
+        return _node_status(found.node)
+    status = process.broker.stat(found.path, follow=follow)
+    return _granted_status(found.path, status, status.size)
 
 
-def _put_node(process: Process, buffer: int, node: Node) -> None:
+def _node_status(node: Node) -> Status:
     size = 0
     if isinstance(node, File):
         size = len(node.data)
     elif isinstance(node, Link):
         size = len(node.target.encode("utf-8", "surrogateescape"))
-    _put(process, buffer, node.mode, size, node.modified_ns, node.serial)
+    return Status(node.mode, size, node.modified_ns, node.serial)
 
 
-def _put_status(
-    process: Process, buffer: int, path: str, status: wire.FileStatus, size: int
-) -> None:
+def _granted_status(path: str, status: wire.FileStatus, size: int) -> Status:
     mode = _KIND_MODE.get(status.kind, S_IFCHR) | (status.mode & 0o777)
-    _put(process, buffer, mode, size, status.modified_ns, _serial(path))
+    return Status(mode, size, status.modified_ns, _serial(path))
 
 
-def _put(
-    process: Process, buffer: int, mode: int, size: int, modified_ns: int, serial: int
-) -> None:
+def _put(process: Process, buffer: int, found: Status) -> None:
     """
-    Fill a struct stat: no number in it is the host's but size and time of a granted file.
+    Fill a struct stat.
     """
-    seconds, nanoseconds = divmod(modified_ns, 10**9)
+    seconds, nanoseconds = divmod(found.modified_ns, 10**9)
     times = (seconds, nanoseconds) * 3
-    blocks = min((size + 511) // 512, 2**31 - 1)
-    process.memory.write(
-        buffer, STAT.pack(1, mode, 1, 1000, 1000, 0, size, _BLOCK, blocks, *times, serial)
-    )
+    blocks = min((found.size + 511) // 512, 2**31 - 1)
+    numbers = (1, found.mode, 1, 1000, 1000, 0, found.size, _BLOCK, blocks)
+    process.memory.write(buffer, STAT.pack(*numbers, *times, found.serial))
 
 
 def faccessat(process: Process, directory: int, path: int, mode: int, _flags: int) -> int:
@@ -375,24 +397,27 @@ def readlinkat(process: Process, directory: int, path: int, buffer: int, size: i
     """
     The target of a link: readlinkat(2). `/dev/denial` tells why the last call was refused.
     """
-    found = process.resolve_at(directory, path, follow=False)
+    data = link_target(process, directory, process.path(path))
+    if size == 0:
+        raise GuestFault(Errno.EINVAL)
+    process.memory.write(buffer, data[:size])
+    return len(data[:size])
+
+
+def link_target(process: Process, directory: int, path: str) -> bytes:
+    """
+    The target of a link by name, or for `/dev/denial` the last refusal, which is then forgotten.
+    """
+    found = process.resolve(directory, path, follow=False)
     if isinstance(found, Remote):
         target = process.broker.read_link(found.path)
     elif isinstance(found.node, Link):
         target = found.node.target
     elif isinstance(found.node, Device) and found.node.name == _DENIAL_LINK:
-        return _put_link(process, _take_denial(process), buffer, size)
+        return _take_denial(process)
     else:
         raise GuestFault(Errno.EINVAL if found.node is not None else Errno.ENOENT)
-    return _put_link(process, target.encode("utf-8", "surrogateescape"), buffer, size)
-
-
-def _put_link(process: Process, data: bytes, buffer: int, size: int) -> int:
-    if size == 0:
-        raise GuestFault(Errno.EINVAL)
-    data = data[:size]
-    process.memory.write(buffer, data)
-    return len(data)
+    return target.encode("utf-8", "surrogateescape")
 
 
 def _take_denial(process: Process) -> bytes:

@@ -1,0 +1,154 @@
+"""
+The guest's way in and out where the interpreter is a WASI reactor, and what WASI leaves out.
+
+The reactor runs a turn's text with `_run_turn`. Here the text is a request for `entry` and no
+source, so nothing is compiled for it. The answer goes out by the host's one door, as do the
+attempts at programs and the network, for which WASI has no calls: the gate is to hear of them.
+A frame's first byte says which it is.
+"""
+
+import errno
+import gc
+import hashlib
+import io
+import json
+import linecache
+import os
+import socket
+import struct
+import sys
+import traceback
+
+import _host
+import _reactor
+import _socket
+
+CHECK, ANSWER, PROGRAM, NETWORK = b"?", b"=", b"!", b"@"
+EAI_FAIL = -4
+INTERRUPTED = json.dumps(
+    {
+        "status": "interrupted",
+        "name": "KeyboardInterrupt",
+        "message": "",
+        "traceback": "KeyboardInterrupt\n",
+    }
+).encode()
+
+knock = _host.call
+
+
+def install(entry):
+    def run(text, _name):
+        try:
+            answer = entry(text)
+        except KeyboardInterrupt:
+            # It struck where the entry does not look for it: before the cell, or after.
+            answer = INTERRUPTED
+        while True:
+            try:
+                knock(ANSWER + answer)
+            except KeyboardInterrupt:
+                continue
+            return
+
+    _reactor._run_turn = run
+    # The turn that installs this was kept as the source of a session's code.
+    linecache._interactive_cache.clear()
+
+
+def seeded(begin):
+    """A session's begin, and after it what the imports before the fork drew their chance from."""
+
+    def run(request):
+        answer = begin(request)
+        if "numpy.random" in sys.modules:
+            digest = hashlib.sha512(b"numpy" + bytes.fromhex(request["seed"])).digest()
+            sys.modules["numpy.random"].seed(struct.unpack("<16I", digest))
+        if "tempfile" in sys.modules:
+            sys.modules["tempfile"]._name_sequence = None
+        return answer
+
+    return run
+
+
+def exercise():
+    """
+    Use what was imported once, before the fork: what a package makes when it is first used, and
+    what the interpreter then writes into its code, is shared instead of made in every session.
+    """
+    if "pandas" in sys.modules:
+        pandas = sys.modules["pandas"]
+        frame = pandas.DataFrame({"a": range(8), "b": [number % 2 for number in range(8)]})
+        repr(frame.groupby("b").a.sum())
+        repr(frame.describe())
+    if "matplotlib.pyplot" in sys.modules:
+        # Not by pyplot, which would remember the figure.
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        figure = Figure()
+        figure.subplots().plot([1, 2])
+        FigureCanvasAgg(figure).print_png(io.BytesIO())
+        del figure
+    gc.collect()
+    gc.freeze()
+
+
+def check():
+    """Have the host interrupt this once: what it knows of the interpreter's memory is right."""
+    try:
+        knock(CHECK)
+        for _ in range(10**4):
+            pass
+    except KeyboardInterrupt:
+        return
+    raise RuntimeError("the host's interrupt did not arrive")
+
+
+def asked(frame, error):
+    """Have the gate judge an attempt, and raise the error that it can only end in."""
+    knock(frame)
+    raise error
+
+
+def system(command, /):
+    """os.system, which WASI does not have: there are no programs."""
+    refused = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    asked(PROGRAM + os.fsencode(command), refused)
+
+
+def getaddrinfo(host, port, *_rest, **_more):
+    """_socket.getaddrinfo, which WASI does not have: names are the gate's to judge."""
+    name = os.fsencode(host or b"")
+    number = int(port) if str(port or 0).isdecimal() else 0
+    error = socket.gaierror(EAI_FAIL, "Non-recoverable failure in name resolution")
+    asked(NETWORK + name + b"\0%d" % number, error)
+
+
+class Socket(_socket.socket):
+    """WASI has sockets that are given, and none is."""
+
+    def __init__(self, *_rest, **_more):
+        refused = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        asked(NETWORK + b"\x000", refused)
+
+
+def told_without_site():
+    """
+    Python 3.15 adds to every ModuleNotFoundError that site initialisation is off, and to look for
+    a virtual environment. There is none, and an agent would look for it.
+    """
+    plain = traceback.TracebackException.__init__
+
+    def init(self, exc_type, exc_value, *rest, **more):
+        plain(self, exc_type, exc_value, *rest, **more)
+        if isinstance(exc_value, ModuleNotFoundError):
+            self._str = self._str.partition(". Site initialization is disabled")[0]
+
+    traceback.TracebackException.__init__ = init
+
+
+os.system = system
+_socket.getaddrinfo = getaddrinfo
+_socket.socket = _socket.SocketType = socket._socket.socket = Socket
+told_without_site()
