@@ -125,12 +125,16 @@ class AsyncCage:
         return await self.call(calls.sessions())
 
     def session(
-        self, policy: str | None = None, *, labels: Mapping[str, str] = NO_LABELS
+        self,
+        policy: str | None = None,
+        *,
+        image: str | None = None,
+        labels: Mapping[str, str] = NO_LABELS,
     ) -> "Opening":
         """
         Open a session: `await` it, or enter it with `async with`, which also closes it.
         """
-        return Opening(self, calls.create_session(policy, labels))
+        return Opening(self, calls.create_session(policy, image, labels))
 
     def attach(self, session_id: str) -> "Opening":
         """

@@ -55,13 +55,20 @@ def policies() -> Call[tuple[PolicyInfo, ...]]:
     return Call("ListPolicies", pb.ListPoliciesRequest(), read)
 
 
-def create_session(policy: str | None, labels: Mapping[str, str]) -> Call[SessionInfo]:
+def create_session(
+    policy: str | None, image: str | None, labels: Mapping[str, str]
+) -> Call[SessionInfo]:
     """
-    Open a session under the named policy, or the built-in one that grants only computing.
+    Open a session under the named policy, or the built-in one that grants only computing; with
+    the named image, or the policy's first.
     """
     sent = {_text(key, "a label"): _text(value, "a label") for key, value in labels.items()}
-    name = _text(policy or "", "the policy's name")
-    return Call("CreateSession", pb.CreateSessionRequest(policy=name, labels=sent), reading.session)
+    request = pb.CreateSessionRequest(
+        policy=_text(policy or "", "the policy's name"),
+        image=_text(image or "", "the image's name"),
+        labels=sent,
+    )
+    return Call("CreateSession", request, reading.session)
 
 
 def get_session(session_id: str) -> Call[SessionInfo]:

@@ -111,15 +111,24 @@ class Cage:
         return self.call(calls.sessions())
 
     def session(
-        self, policy: str | None = None, *, labels: Mapping[str, str] = NO_LABELS
+        self,
+        policy: str | None = None,
+        *,
+        image: str | None = None,
+        labels: Mapping[str, str] = NO_LABELS,
     ) -> "Session":
         """
         Open a session under a policy of the server; without a name, one that may only compute.
 
-        `labels` are words of your own (up to 16 pairs of 64 and 256 bytes) that the audit record
-        keeps. Raises PolicyNotFound, and LimitReached where no further session is possible.
+        `image` is what the session can import, one of those that the policy has; without it, the
+        policy's first. The first session of an image may wait some seconds for it. `labels` are
+        words of your own (up to 16 pairs of 64 and 256 bytes) that the audit record keeps.
+
+        Raises PolicyNotFound, Denied for an image that the policy does not have, InvalidRequest
+        for one that the server's machine does not have (the message says how to build it), and
+        LimitReached where no further session is possible.
         """
-        return Session(self, self.call(calls.create_session(policy, labels)))
+        return Session(self, self.call(calls.create_session(policy, image, labels)))
 
     def attach(self, session_id: str) -> "Session":
         """

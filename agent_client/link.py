@@ -92,9 +92,17 @@ class SessionHandle:
         """
         return self.info.policy.name
 
+    @property
+    def image(self) -> str:
+        """
+        The name of the image that the session has: what its code can import.
+        """
+        return self.info.image
+
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
-        return f"<{type(self).__name__} {self.id} policy={self.policy!r} {state}>"
+        what = f"policy={self.policy!r} image={self.image!r}"
+        return f"<{type(self).__name__} {self.id} {what} {state}>"
 
     def _open_id(self) -> str:
         if self._closed:

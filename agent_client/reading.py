@@ -50,6 +50,8 @@ def policy(info: pb.PolicyInfo) -> PolicyInfo:
         description=info.description,
         digest=info.digest,
         image=info.image,
+        # An older server has one image for each policy, and does not repeat it.
+        images=tuple(info.images) or (info.image,),
         mounts=mounts,
         limits=_limits(info.limits),
     )

@@ -64,12 +64,16 @@ class Limits:
 class PolicyInfo:
     """
     A policy as its server describes it; `digest` identifies its meaning.
+
+    `images` are those that a session may ask for; `image`, the first, is that of one that does
+    not.
     """
 
     name: str
     description: str
     digest: str
     image: str
+    images: tuple[str, ...]
     mounts: tuple[Mount, ...]
     limits: Limits
 

@@ -121,7 +121,7 @@ def session(found: Session) -> wire.Session:
         id=facts.id,
         policy=facts.policy.name,
         policy_digest=facts.policy.digest,
-        image=facts.policy.image,
+        image=facts.image,
         state=_STATES[found.state],
         created=timestamp(facts.created_ns),
         cells=found.cells,
@@ -151,6 +151,7 @@ def policy(found: Policy) -> wire.PolicyInfo:
         description=found.description,
         digest=found.digest,
         image=found.image,
+        images=found.images,
         mounts=mounts,
         limits=_limits(found.limits),
     )
@@ -165,6 +166,8 @@ def event(numbered: events.Numbered) -> wire.Event:
             body = wire.Event(started=wire.CellStarted(session_id=identity, cell=cell))
         case events.Output(stream, data):
             body = wire.Event(output=wire.Output(stream=_STREAMS[stream], data=data))
+        case events.Display(forms):
+            body = wire.Event(display=wire.Display(data=forms))
         case events.Value(text, full_length, truncated):
             value = wire.Value(text=text, full_length=full_length, truncated=truncated)
             body = wire.Event(value=value)

@@ -5,6 +5,7 @@ What can go wrong between a client's call and its session.
     ├── ExecutorError              the caller's: each class is one reason word and one status
     │   ├── InvalidRequest         a field is missing, too long or not what it has to be
     │   ├── PolicyNotFound
+    │   ├── ImageNotAllowed, ImageNotBuilt, ImageTooLarge    in choice.py
     │   ├── SessionNotFound        unknown, closed or somebody else's: all the same
     │   ├── SessionLost            its worker is gone; only closing is left
     │   ├── CellRunning            one cell at a time

@@ -25,7 +25,8 @@ _ENTROPY: Final = 32
 @dataclass(frozen=True, slots=True)
 class Facts:
     """
-    A session's identity (128 random bits in hex), its policy and the caller's labels.
+    A session's identity (128 random bits in hex), its policy, which of the policy's images it
+    has, and the caller's labels.
 
     `created_ns` is nanoseconds since 1970; `entropy` are the 32 bytes from which the guest's
     generators are seeded.
@@ -33,18 +34,20 @@ class Facts:
 
     id: str
     policy: Policy
+    image: str
     labels: tuple[tuple[str, str], ...]
     created_ns: int
     entropy: bytes
 
 
-def new_facts(policy: Policy, labels: Mapping[str, str]) -> Facts:
+def new_facts(policy: Policy, image: str, labels: Mapping[str, str]) -> Facts:
     """
     The facts of a new session; its entropy is the policy's where that has a seed.
     """
     return Facts(
         id=secrets.token_hex(16),
         policy=policy,
+        image=image,
         labels=tuple(sorted(labels.items())),
         created_ns=time.time_ns(),
         entropy=_entropy(policy.seed),
@@ -83,7 +86,7 @@ def creation_detail(facts: Facts, worker: Caged) -> Detail:
     return (
         ("boot_digest", worker.boot_digest.hex()),
         ("entropy", facts.entropy.hex()),
-        ("image", facts.policy.image),
+        ("image", facts.image),
         ("image_key", worker.image_key),
         ("isolation", worker.isolation),
         ("labels", json.dumps(dict(facts.labels), sort_keys=True)),

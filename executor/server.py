@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from executor import launcher
+from executor.choice import build_command
 from executor.errors import CannotStart
 from executor.identity import Account, account, become
 from executor.images.cache import default_cache
-from executor.images.catalog import find, list_images
+from executor.images.catalog import find, read_index
+from executor.images.errors import ImageRefusedError
 from executor.images.host import platform_problem
 from executor.images.manifest import Image
 from executor.listening import Place, clear_stale, place, private_directory
+from policy.doubts import doubts
 
 if TYPE_CHECKING:
     from executor.serving import Setup
@@ -45,6 +48,7 @@ _ZYGOTE: Final = "executor.zygote"
 # Whose workers are those of a server that opens files as root: guest code is never root's.
 _NOBODY: Final = "nobody"
 _ALWAYS: Final = "core"
+_BUILT_IN: Final = "calculator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ def serve(options: Options) -> int:
         _start_ahead(started, names, {_ALWAYS})
         policies = _policies(options, where)
         _require_images(policies, names)
+        _warn(policies, names)
         _start_ahead(started, names, {policy.image for policy in policies.values()} - {_ALWAYS})
         return _serve(options, who, where, policies, images, started)
     finally:
@@ -174,17 +179,52 @@ def _policies(options: Options, where: Place) -> "Mapping[str, Policy]":
 def _images() -> list[Image]:
     """
     The newest image of each name that was made for this machine and release of wasmtime.
+
+    One that cannot be trusted is left out, and stops nothing but what needs it. Each manifest is
+    read once: a large one takes ten milliseconds, in which nothing else can start.
     """
-    found = (find(name) for name in sorted({image.name for image in list_images()}))
-    return [image for image in found if image is not None]
+    cache, found = default_cache(), []
+    for name in sorted({entry.name for entry in read_index(cache)}):
+        try:
+            image = find(name, cache)
+        except ImageRefusedError as error:
+            _LOG.error("the image %s is left out: %s", name, error)
+        else:
+            found += [image] if image is not None else []
+    return found
 
 
 def _require_images(policies: "Mapping[str, Policy]", built: list[str]) -> None:
+    """
+    Each policy's first image has to be there; without another only those who ask for it miss it.
+    """
     for policy in policies.values():
         if policy.image not in built:
             raise CannotStart(
-                f"the image {policy.image!r}, which the policy {policy.name} names, is not built "
-                "for this machine; build it with `codecage image build`"
+                f"the image {policy.image}, which sessions under the policy {policy.name} get "
+                f"unasked, is not built for this machine; build it with "
+                f"{build_command(policy.image)}"
+            )
+
+
+def _warn(policies: "Mapping[str, Policy]", built: list[str]) -> None:
+    """
+    Tell the administrator what is missing, or may be misspelt, in policies that are in force.
+    """
+    for policy in policies.values():
+        for doubt in doubts(policy):
+            _LOG.warning("%s", doubt)
+        missing = [image for image in policy.images if image not in built]
+        # The built-in policy names every shipped image, and few machines have built them all.
+        level = logging.INFO if policy.name == _BUILT_IN else logging.WARNING
+        for image in missing:
+            _LOG.log(
+                level,
+                "policy %s: the image %s is not built, and refused to sessions that ask for it; "
+                "build it with %s and restart the server",
+                policy.name,
+                image,
+                build_command(image),
             )
 
 

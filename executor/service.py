@@ -79,7 +79,8 @@ class Service(codecage_pb2_grpc.CodecageServicer):
         Open a session.
         """
         labels = convert.labels(request.labels)
-        return convert.session(await self._sessions.create(request.policy, labels))
+        made = await self._sessions.create(request.policy, labels, request.image)
+        return convert.session(made)
 
     @one
     async def GetSession(self, request: wire.GetSessionRequest, _: _Context) -> wire.Session:

@@ -171,15 +171,21 @@ def _server(service: Service, ready: health.aio.HealthServicer, where: Place) ->
 async def _start_images(setup: Setup, zygotes: Zygotes, ready: health.aio.HealthServicer) -> None:
     await ready.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
     await ready.set(_SERVICE, health_pb2.HealthCheckResponse.NOT_SERVING)
-    for name in sorted({policy.image for policy in setup.policies.values()}):
-        try:
-            digest = await zygotes.start(name)
-        except CageUnavailable as error:
-            _LOG.error("image %s: %s", name, error.detail)
-            continue
-        _LOG.info("image %s is ready (memory %s)", name, digest.hex()[:16])
-        await ready.set("", health_pb2.HealthCheckResponse.SERVING)
-        await ready.set(_SERVICE, health_pb2.HealthCheckResponse.SERVING)
+    # Those that sessions get unasked. The others start when one is asked for: each would hold
+    # hundreds of megabytes, perhaps for nobody.
+    wanted = sorted({policy.image for policy in setup.policies.values()})
+    await asyncio.gather(*(_start_image(name, zygotes, ready) for name in wanted))
+
+
+async def _start_image(name: str, zygotes: Zygotes, ready: health.aio.HealthServicer) -> None:
+    try:
+        digest = await zygotes.start(name)
+    except CageUnavailable as error:
+        _LOG.error("image %s: %s", name, error.detail)
+        return
+    _LOG.info("image %s is ready (memory %s)", name, digest.hex()[:16])
+    await ready.set("", health_pb2.HealthCheckResponse.SERVING)
+    await ready.set(_SERVICE, health_pb2.HealthCheckResponse.SERVING)
 
 
 async def _record_start(store: AuditStore, setup: Setup) -> None:
@@ -194,7 +200,11 @@ async def _record_start(store: AuditStore, setup: Setup) -> None:
     )
     await store.append(Draft(event=Event.SERVER_START, detail=detail))
     for policy in setup.policies.values():
-        named: Detail = (("file", policy.file), ("image", policy.image), ("policy", policy.name))
+        named: Detail = (
+            ("file", policy.file),
+            ("image", " ".join(policy.images)),
+            ("policy", policy.name),
+        )
         await store.append(
             Draft(event=Event.POLICY_LOAD, policy_digest=policy.digest, detail=named)
         )

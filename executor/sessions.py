@@ -3,15 +3,17 @@ All sessions of the server: how one is made, found and ended.
 """
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from executor.audit.errors import AuditError
-from executor.audit.record import Head
+from executor.audit.record import Answer, Draft, Event, Head
 from executor.audit.session import SessionLog
 from executor.audit.store import AuditStore
+from executor.choice import ImageNotAllowed, require_room
 from executor.errors import (
     AuditRefuses,
     CageUnavailable,
@@ -29,8 +31,9 @@ from executor.kernel.pool import FilePool
 from executor.linux.errors import MechanismError
 from executor.running import Stop
 from executor.session import Session
-from policy.decide import compile_policy
-from policy.types import Policy
+from policy.decide import compile_policy, decide
+from policy.requests import ImageRequest
+from policy.types import Decision, Policy
 
 _R = TypeVar("_R")
 DEFAULT_POLICY: Final = "calculator"
@@ -69,20 +72,23 @@ class Sessions:
         """
         return self._served.policies
 
-    async def create(self, policy: str, labels: Mapping[str, str]) -> Session:
+    async def create(self, policy: str, labels: Mapping[str, str], image: str = "") -> Session:
         """
-        Make a session under the policy of this name.
+        Make a session under the policy of this name, with this image or the policy's first.
 
-        Raises PolicyNotFound, LimitReached, Draining, CageUnavailable, AuditRefuses, and
-        SourceUnavailable for a granted directory that cannot be held. A caller who is cancelled
-        leaves a session that ends when its idle time is over.
+        Raises PolicyNotFound, ImageNotAllowed, ImageNotBuilt, ImageTooLarge, LimitReached,
+        Draining, CageUnavailable, AuditRefuses, and SourceUnavailable for a granted directory
+        that cannot be held. A caller who is cancelled leaves a session that ends when its idle
+        time is over.
         """
         found = self._served.policies.get(policy or DEFAULT_POLICY)
         if found is None:
             raise PolicyNotFound(policy)
+        self.require_serving()
+        chosen = await self._choose(found, image or found.image, labels)
         self._require_room(found)
         self._taken[found.name] += 1
-        making = self._in_background(self._make(found, labels))
+        making = self._in_background(self._make(found, chosen, labels))
         return await asyncio.shield(making)
 
     def get(self, identity: str) -> Session:
@@ -133,6 +139,20 @@ class Sessions:
         if self._draining:
             raise Draining
 
+    async def _choose(self, policy: Policy, image: str, labels: Mapping[str, str]) -> str:
+        """
+        The image itself where the policy has it. Raises ImageNotAllowed, and AuditRefuses where
+        the denial cannot be recorded.
+        """
+        decision = decide(policy, ImageRequest(image))
+        if decision.allowed:
+            return image
+        try:
+            await self._served.store.append(_denial(policy, image, decision, labels))
+        except AuditError as error:
+            raise AuditRefuses from error
+        raise ImageNotAllowed(policy, image, decision.reason)
+
     def _require_room(self, policy: Policy) -> None:
         self.require_serving()
         most = self._served.most_sessions
@@ -141,14 +161,15 @@ class Sessions:
         if self._taken[policy.name] >= (most := policy.limits.sessions):
             raise LimitReached("limits.sessions", most, "close one, or try again later")
 
-    async def _make(self, policy: Policy, labels: Mapping[str, str]) -> Session:
+    async def _make(self, policy: Policy, image: str, labels: Mapping[str, str]) -> Session:
         share = self._served.files.share(policy.name)
         trees: HostTrees | None = None
         worker: Caged | None = None
         try:
             trees = await share.run(HostTrees, policy.filesystem)
-            worker = await self._served.cage.take(policy.image)
-            facts = new_facts(policy, labels)
+            worker = await self._served.cage.take(image)
+            require_room(policy, image, worker.boot_memory)
+            facts = new_facts(policy, image, labels)
             log = SessionLog(self._served.store, facts.id, policy.digest, policy.limits.requests)
             gate = Gate(compile_policy(policy), trees, log, share)
             return await self._begin(facts, worker, gate, log)
@@ -186,3 +207,22 @@ class Sessions:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _denial(policy: Policy, image: str, decision: Decision, labels: Mapping[str, str]) -> Draft:
+    """
+    The record of a session that was not made, and therefore has no identity.
+    """
+    return Draft(
+        event=Event.DECISION,
+        request=str(ImageRequest(image)),
+        answer=Answer.DENY,
+        rule=decision.rule.name,
+        rule_place=f"{decision.rule.file}:{decision.rule.line or decision.rule.name}",
+        policy_digest=policy.digest,
+        detail=(
+            ("labels", json.dumps(dict(labels), sort_keys=True)),
+            ("policy", policy.name),
+            ("reason", decision.reason),
+        ),
+    )

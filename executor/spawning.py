@@ -24,7 +24,7 @@ from executor.kernel.spawn import (
 )
 from executor.linux.errors import MechanismError
 from executor.linux.pidfd import Process
-from executor.workers import Worker
+from executor.workers import Origin, Worker
 
 _LOG = logging.getLogger(__name__)
 _START_PATIENCE: Final = 120.0
@@ -35,8 +35,8 @@ class Zygote:
     """
     One zygote, from its start to the end of its last worker.
 
-    `control` is our end of a SOCK_SEQPACKET pair. `ready` is a future with the SHA-256 of the
-    booted memory, `ended` one that is done when it forks no more because it is gone.
+    `control` is our end of a SOCK_SEQPACKET pair. `ready` is a future with what it said when it
+    had booted, `ended` one that is done when it forks no more because it is gone.
     """
 
     def __init__(self, number: int, image_key: str, control: socket.socket) -> None:
@@ -45,7 +45,7 @@ class Zygote:
         self.number = number
         self.started = time.monotonic()
         self.spawned = 0
-        self.ready: asyncio.Future[bytes] = loop.create_future()
+        self.ready: asyncio.Future[ZygoteReady] = loop.create_future()
         self.ended: asyncio.Future[None] = loop.create_future()
         self._image_key = image_key
         self._control = control
@@ -61,9 +61,9 @@ class Zygote:
         """
         return not self.ended.done() and not self._retired
 
-    async def booted(self) -> bytes:
+    async def booted(self) -> ZygoteReady:
         """
-        Wait until it is ready; the digest of its guest's memory.
+        Wait until it is ready; what it said of its guest's memory.
 
         Raises CageUnavailable when it ends before, or takes two minutes.
         """
@@ -158,7 +158,7 @@ class Zygote:
             case b"":
                 self.end()
             case b"rdy1" if not self.ready.done():
-                self.ready.set_result(ZygoteReady.unpack(data).digest)
+                self.ready.set_result(ZygoteReady.unpack(data))
             case b"pid1":
                 self._adopt(WorkerSpawned.unpack(data), received)
             case b"end1":
@@ -177,7 +177,8 @@ class Zygote:
             return
         answer = self._waiting[spawned.number][0]
         ours = self._claim(spawned.number)
-        worker = Worker(spawned.number, self._image_key, Channel(ours), process)
+        facts = Origin(self._image_key, self.ready.result().memory)
+        worker = Worker(spawned.number, facts, Channel(ours), process)
         self._workers[spawned.number] = worker
         worker.on_end(lambda: self._forget(spawned.number))
         if answer.done():

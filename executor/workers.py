@@ -59,18 +59,30 @@ def _of_signal(number: int) -> str:
     return f"its process was ended by {name}{_HINTS.get(number, '')}"
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """
+    What a worker was forked from: the image's key, and the bytes that the booted guest held.
+    """
+
+    image_key: str
+    boot_memory: int
+
+
 class Worker:
     """
     A worker's process and socket. It is used for one session and never again.
 
-    `ended` is a future with its `Exit`; `image_key` is the key of the image it was forked from.
-    `isolation` and `boot_digest` are what it said when it was locked.
+    `ended` is a future with its `Exit`; `image_key` and `boot_memory` are those of its origin,
+    which its zygote told before there was a session. `isolation` and `boot_digest` are what it
+    said when it was locked.
     """
 
-    def __init__(self, number: int, image_key: str, channel: Channel, process: Process) -> None:
+    def __init__(self, number: int, origin: Origin, channel: Channel, process: Process) -> None:
         loop = asyncio.get_running_loop()
         self.number = number
-        self.image_key = image_key
+        self.image_key = origin.image_key
+        self.boot_memory = origin.boot_memory
         self.channel = channel
         self.isolation = ""
         self.boot_digest = b""

@@ -16,6 +16,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from executor.choice import ImageNotBuilt
 from executor.errors import CageUnavailable
 from executor.launcher import Launcher
 from executor.spawning import Zygote
@@ -80,18 +81,19 @@ class Zygotes:
         """
         Start image `name`, unless it is, and fill its pool in the background; its boot digest.
 
-        Raises CageUnavailable.
+        Raises ImageNotBuilt, CageUnavailable.
         """
         image = self._find(name)
-        digest = await self._zygote(image).booted()
+        ready = await self._zygote(image).booted()
         self._in_background(self._refill(image))
-        return digest
+        return ready.digest
 
     async def take(self, name: str) -> Worker:
         """
         A worker of image `name` that nobody has used: locked, waiting for its session's facts.
 
-        Raises CageUnavailable.
+        The first that is asked of an image starts its zygote, and all who ask meanwhile wait for
+        the same one. Raises ImageNotBuilt, CageUnavailable.
         """
         image = self._find(name)
         worker = image.pooled() or await self._zygote(image).spawn()
@@ -117,7 +119,7 @@ class Zygotes:
         for image in self._images:
             if image.row.name == name:
                 return image
-        raise CageUnavailable(f"image {name!r} was not there when the server started")
+        raise ImageNotBuilt(name)
 
     def _zygote(self, image: "_Image") -> Zygote:
         if self._closed:

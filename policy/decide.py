@@ -17,11 +17,20 @@ from functools import lru_cache
 from policy.errors import shown
 from policy.globs import GlobSet
 from policy.guards import guard_of
-from policy.requests import FileAction, FileRequest, NetworkRequest, ProcessRequest, Request
+from policy.requests import (
+    FileAction,
+    FileRequest,
+    ImageRequest,
+    NetworkRequest,
+    ProcessRequest,
+    Request,
+)
 from policy.types import Access, Decision, FileGrant, Policy, Rule
 
 MAX_PATH = 4096
 """Longest path in characters; Linux takes no longer one either (PATH_MAX, limits.h)."""
+MAX_IMAGE = 64
+"""Longest name of an image in characters."""
 
 
 def decide(policy: Policy, request: Request) -> Decision:
@@ -75,6 +84,8 @@ class Decider:
             return self._file(request)
         if isinstance(request, NetworkRequest):
             return self._network(request)
+        if isinstance(request, ImageRequest):
+            return self._image(request)
         return self._process(request)
 
     def may_hide(self, path: str) -> bool:
@@ -200,6 +211,21 @@ class Decider:
             self.policy.rule("network"),
             f"connect {place} is not granted: this policy grants no network",
             remedy="no policy of this version grants a connection",
+        )
+
+    def _image(self, request: ImageRequest) -> Decision:
+        """
+        The reason names the others whatever `disclose` says: clients may list them anyway, and
+        no guest is told.
+        """
+        rule, asked = self.policy.rule("image"), shown(request.image, MAX_IMAGE)
+        if request.image in self.policy.images:
+            return Decision(True, rule, f"the image {asked} is granted")
+        return Decision(
+            False,
+            rule,
+            f"the image {asked} is not granted: this policy has {', '.join(self.policy.images)}",
+            remedy=f"{asked} in the list `image` would allow it",
         )
 
     def _process(self, request: ProcessRequest) -> Decision:

@@ -1,8 +1,9 @@
 """
 The name of a policy's meaning: equal meaning, equal digest; another meaning, another digest.
 
-Comments, the order of keys, grants and globs, the spelling of sizes and the file's name are no
-meaning. Absolute sources, the description and every default that applies are.
+Comments, the order of keys, grants, globs and of the images after the first, the spelling of sizes
+and the file's name are no meaning. Absolute sources, the description and every default that
+applies are.
 """
 
 import hashlib
@@ -30,7 +31,7 @@ def canonical(policy: Policy) -> str:
         "format": FORMAT,
         "name": policy.name,
         "description": policy.description,
-        "image": policy.image,
+        "image": _images(policy.images),
         "filesystem": sorted((_grant(grant) for grant in policy.filesystem), key=_mount),
         "limits": {name: getattr(policy.limits, name) for name in policy.limits.__slots__},
         "environment": dict(policy.environment),
@@ -39,6 +40,17 @@ def canonical(policy: Policy) -> str:
         "disclose": policy.disclose,
     }
     return json.dumps(meaning, sort_keys=True, separators=(",", ":"), default=_word)
+
+
+def _images(images: tuple[str, ...]) -> str | list[str]:
+    """
+    The default, and the others in no order: whoever asks for one of them asks by name.
+
+    One image is its bare name, as it was when a policy had one, so that the digests in older
+    records stay those of the same files.
+    """
+    default, *others = images
+    return [default, *sorted(others)] if others else default
 
 
 def _grant(grant: FileGrant) -> dict[str, object]:

@@ -13,13 +13,21 @@ from textwrap import wrap
 from policy.decide import decide
 from policy.errors import RequestTextError, pointed, shown
 from policy.guards import GUARDS
-from policy.requests import FileAction, FileRequest, NetworkRequest, ProcessRequest, Request
+from policy.requests import (
+    FileAction,
+    FileRequest,
+    ImageRequest,
+    NetworkRequest,
+    ProcessRequest,
+    Request,
+)
 from policy.types import Access, Decision, FileGrant, Policy, Rule
 
 
 def parse_request(text: str) -> Request:
     """
-    The request that a line of text means: `read /data/x.csv`, `connect HOST:PORT`, `run PROGRAM`.
+    The request that a line of text means: `read /data/x.csv`, `connect HOST:PORT`, `run PROGRAM`,
+    `image NAME`.
 
     The path may hold spaces and is taken as it is. Raises RequestTextError with the forms.
     """
@@ -31,6 +39,8 @@ def parse_request(text: str) -> Request:
         raise RequestTextError(f"{shown(text)!r} is no request; write {_FORMS}")
     if verb == "run":
         return ProcessRequest(rest)
+    if verb == "image":
+        return ImageRequest(rest)
     if verb not in _ACTIONS:
         raise RequestTextError(f"there is no act {shown(verb)!r}; write {_FORMS}")
     if not rest.startswith("/"):
@@ -39,7 +49,10 @@ def parse_request(text: str) -> Request:
 
 
 _ACTIONS = {action.value: action for action in FileAction}
-_FORMS = f"`ACT /path` with ACT one of {', '.join(_ACTIONS)}; `connect HOST:PORT`; `run PROGRAM`"
+_FORMS = (
+    f"`ACT /path` with ACT one of {', '.join(_ACTIONS)}; `connect HOST:PORT`; `run PROGRAM`; "
+    "`image NAME`"
+)
 
 
 def _connection(place: str) -> NetworkRequest:
@@ -68,7 +81,7 @@ def explain(policy: Policy, request: Request) -> str:
     answer = "allowed" if decision.allowed else "denied"
     lines = [f"{shown(str(request))}: {answer} by policy {policy.name}"]
     lines += _detail("rule", str(decision.rule)) + _place(decision.rule)
-    for word, text in _details(decision):
+    for word, text in _details(request, decision):
         lines += _detail(word, text)
     return "\n".join(lines)
 
@@ -93,19 +106,22 @@ def _place(rule: Rule) -> list[str]:
     return [" " * 10 + "(in no line of the file: it holds for every policy)"]
 
 
-def _details(decision: Decision) -> list[tuple[str, str]]:
+def _details(request: Request, decision: Decision) -> list[tuple[str, str]]:
+    who = "client" if isinstance(request, ImageRequest) else "guest"
     return [
         ("reason", decision.reason),
-        ("guest", _seen(decision)),
+        (who, _seen(request, decision)),
         ("source", _source(decision.grant)),
         ("guards", ", ".join(_guards(decision.grant))),
         ("change", decision.remedy),
     ]
 
 
-def _seen(decision: Decision) -> str:
+def _seen(request: Request, decision: Decision) -> str:
     if decision.allowed:
         return ""
+    if isinstance(request, ImageRequest):
+        return "gets no session (PERMISSION_DENIED)"
     return "sees no such file (ENOENT)" if decision.absent else "is refused (EACCES)"
 
 

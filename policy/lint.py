@@ -5,7 +5,7 @@ that a busy administrator could overlook.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -145,6 +145,19 @@ def _alias_findings(first: Placed, second: Placed, resolve: Resolver) -> Iterato
 
 def _is_plain_read(grant: FileGrant) -> bool:
     return grant.access is Access.READ and not grant.deny
+
+
+def image_findings(images: Sequence[object]) -> Iterator[Finding]:
+    """
+    Images that stand in the list twice: which of the two was meant to be something else?
+    """
+    for index, image in enumerate(images):
+        if isinstance(image, str) and (first := images.index(image)) < index:
+            yield Finding(
+                ("image", index),
+                f"`{shown(image, 40)}` stands here twice; the first is image[{first}]",
+                "remove one of them",
+            )
 
 
 def environment_findings(environment: Mapping[str, str]) -> Iterator[Finding]:

@@ -19,7 +19,14 @@ from pydantic_core import ErrorDetails
 from policy.digest import digest_of
 from policy.document import Document, Path, read_document
 from policy.errors import PolicyError, Problem, shown
-from policy.lint import Finding, Placed, environment_findings, grant_findings, source_findings
+from policy.lint import (
+    Finding,
+    Placed,
+    environment_findings,
+    grant_findings,
+    image_findings,
+    source_findings,
+)
 from policy.paths import SCRATCH, source_problem
 from policy.policy_file import open_policy_directory, policy_names, read_policy_file
 from policy.schema import REFUSED, GrantSection, LimitsSection, PolicySection, RandomSection, said
@@ -114,6 +121,7 @@ def _parse(
     findings = [
         *grant_findings(placed, protected, limits.scratch, resolve),
         *_unplaced_findings(document, placed, base, protected, resolve),
+        *image_findings(_images(document)),
         *environment_findings(_environment(document)),
     ]
     problems += [_found(document, finding) for finding in findings]
@@ -303,6 +311,14 @@ def _limits(document: Document) -> Limits:
     return Limits(**section.model_dump())
 
 
+def _images(document: Document) -> list[object]:
+    """
+    The list of images as it stands there; nothing where it is one name, or none.
+    """
+    section = _section(document, "image")
+    return section if isinstance(section, list) else []
+
+
 def _environment(document: Document) -> dict[str, str]:
     """
     The variables that are texts; the others have been complained about.
@@ -323,7 +339,7 @@ def _assemble(
         name=model.name,
         description=model.description,
         file=document.file,
-        image=model.image,
+        images=tuple(model.image),
         filesystem=grants,
         limits=limits,
         environment=tuple(sorted(model.environment.items())),

@@ -75,4 +75,17 @@ class ProcessRequest:
         return f"run {self.program}"
 
 
-Request = FileRequest | NetworkRequest | ProcessRequest
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """
+    A session's guest, by the image's name. It is asked when the session is made, by its client;
+    no guest asks for one.
+    """
+
+    image: str
+
+    def __str__(self) -> str:
+        return f"image {self.image}"
+
+
+Request = FileRequest | NetworkRequest | ProcessRequest | ImageRequest

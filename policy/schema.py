@@ -32,7 +32,7 @@ from policy.units import (
 REFUSED = "policy"
 """The error type of this module's own refusals; the context has `message` and `hint`."""
 
-MAX_GRANTS, MAX_DENIES, MAX_VARIABLES = 64, 64, 64
+MAX_GRANTS, MAX_DENIES, MAX_VARIABLES, MAX_IMAGES = 64, 64, 64, 16
 
 
 def refuse(message: str, hint: str) -> NoReturn:
@@ -128,6 +128,33 @@ def _word(pattern: str, forms: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _image(value: str) -> str:
+    if not _IMAGE.fullmatch(value):
+        refuse(f"{said(value)} is not allowed", _IMAGE_FORMS)
+    return value
+
+
+# What `codecage image build` can build has a name that a policy can say.
+_IMAGE = re.compile("[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
+_IMAGE_FORMS = "an image is 1 to 64 of a-z, 0-9, `.`, `_` and - (the first a letter or digit)"
+
+
+def _images(value: object) -> object:
+    """
+    A name alone is a list of one; it is checked here, where the mistake still has its place.
+    """
+    if isinstance(value, str):
+        return [_image(value)]
+    if not isinstance(value, list):
+        refuse(f"must be a name or a list of names, not {said(value)}", _IMAGES_FORMS)
+    if not value:
+        refuse("must have an entry", _IMAGES_FORMS)
+    return value
+
+
+_IMAGES_FORMS = "write core, or [core, data]: the first unless a session asks for another"
 
 
 def _description(value: str) -> str:
@@ -235,9 +262,11 @@ class PolicySection(_Section):
     cage: Annotated[Literal["wasm"], _one_of("wasm", also=": this version has no other cage")] = (
         "wasm"
     )
-    image: Annotated[str, _word("[a-z0-9-]{1,64}", "an image is 1 to 64 of a-z, 0-9 and -")] = (
-        "core"
-    )
+    image: Annotated[
+        list[Annotated[str, AfterValidator(_image)]],
+        _at_most(MAX_IMAGES),
+        BeforeValidator(_images),
+    ] = Field(default=["core"])
     filesystem: Annotated[list[GrantSection], _at_most(MAX_GRANTS)] = Field(default_factory=list)
     network: Annotated[
         Literal["none"], _one_of("none", also=": this version grants no network")

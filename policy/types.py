@@ -95,13 +95,14 @@ class Policy:
     `digest` is the SHA-256 (hex) of the canonical form: equal meaning, equal digest. `file` is
     the name shown in messages, never a path of the host. `seed` fixes the guest's entropy
     where the policy asks for reproducible randomness. `rules` are the places of the keys that
-    the file holds, such as `limits.memory`; ask `rule` for one.
+    the file holds, such as `limits.memory`; ask `rule` for one. `images` are 1 to 16 names, none
+    twice; a session may ask for any of them.
     """
 
     name: str
     description: str
     file: str
-    image: str = "core"
+    images: tuple[str, ...] = ("core",)
     filesystem: tuple[FileGrant, ...] = ()
     limits: Limits = field(default_factory=Limits)
     environment: tuple[tuple[str, str], ...] = ()
@@ -110,6 +111,13 @@ class Policy:
     disclose: bool = False
     digest: str = ""
     rules: tuple[Rule, ...] = ()
+
+    @property
+    def image(self) -> str:
+        """
+        The image of a session that asks for none: the first.
+        """
+        return self.images[0]
 
     def rule(self, name: str) -> Rule:
         """

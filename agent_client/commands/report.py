@@ -2,9 +2,11 @@
 Observations as JSON, for whoever reads a command's output with a program.
 """
 
+import base64
 import json
 from typing import Any
 
+from agent_client.displays import Display
 from agent_client.observation import Observation
 
 
@@ -27,6 +29,7 @@ def observation_fields(observation: Observation) -> dict[str, Any]:
         "chunks": [[stream.value, text] for stream, text in observation.chunks],
         "stdout": observation.stdout,
         "stderr": observation.stderr,
+        "displays": [display_fields(shown) for shown in observation.displays],
         "value": observation.value,
         "error": error
         and {"name": error.name, "message": error.message, "traceback": error.traceback},
@@ -42,3 +45,21 @@ def observation_fields(observation: Observation) -> dict[str, Any]:
         "session_lost": observation.session_lost,
         "reason": observation.reason,
     }
+
+
+def display_fields(shown: Display) -> dict[str, str]:
+    """
+    The forms by media type as notebooks keep them: text as it is, all else in Base64.
+
+    Source: the notebook format (nbformat 4.5, `mimebundle`), where a form of JSON is its text here.
+    """
+    return {kind: _form(kind, shown.data[kind]) for kind in shown.types}
+
+
+def _form(kind: str, data: bytes) -> str:
+    if kind.startswith("text/") or kind in _TEXTS or kind.endswith(("+xml", "+json")):
+        return data.decode("utf-8", "backslashreplace")
+    return base64.b64encode(data).decode("ascii")
+
+
+_TEXTS = frozenset({"application/json", "application/javascript"})

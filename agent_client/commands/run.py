@@ -49,6 +49,9 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     add_connection_options(parser)
     parser.add_argument("--timeout", type=float, metavar="S", help="seconds for each cell")
     parser.add_argument("--json", action="store_true", help="one line of JSON for each cell")
+    parser.add_argument(
+        "--displays", metavar="DIR", help="write what cells show to DIR, as cell-1-1.png and so on"
+    )
     parser.set_defaults(run=run)
 
 
@@ -57,9 +60,15 @@ def run(args: argparse.Namespace) -> int:
     Run the file; ends with the first cell that does not run to its end.
     """
     cells = split(_source(args.file))
-    with connected(args) as cage, cage.session(args.policy) as session, interrupting(session):
-        for cell in cells:
+    with (
+        connected(args) as cage,
+        cage.session(args.policy, image=args.image) as session,
+        interrupting(session),
+    ):
+        for number, cell in enumerate(cells, 1):
             observation = _run_cell(session, cell, args)
+            if args.displays is not None:
+                save_displays(observation, Path(args.displays), number)
             if not observation.ok or observation.status is Status.EXITED:
                 return exit_code(observation)
     return ExitCode.OK
@@ -70,6 +79,18 @@ def split(source: str) -> list[str]:
     The cells of a source; without a separator it is one cell, and empty ones are left out.
     """
     return [cell for cell in _SEPARATOR.split(source) if cell.strip()]
+
+
+def save_displays(observation: Observation, directory: Path, number: int) -> None:
+    """
+    Write what cell `number` showed to `directory`, which is made if need be. Raises InvalidRequest.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for place, shown in enumerate(observation.displays, 1):
+            shown.save_all(directory, f"cell-{number}-{place}")
+    except OSError as error:
+        raise InvalidRequest(f"--displays {directory}: {error.strerror}") from None
 
 
 def _run_cell(session: Session, cell: str, args: argparse.Namespace) -> Observation:

@@ -31,9 +31,12 @@ class ExitCode(IntEnum):
 
 def add_connection_options(parser: argparse.ArgumentParser) -> None:
     """
-    Add the options that say which server and which policy.
+    Add the options that say which server, which policy and which image.
     """
     parser.add_argument("--policy", metavar="NAME", help="the session's policy (none: computing)")
+    parser.add_argument(
+        "--image", metavar="NAME", help="what can be imported (default: the policy's first image)"
+    )
     parser.add_argument(
         "--policies", metavar="DIR", help="start a private server with these policy files"
     )

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     _enable_line_editing()
     with connected(args) as cage:
         while True:
-            with cage.session(args.policy) as session:
+            with cage.session(args.policy, image=args.image) as session:
                 _greet(cage, session)
                 if not _converse(session):
                     return ExitCode.OK
@@ -106,8 +106,8 @@ def _run_cell(session: Session, source: str) -> Observation:
 
 def _greet(cage: Cage, session: Session) -> None:
     info = cage.info()
-    print(f"Codecage {info.version}, policy {session.policy}, {session.info.isolation}", end="")
-    print("; Ctrl-D ends the session")
+    print(f"Codecage {info.version}, policy {session.policy}, image {session.image}", end="")
+    print(f", {session.info.isolation}; Ctrl-D ends the session")
 
 
 def _enable_line_editing() -> None:

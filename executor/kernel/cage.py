@@ -62,6 +62,12 @@ class Caged(Protocol):
         """
 
     @property
+    def boot_memory(self) -> int:
+        """
+        What the guest held when it was booted, in bytes, before any session.
+        """
+
+    @property
     def isolation(self) -> str:
         """
         How it is held, in words.

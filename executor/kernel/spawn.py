@@ -46,17 +46,19 @@ class StartZygote:
 @dataclass(frozen=True, slots=True)
 class ZygoteReady:
     """
-    From a zygote: booted. `digest` is the SHA-256 of its guest's linear memory.
+    From a zygote: booted. `digest` is the SHA-256 of its guest's linear memory, `memory` that
+    memory's size in bytes.
     """
 
     digest: bytes
-    _form = struct.Struct("<4s32s")
+    memory: int
+    _form = struct.Struct("<4s32sQ")
 
     def pack(self) -> bytes:
         """
         The datagram.
         """
-        return self._form.pack(b"rdy1", self.digest)
+        return self._form.pack(b"rdy1", self.digest, self.memory)
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:

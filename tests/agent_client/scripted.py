@@ -35,6 +35,14 @@ def value(text: str, full_length: int | None = None) -> dict[str, Any]:
     return {"value": pb.Value(text=text, full_length=full_length or len(text), truncated=cut)}
 
 
+def display(**forms: bytes) -> dict[str, Any]:
+    """
+    Forms by their media types, with `_` for the slash.
+    """
+    data = {kind.replace("_", "/"): form for kind, form in forms.items()}
+    return {"display": pb.Display(data=data)}
+
+
 def ended(status: int = pb.CELL_STATUS_OK, written: int = 0, **fields: Any) -> dict[str, Any]:
     usage = pb.Usage(
         wall_time=Duration(seconds=10, nanos=20_000_000),
@@ -49,6 +57,10 @@ def ended(status: int = pb.CELL_STATUS_OK, written: int = 0, **fields: Any) -> d
     return {"ended": pb.CellEnded(status=status, usage=usage, audit_head=head, **fields)}
 
 
+# As much of a picture of 640 by 480 pixels as says its size.
+PICTURE = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes([0, 0, 2, 128, 0, 0, 1, 224]) + b"\x08\x02\0\xff"
+FIGURE = {"text_plain": b"<Figure>", "image_png": PICTURE}
+TABLE = {"text_plain": b"   a\n0  1", "text_html": b"<table>\x1b[2J"}
 ERROR = pb.CellError(
     name="ZeroDivisionError",
     message="division by zero",
@@ -83,6 +95,27 @@ SCRIPTS: dict[str, list[dict[str, Any]]] = {
     "exit(3)": [ended(pb.CELL_STATUS_EXITED, exit_code=3)],
     "die": [output(b"last words"), ended(pb.CELL_STATUS_WORKER_LOST, 10, **LOST)],
     "escapes": [output(ESCAPES), value("'\x1b[31m'"), ended(written=len(ESCAPES))],
+    "table": [display(**TABLE), value("   a\n0  1"), ended()],
+    "figures": [
+        output(b"one\n"),
+        display(**FIGURE),
+        output(b"two\n"),
+        display(**FIGURE),
+        output(b"err\n", pb.STREAM_STDERR),
+        value("7"),
+        ended(written=12),
+    ],
+    "markdown": [display(text_plain=b"Note()", text_markdown=b"# A note\n"), ended()],
+    "picture alone": [
+        output(b"no end of line"),
+        display(image_png=b"no picture"),
+        ended(written=14),
+    ],
+    "shown and failed": [
+        display(**FIGURE),
+        ended(pb.CELL_STATUS_ERROR, error=ERROR),
+    ],
+    "not shown": [output(b"hi\n"), ended(written=3, truncated=True)],
     "cut off": [output(b"then nothing")],
     "newer": [{}, {"output": pb.Output(stream=9, data=b"?")}, ended(99, 1)],
 }
@@ -109,6 +142,11 @@ class Scripted(CodecageServicer):
         self.created.append(request)
         if request.policy not in {"", "analyst"}:
             refuse(context, grpc.StatusCode.NOT_FOUND, "POLICY_NOT_FOUND", policy=request.policy)
+        if request.image == "denied":
+            named = {"policy": request.policy, "image": "denied", "allowed": "core data"}
+            refuse(context, grpc.StatusCode.PERMISSION_DENIED, "IMAGE_NOT_ALLOWED", **named)
+        if request.image == "missing":
+            refuse(context, grpc.StatusCode.FAILED_PRECONDITION, "IMAGE_NOT_BUILT", image="missing")
         return session(f"s{len(self.created)}", request)
 
     def GetSession(self, request, context):
@@ -200,7 +238,11 @@ def numbered(events: Iterator[dict[str, Any]]) -> Iterator[pb.Event]:
 def policy(name: str) -> pb.PolicyInfo:
     limits = pb.Limits(memory_bytes=1, wall_time=Duration(seconds=60), cells=5)
     mounts = [pb.Mount(path="/data", writable=False, scratch=False)]
-    return pb.PolicyInfo(name=name, description="d", digest="e" * 64, mounts=mounts, limits=limits)
+    info = pb.PolicyInfo(name=name, description="d", digest="e" * 64, mounts=mounts, limits=limits)
+    info.image = "core"
+    if name == "analyst":
+        info.images.extend(["core", "data"])
+    return info
 
 
 def session(name: str, request: pb.CreateSessionRequest) -> pb.Session:
@@ -208,6 +250,7 @@ def session(name: str, request: pb.CreateSessionRequest) -> pb.Session:
         id=name,
         policy=request.policy or "calculator",
         policy_info=policy(request.policy or "calculator"),
+        image=request.image or "core",
         state=pb.SESSION_STATE_IDLE,
         created=Timestamp(seconds=1_700_000_000),
         isolation="W2",

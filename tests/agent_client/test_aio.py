@@ -40,6 +40,22 @@ def test_a_session_is_awaited_or_entered(server):
     assert server.closed == ["s2", "s1"]
 
 
+def test_an_image_is_asked_for_and_refused_as_in_the_other_client(server):
+    async def scenario():
+        async with agent_client.connect_async(server.address) as cage:
+            async with cage.session("analyst", image="data") as session:
+                assert session.image == "data"
+            with pytest.raises(agent_client.Denied) as denied:
+                await cage.session("analyst", image="denied")
+            assert denied.value.reason == "IMAGE_NOT_ALLOWED"
+            with pytest.raises(agent_client.InvalidRequest) as missing:
+                await cage.session("analyst", image="missing")
+            assert missing.value.reason == "IMAGE_NOT_BUILT"
+
+    run(scenario())
+    assert [request.image for request in server.created] == ["data", "denied", "missing"]
+
+
 def test_what_the_server_tells_arrives(server):
     async def scenario():
         async with agent_client.connect_async(server.address) as cage:

@@ -19,6 +19,8 @@ def test_policies_and_sessions_are_listed(cage):
     assert [policy.name for policy in cage.policies()] == ["analyst", "calculator"]
     assert cage.policies()[0].limits.wall_time == 60.0
     assert cage.policies()[0].mounts == (agent_client.Mount("/data", False, False),)
+    assert [policy.image for policy in cage.policies()] == ["core", "core"]
+    assert [policy.images for policy in cage.policies()] == [("core", "data"), ("core",)]
     (session,) = cage.sessions()
     assert (session.id, session.state) == ("s1", SessionState.IDLE)
     assert session.created.isoformat() == "2023-11-14T22:13:20+00:00"
@@ -42,6 +44,38 @@ def test_an_unknown_policy_is_an_error_that_names_it_and_says_where_to_look(cage
     assert "'analist'" in str(caught.value)
     assert "Cage.policies()" in str(caught.value)
     assert caught.value.reason == "POLICY_NOT_FOUND"
+
+
+@pytest.mark.parametrize(("asked", "image"), [(None, "core"), ("data", "data")])
+def test_a_session_has_the_image_that_was_asked_for_or_the_policys_first(
+    cage, server, asked, image
+):
+    session = cage.session("analyst", image=asked)
+    assert (session.image, session.info.image) == (image, image)
+    assert server.created[0].image == (asked or "")
+    assert repr(session) == f"<Session s1 policy='analyst' image='{image}' open>"
+
+
+def test_an_image_that_the_policy_does_not_have_is_denied_by_name(cage):
+    with pytest.raises(agent_client.Denied, match="^policy 'analyst': ") as caught:
+        cage.session("analyst", image="denied")
+    assert caught.value.reason == "IMAGE_NOT_ALLOWED"
+    assert caught.value.metadata["allowed"] == "core data"
+
+
+def test_an_image_that_the_server_does_not_have_is_no_request_for_it(cage):
+    with pytest.raises(agent_client.InvalidRequest) as caught:
+        cage.session("analyst", image="missing")
+    assert (caught.value.reason, caught.value.metadata) == (
+        "IMAGE_NOT_BUILT",
+        {"image": "missing"},
+    )
+
+
+def test_half_a_surrogate_pair_is_no_name_of_an_image(cage, server):
+    with pytest.raises(agent_client.InvalidRequest, match="the image's name holds half"):
+        cage.session(image="\ud800")
+    assert server.created == []
 
 
 def test_leaving_the_with_block_closes_the_session(cage, server):

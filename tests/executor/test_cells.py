@@ -2,9 +2,19 @@ import asyncio
 
 from executor.audit.record import Head
 from executor.cells import KEPT, CellLog
-from executor.events import CellStatus, Ended, Numbered, Output, Started, Stream, Usage, Value
+from executor.events import (
+    CellStatus,
+    Display,
+    Ended,
+    Numbered,
+    Output,
+    Started,
+    Stream,
+    Usage,
+    Value,
+)
 
-END = Ended(CellStatus.OK, Usage(0, 0, 0, 0, 0, False, 0, 0), Head(1, bytes(32)))
+END = Ended(CellStatus.OK, Usage(0, 0, 0, 0, 0, False, 0, 0, 0, 0), Head(1, bytes(32)))
 OUT, ERR = Stream.STDOUT, Stream.STDERR
 
 
@@ -53,6 +63,34 @@ def test_output_that_somebody_has_is_never_changed():
             assert (await anext(events)).event == Output(OUT, b"a")
             await log.add(Output(OUT, b"b"))
             assert await anext(events) == Numbered(2, Output(OUT, b"b"))
+
+    asyncio.run(scenario())
+
+
+def test_a_display_stands_between_outputs_that_would_be_joined():
+    async def scenario():
+        log, _ = new_log()
+        picture = Display({"image/png": b"x"})
+        for event in (Output(OUT, b"a"), picture, Output(OUT, b"b"), END):
+            await log.add(event)
+        found = [one.event for one in await everything(log)]
+        assert found == [Output(OUT, b"a"), picture, Output(OUT, b"b"), END]
+
+    asyncio.run(scenario())
+
+
+def test_displays_that_nobody_reads_are_dropped_from_the_oldest():
+    async def scenario():
+        log, _ = new_log()
+        await log.add(Started("s", 1))
+        for number in range(20):
+            await log.add(Display({"image/png": bytes([number]) * 2**20}))
+            assert log._size <= KEPT
+        await log.add(END)
+        found = await everything(log)
+        shown = [one.event.forms["image/png"][0] for one in found if isinstance(one.event, Display)]
+        assert shown == [17, 18, 19]
+        assert (found[0].event, found[-1].event) == (Started("s", 1), END)
 
     asyncio.run(scenario())
 

@@ -158,6 +158,19 @@ def test_run_json_keeps_hostile_output_inside_its_field(server):
     )
 
 
+def test_run_saves_what_cells_show_where_it_is_told_and_nothing_otherwise(server, directory):
+    shown = directory / "shown"
+    code = "# %%\nfigures\n# %%\npass\n# %%\ntable\n"
+    done = run_code(server, code, "--displays", str(shown))
+    assert (done.returncode, done.stderr.count(b"[image/png 640x480, 28 bytes]")) == (0, 2)
+    names = ["cell-1-1.png", "cell-1-1.txt", "cell-1-2.png", "cell-1-2.txt"]
+    assert sorted(os.listdir(shown)) == [*names, "cell-3-1.html", "cell-3-1.txt"]
+    assert (shown / "cell-1-1.png").read_bytes() == scripts.PICTURE
+    there = os.listdir(directory)
+    assert run_code(server, code).returncode == 0
+    assert os.listdir(directory) == there
+
+
 def test_run_in_a_pipe_writes_what_the_guest_wrote(server):
     assert run_code(server, "escapes").stdout == scripts.ESCAPES + b"'\x1b[31m'\n"
 
@@ -289,9 +302,32 @@ def test_the_second_ctrl_c_does_not_wait_for_the_cell(server, directory, termina
     assert server.cancelled.wait(PATIENCE)
 
 
+def test_the_shell_asks_for_the_image_that_is_named(server, terminal):
+    typed = terminal("shell", "--address", server.address, "--image", "data")
+    typed.wait_for(b"policy calculator, image data, W2; Ctrl-D ends the session")
+    typed.wait_for(b">>> ")
+    typed.type(b"\x04")
+    assert typed.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "asked", "code"),
+    [
+        ((), "", 0),
+        (("--image", "data"), "data", 0),
+        (("--image", "denied"), "denied", 3),
+    ],
+)
+def test_run_asks_for_the_image_that_is_named(server, options, asked, code):
+    done = run_code(server, "2 + 2", *options)
+    assert done.returncode == code, done.stderr
+    assert [request.image for request in server.created] == [asked]
+    assert (b"refused: IMAGE_NOT_ALLOWED" in done.stderr) == (code != 0)
+
+
 def test_the_shell_runs_what_is_typed_and_knows_when_it_is_complete(server, terminal):
     typed = terminal("shell", "--address", server.address, "--policy", "analyst")
-    typed.wait_for(b"policy analyst, W2; Ctrl-D ends the session")
+    typed.wait_for(b"policy analyst, image core, W2; Ctrl-D ends the session")
     typed.wait_for(b">>> ")
     typed.type(b"2 + 2\n")
     typed.wait_for(b"4\r\n>>> ")

@@ -74,3 +74,17 @@ def test_explain_of_a_file_that_is_no_policy_shows_its_problems(files, capsys):
 def test_explain_of_something_that_is_no_request_is_wrong_usage(files, capsys):
     assert cli.main(["policy", "explain", str(files / "good.yaml"), "devour /data"]) == 2
     assert "devour" in capsys.readouterr().err
+
+
+def test_check_warns_of_an_image_that_is_nearly_a_shipped_one_and_fails_nothing(files, capsys):
+    policy = files / "good.yaml"
+    policy.write_text("version: 1\nname: good\nimage: [core, dta]\n")
+    assert cli.main(["policy", "check", str(policy)]) == 0
+    assert "warning: good.yaml:3:1: image: `dta` does not come" in capsys.readouterr().err
+    assert cli.main(["policy", "check", "--json", str(policy)]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["policies"][0]["images"] == ["core", "dta"]
+    assert [(one["line"], one["column"]) for one in report["doubts"]] == [(3, 1)]
+    policy.write_text("version: 1\nname: good\nimage: [core, data]\n")
+    assert cli.main(["policy", "check", str(policy)]) == 0
+    assert capsys.readouterr().err == ""

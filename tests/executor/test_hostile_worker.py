@@ -14,6 +14,7 @@ from executor.linux.descriptors import own
 from tests.executor.fakes.harness import ended, policy
 from tests.executor.test_service import FOREVER, OK, refused, serving, until
 
+SHOW = "def show(forms, more=False): frame(display=wire.Display(data=forms, more=more))\n"
 ATTACKS = {
     "a frame of 4 GiB": "raw(b'\\xff\\xff\\xff\\xff')",
     "a frame just too long": "raw((2**20 + 2**16 + 1).to_bytes(4, 'little'))",
@@ -27,6 +28,20 @@ ATTACKS = {
     "output of stream 0": "frame(output=wire.Output(stream=0, data=b'x'))",
     "output of stream 3": "frame(output=wire.Output(stream=3, data=b'x'))",
     "two values": "frame(value=wire.Value(text='1')); frame(value=wire.Value(text='2'))",
+    "a display that never ends": "show({'a/b': b'x'}, more=True); frame(done=wire.CellDone(status=1))",
+    "a display in a million parts": "while True: show({'a/b': b''}, more=True)",
+    "a display of 4 MiB": "while True: show({'a/b': bytes(2**20)}, more=True)",
+    "a display without forms": "show({})",
+    "a display of 17 forms": "show({f'a/{n}': b'' for n in range(17)})",
+    "17 forms over two parts": "show({f'a/{n}': b'' for n in range(16)}, more=True); show({'b/c': b''})",
+    "a form that has no media type": "show({'../../etc/passwd': b'x'})",
+    "a form with an escape in its name": "show({'image/\x1b[2j': b'x'})",
+    "output between parts": "show({'a/b': b'x'}, more=True); print('x')",
+    "a value between parts": "show({'a/b': b'x'}, more=True); frame(value=wire.Value(text='1'))",
+    "an ask between parts": "show({'a/b': b'x'}, more=True); frame(ask=wire.Ask(run='sh'))",
+    "a note between parts": "show({'a/b': b'x'}, more=True); frame(note=wire.Note(what='x'))",
+    "endless displays": "while True: show({'a/b': bytes(2**20)})",
+    "endless displays of nothing": "while True: show({'a/b': b''})",
     "an end without status": "frame(done=wire.CellDone())",
     "an end with an unknown status": "frame(done=wire.CellDone(status=77))",
     "endless output": "while True: frame(output=wire.Output(stream=1, data=bytes(2**20)))",
@@ -37,7 +52,7 @@ ATTACKS = {
 def test_what_no_worker_sends_ends_its_session_alone(tmp_path, attack):
     async def scenario(server):
         session, neighbour = await server.create(), await server.create()
-        end = ended(await server.run(session, ATTACKS[attack] + "\n" + FOREVER))
+        end = ended(await server.run(session, SHOW + ATTACKS[attack] + "\n" + FOREVER))
         assert (end.status, end.session_lost) == (pb.CELL_STATUS_WORKER_LOST, True)
         assert ("protocol" in end.reason) or ("fault in the server" in end.reason)
         lost = [r for r in server.records(session) if r.event is Event.WORKER_LOST]
@@ -50,7 +65,12 @@ def test_what_no_worker_sends_ends_its_session_alone(tmp_path, attack):
 
 
 @pytest.mark.parametrize(
-    "late", ["ask=wire.Ask(run='sh')", "output=wire.Output(stream=1, data=b'x')"]
+    "late",
+    [
+        "ask=wire.Ask(run='sh')",
+        "output=wire.Output(stream=1, data=b'x')",
+        "display=wire.Display(data={'a/b': b'x'})",
+    ],
 )
 def test_frames_after_the_end_of_a_cell_end_the_session(tmp_path, late):
     async def scenario(server):
@@ -135,6 +155,23 @@ def test_a_client_that_does_not_read_holds_the_guest_and_not_the_server(tmp_path
         assert log._size <= 4 * 2**20 + 2**20 + 2**16
         while await cell.read() is not grpc.aio.EOF:
             assert log._size <= 4 * 2**20 + 2**20 + 2**16
+        last = server.records(session)[-1]
+        assert (last.event, last.outcome) == (Event.CELL_END, "timed_out")
+
+    serving(tmp_path, scenario, [policy("limits: {output: 64Mi, wall_time: 1s}\n")])
+
+
+def test_displays_that_no_client_reads_hold_the_guest_and_not_the_server(tmp_path):
+    async def scenario(server):
+        session = await server.create("test")
+        code = f"{SHOW}print('up')\nwhile True: show({{'image/png': bytes(2**16)}})"
+        cell = server.execute(session, code)
+        await cell.read()
+        log = server.sessions.get(session)._cell.log
+        while not log._is_full():
+            await log._changed.wait()
+        while await cell.read() is not grpc.aio.EOF:
+            assert log._size <= 4 * 2**20 + 2**16 + 2**12
         last = server.records(session)[-1]
         assert (last.event, last.outcome) == (Event.CELL_END, "timed_out")
 

@@ -5,6 +5,7 @@ import signal
 import psutil
 import pytest
 
+from executor.choice import ImageNotBuilt
 from executor.errors import CageUnavailable
 from executor.kernel.spawn import StartZygote
 from executor.launcher import environment, program
@@ -52,8 +53,10 @@ def test_workers_of_a_zygote_are_processes_of_their_own(tmp_path):
 
 def test_an_image_that_was_not_there_at_the_start_has_no_worker():
     async def scenario(zygotes):
-        with pytest.raises(CageUnavailable):
+        with pytest.raises(ImageNotBuilt):
             await zygotes.take("other")
+        with pytest.raises(ImageNotBuilt):
+            await zygotes.start("other")
 
     with_zygotes(scenario)
 

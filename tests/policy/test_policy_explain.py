@@ -5,7 +5,13 @@ import pytest
 from policy.decide import decide
 from policy.errors import RequestTextError
 from policy.explain import explain, parse_request, to_json
-from policy.requests import FileAction, FileRequest, NetworkRequest, ProcessRequest
+from policy.requests import (
+    FileAction,
+    FileRequest,
+    ImageRequest,
+    NetworkRequest,
+    ProcessRequest,
+)
 
 SALES = """filesystem:
   - {mount: /data, source: ./sales, access: read, deny: ["**/*.key", ".git/**"]}
@@ -55,6 +61,7 @@ def test_every_act_can_be_asked(action):
         ("connect [0:0::1]:65535", NetworkRequest("::1", 65535)),
         ("connect 10.0.0.1:0", NetworkRequest("10.0.0.1", 0)),
         (" run git status ", ProcessRequest("git status")),
+        ("image data", ImageRequest("data")),
     ],
 )
 def test_connections_and_programs_can_be_asked(text, request_):

@@ -199,7 +199,8 @@ def main(arguments: list[str]) -> None:
     wake.setblocking(False)
     signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    control.send(ZygoteReady(_DIGEST).pack())
+    memory = int(arguments[arguments.index("--memory") + 1]) if "--memory" in arguments else 0
+    control.send(ZygoteReady(_DIGEST, memory).pack())
     while True:
         readable, _, _ = select.select([control, woken], [], [])
         if woken in readable:

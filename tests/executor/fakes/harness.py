@@ -5,6 +5,7 @@ sessions, gate, record, service and gRPC over a real socket, with the fake cage'
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -32,6 +33,10 @@ FAKE = Path(__file__).with_name("cage.py")
 KEY = "0" * 64
 
 
+def key_of(image: str) -> str:
+    return KEY if image == "core" else hashlib.sha256(image.encode()).hexdigest()
+
+
 def fake_command(*options: str) -> list[str]:
     return [sys.executable, "-I", "-B", str(FAKE), json.dumps(launcher.import_paths()), *options]
 
@@ -42,8 +47,14 @@ def policy(text: str, name: str = "test", base: str = "/") -> Policy:
 
 
 @contextlib.contextmanager
-def launched(*options: str, rows: int = 1) -> Iterator[launcher.Launcher]:
-    started = launcher.launch([fake_command(*options)] * rows)
+def launched(*options: str) -> Iterator[launcher.Launcher]:
+    with launched_images({"core": options}) as started:
+        yield started
+
+
+@contextlib.contextmanager
+def launched_images(images: Mapping[str, Sequence[str]]) -> Iterator[launcher.Launcher]:
+    started = launcher.launch([fake_command(*options) for options in images.values()])
     try:
         yield started
     finally:
@@ -62,8 +73,8 @@ class Running:
     launcher: launcher.Launcher
     open: list[Any] = field(default_factory=list)
 
-    async def create(self, name: str = "calculator", **labels: str) -> str:
-        request = pb.CreateSessionRequest(policy=name, labels=labels)
+    async def create(self, name: str = "calculator", *, image: str = "", **labels: str) -> str:
+        request = pb.CreateSessionRequest(policy=name, image=image, labels=labels)
         return (await self.stub.CreateSession(request)).id
 
     async def run(self, session: str, code: str, **options: Any) -> list[pb.Event]:
@@ -87,6 +98,7 @@ async def running(
     policies: Sequence[Policy] = (),
     *,
     options: Sequence[str] = (),
+    images: Mapping[str, Sequence[str]] | None = None,
     pool: int = 0,
     rotation: Rotation | None = None,
     most_sessions: int = 64,
@@ -95,8 +107,9 @@ async def running(
     place.mkdir(0o700, exist_ok=True)  # noqa: ASYNC240 - nothing else runs yet
     offered: Mapping[str, Policy] = {one.name: one for one in (CALCULATOR, *policies)}
     audit = place / "audit.sqlite3"
-    with launched(*options) as started, AuditStore.open(audit) as store:
-        rows = [ImageRow("core", KEY)]
+    table = images or {"core": options}
+    with launched_images(table) as started, AuditStore.open(audit) as store:
+        rows = [ImageRow(name, key_of(name)) for name in table]
         zygotes = Zygotes(started, rows, pool=pool, rotation=rotation)
         files = FilePool()
         sessions = Sessions(Served(offered, store, zygotes, files, most_sessions))
@@ -130,6 +143,14 @@ def reason(error: grpc.aio.AioRpcError) -> str:
             status = pb.StatusDetails.FromString(value)
             return pb.ErrorInfo.FromString(status.details[0].value).reason
     return ""
+
+
+def metadata(error: grpc.aio.AioRpcError) -> dict[str, str]:
+    for name, value in error.trailing_metadata() or ():
+        if name == "grpc-status-details-bin":
+            status = pb.StatusDetails.FromString(value)
+            return dict(pb.ErrorInfo.FromString(status.details[0].value).metadata)
+    return {}
 
 
 def ended(events: Sequence[pb.Event]) -> pb.CellEnded:
