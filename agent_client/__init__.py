@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent_client.aio import AsyncCage, AsyncSession, connect_async
     from agent_client.client import Cage, Session, connect
+    from agent_client.displays import Display
     from agent_client.errors import (
         CellRunning,
         CodecageError,
@@ -61,6 +62,7 @@ _HOMES = {
     "CellRunning": "errors",
     "CodecageError": "errors",
     "Denied": "errors",
+    "Display": "displays",
     "Ended": "events",
     "Event": "events",
     "FileInfo": "records",
@@ -103,6 +105,7 @@ __all__ = [
     "CellRunning",
     "CodecageError",
     "Denied",
+    "Display",
     "Ended",
     "Event",
     "FileInfo",

@@ -19,7 +19,8 @@ import grpc.aio
 from agent_client import calls, embedded, reading
 from agent_client.calls import Call
 from agent_client.cell import CellReader, Collector
-from agent_client.client import OnOutput
+from agent_client.client import OnDisplay, OnOutput
+from agent_client.displays import Display
 from agent_client.errors import CodecageError, ServerUnavailable, SessionNotFound
 from agent_client.events import Event, Output
 from agent_client.failures import closed
@@ -251,6 +252,7 @@ class AsyncSession(SessionHandle):
         *,
         timeout: float | None = None,  # noqa: ASYNC109 - measured by the server, where the code runs
         on_output: OnOutput | None = None,
+        on_display: OnDisplay | None = None,
         max_chars: int = DEFAULT_MAX_CHARS,
         keep: float | None = None,
     ) -> Observation:
@@ -265,6 +267,8 @@ class AsyncSession(SessionHandle):
                     collector.add(event)
                     if on_output is not None and isinstance(event, Output):
                         on_output(event.stream.value, event.text)
+                    elif on_display is not None and isinstance(event, Display):
+                        on_display(event)
         except ServerUnavailable as error:
             error.chunks = collector.chunks()
             raise

@@ -6,9 +6,10 @@ Both clients feed it; it does no waiting of its own.
 
 import codecs
 
+from agent_client.displays import Display
 from agent_client.errors import ServerUnavailable
 from agent_client.events import Ended, Event, Output, Started, Status, Stream, Value
-from agent_client.observation import DEFAULT_MAX_CHARS, Observation, observe
+from agent_client.observation import DEFAULT_MAX_CHARS, Observation, Shown, observe
 from agent_client.records import AuditHead, CellFailure
 from codecage.v1 import codecage_pb2 as pb
 
@@ -56,6 +57,8 @@ class CellReader:
                 return [Started(cell=self.cell)]
             case "output":
                 return self._output(event.output)
+            case "display":
+                return [Display(dict(event.display.data))]
             case "value":
                 value = event.value
                 return [Value(value.text, value.full_length, value.truncated)]
@@ -91,16 +94,20 @@ class Collector:
     def __init__(self, max_chars: int = DEFAULT_MAX_CHARS) -> None:
         self._max_chars = max_chars
         self._runs: list[tuple[Stream, list[str]]] = []
+        self._displays: list[tuple[int, Display]] = []
         self._value: Value | None = None
         self._ended: Ended | None = None
 
     def add(self, event: Event) -> None:
         """
-        Take one event; output of one stream that follows itself becomes one chunk.
+        Take one event; output of one stream that follows itself becomes one chunk, unless
+        something was shown between.
         """
         match event:
             case Output():
                 self._write(event)
+            case Display():
+                self._displays.append((len(self._runs), event))
             case Value():
                 self._value = event
             case Ended():
@@ -116,7 +123,8 @@ class Collector:
         """
         if self._ended is None:
             raise ServerUnavailable(_NOT_ENDED)
-        return observe(self.chunks(), shown_bytes, self._value, self._ended, self._max_chars)
+        shown = Shown(self.chunks(), tuple(self._displays), shown_bytes)
+        return observe(shown, self._value, self._ended, self._max_chars)
 
     def chunks(self) -> tuple[tuple[Stream, str], ...]:
         """
@@ -125,7 +133,8 @@ class Collector:
         return tuple((stream, "".join(texts)) for stream, texts in self._runs)
 
     def _write(self, output: Output) -> None:
-        if not self._runs or self._runs[-1][0] is not output.stream:
+        interrupted = bool(self._displays) and self._displays[-1][0] == len(self._runs)
+        if interrupted or not self._runs or self._runs[-1][0] is not output.stream:
             self._runs.append((output.stream, []))
         self._runs[-1][1].append(output.text)
 

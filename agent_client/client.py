@@ -17,6 +17,7 @@ import grpc
 from agent_client import calls, embedded, reading
 from agent_client.calls import Call
 from agent_client.cell import CellReader, Collector
+from agent_client.displays import Display
 from agent_client.errors import CodecageError, ServerUnavailable, SessionNotFound
 from agent_client.events import Event, Output
 from agent_client.link import (
@@ -41,6 +42,7 @@ from codecage.v1.codecage_pb2_grpc import CodecageStub
 
 Result = TypeVar("Result")
 OnOutput = Callable[[str, str], None]
+OnDisplay = Callable[[Display], None]
 
 
 def connect(
@@ -200,6 +202,7 @@ class Session(SessionHandle):
         *,
         timeout: float | None = None,
         on_output: OnOutput | None = None,
+        on_display: OnDisplay | None = None,
         max_chars: int = DEFAULT_MAX_CHARS,
         keep: float | None = None,
     ) -> Observation:
@@ -207,9 +210,10 @@ class Session(SessionHandle):
         Run Python and wait for its end.
 
         `timeout` is in seconds, and can only shorten what the policy allows. `on_output` is
-        called with the stream's name and a text as the output arrives. `max_chars` (500 or more)
-        bounds the observation's `text`. `keep` lets the cell go on for so many seconds if the
-        connection breaks; else it is interrupted, as it is when an exception leaves this call.
+        called with the stream's name and a text as the output arrives, `on_display` with what is
+        shown. `max_chars` (500 or more) bounds the observation's `text`. `keep` lets the cell go
+        on for so many seconds if the connection breaks; else it is interrupted, as it is when an
+        exception leaves this call.
 
         What the code does wrong is in the observation. Raises CellRunning, SessionLost,
         SessionNotFound, LimitReached, InvalidRequest, ServerUnavailable.
@@ -222,6 +226,8 @@ class Session(SessionHandle):
                     collector.add(event)
                     if on_output is not None and isinstance(event, Output):
                         on_output(event.stream.value, event.text)
+                    elif on_display is not None and isinstance(event, Display):
+                        on_display(event)
         except ServerUnavailable as error:
             error.chunks = collector.chunks()
             raise

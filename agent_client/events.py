@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from agent_client.displays import Display
 from agent_client.records import AuditHead, CellFailure
 
 
@@ -87,4 +88,4 @@ class Ended:
     reason: str
 
 
-Event: TypeAlias = Started | Output | Value | Ended
+Event: TypeAlias = Started | Output | Display | Value | Ended

@@ -5,8 +5,10 @@ The fields are the truth. The text is what a model reads next, so it is bounded,
 own output may contain anything, also lines that look like our marks: decide by `status`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from agent_client.displays import Display
 from agent_client.events import Ended, Status, Stream, Value
 from agent_client.records import AuditHead, CellFailure
 
@@ -21,15 +23,17 @@ class Observation:
     The result of one cell.
 
     `chunks` holds the output in the order in which it was written, `stdout` and `stderr` the same
-    by stream. `value` is the repr of the last expression, None where there is none; it is text,
-    never interpreted. `error` is the exception that ended the cell. `truncated` says that the
-    server delivered less output than the guest wrote. `duration` and `cpu_time` are seconds,
-    `peak_memory` bytes; `requests` counts what the code asked of the policy, and `denied` how
-    often it was refused. `ended` has the rest.
+    by stream. `displays` holds what was shown besides, and `display_places` how many chunks came
+    before each of them. `value` is the repr of the last expression, None where there is none; it
+    is text, never interpreted. `error` is the exception that ended the cell. `truncated` says that
+    the server delivered less than the guest wrote or showed. `duration` and `cpu_time` are
+    seconds, `peak_memory` bytes; `requests` counts what the code asked of the policy, and `denied`
+    how often it was refused. `ended` has the rest.
     """
 
     status: Status
     chunks: tuple[tuple[Stream, str], ...]
+    displays: tuple[Display, ...]
     value: str | None
     error: CellFailure | None
     truncated: bool
@@ -43,6 +47,7 @@ class Observation:
     reason: str
     shown_bytes: int
     ended: Ended = field(repr=False)
+    display_places: tuple[int, ...] = field(default=(), repr=False)
     value_cut_from: int | None = field(default=None, repr=False)
     max_chars: int = field(default=DEFAULT_MAX_CHARS, repr=False)
 
@@ -77,7 +82,8 @@ class Observation:
 
     def render(self, max_chars: int) -> str:
         """
-        The output, the value, the traceback and what else is to be said, in this order.
+        The output and what was shown, the value, the traceback and what else is to be said, in
+        this order. Of what was shown it has the text, and in brackets what else there is.
 
         Takes at most `max_chars` characters (500 or more): a longer text loses its middle, and
         says how much. The marks in brackets at the end are never cut.
@@ -96,8 +102,7 @@ class Observation:
         """
         marks = []
         if self.truncated:
-            total = self.ended.output_bytes
-            marks.append(f"output truncated: {self.shown_bytes:,} of {total:,} bytes shown")
+            marks.append(f"output truncated: {self._cut()}")
         if self.value_cut_from is not None and self.value is not None:
             shown = f"{len(self.value):,} of {self.value_cut_from:,}"
             marks.append(f"value truncated: {shown} characters shown")
@@ -108,11 +113,35 @@ class Observation:
     def _of(self, stream: Stream) -> str:
         return "".join(text for written, text in self.chunks if written is stream)
 
+    def _cut(self) -> str:
+        total = self.ended.output_bytes
+        if self.shown_bytes < total:
+            return f"{self.shown_bytes:,} of {total:,} bytes shown"
+        return "something to display had no room left in the policy's limit"
+
     def _body(self) -> str:
-        written = "".join(text for _, text in self.chunks)
         failed = (self.error.traceback or _headline(self.error)) if self.error else ""
-        parts = (written, self.value or "", failed)
+        own = [shown.mark() for shown in self.displays if self._shows_value(shown)]
+        parts = (*self._written(), self.value or "", *own, failed)
         return "\n".join(part.removesuffix("\n") for part in parts if part)
+
+    def _written(self) -> Iterator[str]:
+        """
+        The output, and between its parts what was shown. What shows the value stands with it.
+        """
+        begin = 0
+        for place, shown in zip(self.display_places, self.displays, strict=True):
+            yield "".join(text for _, text in self.chunks[begin:place])
+            begin = place
+            if not self._shows_value(shown):
+                yield from (shown.text or "", shown.mark())
+        yield "".join(text for _, text in self.chunks[begin:])
+
+    def _shows_value(self, shown: Display) -> bool:
+        """
+        Whether it is the value's own: its plain form is then what the value says already.
+        """
+        return self.value is not None and shown.text_of("text/plain") == self.value
 
     def _ending(self) -> str:
         if self.session_lost or self.status is Status.WORKER_LOST:
@@ -133,22 +162,34 @@ _ENDINGS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """
+    What a cell wrote and showed: `displays` with the number of chunks that came before each, and
+    `written` the bytes of the chunks.
+    """
+
+    chunks: tuple[tuple[Stream, str], ...]
+    displays: tuple[tuple[int, Display], ...]
+    written: int
+
+
 def observe(
-    chunks: tuple[tuple[Stream, str], ...],
-    shown_bytes: int,
+    shown: Shown,
     value: Value | None,
     ended: Ended,
     max_chars: int = DEFAULT_MAX_CHARS,
 ) -> Observation:
     """
-    The observation that a cell's events add up to; `shown_bytes` counts the output received.
+    The observation that a cell's events add up to.
     """
     return Observation(
         status=ended.status,
-        chunks=chunks,
+        chunks=shown.chunks,
+        displays=tuple(display for _, display in shown.displays),
         value=value.text if value else None,
         error=ended.error,
-        truncated=ended.output_truncated or shown_bytes < ended.output_bytes,
+        truncated=ended.output_truncated or shown.written < ended.output_bytes,
         duration=ended.duration,
         cpu_time=ended.cpu_time,
         peak_memory=ended.peak_memory,
@@ -157,8 +198,9 @@ def observe(
         audit_head=ended.audit_head,
         session_lost=ended.session_lost,
         reason=ended.reason,
-        shown_bytes=shown_bytes,
+        shown_bytes=shown.written,
         ended=ended,
+        display_places=tuple(place for place, _ in shown.displays),
         value_cut_from=value.full_length if value and value.truncated else None,
         max_chars=max_chars,
     )

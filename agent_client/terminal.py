@@ -11,6 +11,7 @@ Source: ECMA-48 for the control functions, Unicode Standard Annex 9 for the dire
 import unicodedata
 from typing import TextIO
 
+from agent_client.displays import Display
 from agent_client.events import Stream
 from agent_client.observation import Observation
 
@@ -45,6 +46,7 @@ class Printer:
     def __init__(self, out: TextIO, err: TextIO) -> None:
         self._files = {Stream.STDOUT: out, Stream.STDERR: err}
         self._at_start = dict.fromkeys(Stream, True)
+        self._shown = 0
 
     def output(self, stream: str, text: str) -> None:
         """
@@ -52,11 +54,25 @@ class Printer:
         """
         self._write(Stream(stream), text)
 
+    def display(self, shown: Display) -> None:
+        """
+        Print what can be read of what was shown, and what else there is; this is what
+        `Session.run` takes as `on_display`.
+        """
+        self._shown += 1
+        if shown.text:
+            self._line(Stream.STDOUT, shown.text)
+        if mark := shown.mark():
+            self._line(Stream.STDERR, mark)
+
     def finish(self, observation: Observation) -> None:
         """
-        Print what came after the output: the value, the exception, and what else is to be said.
+        Print what came after the output: what was shown and is not printed yet, the value, the
+        exception, and what else is to be said.
         """
-        if observation.value is not None:
+        for shown in observation.displays[self._shown :]:
+            self.display(shown)
+        if observation.value is not None and not self._has_shown(observation):
             self._line(Stream.STDOUT, observation.value)
         if error := observation.error:
             self._line(Stream.STDERR, error.traceback or f"{error.name}: {error.message}")
@@ -65,6 +81,10 @@ class Printer:
         for stream, file in self._files.items():
             if file.isatty() and not self._at_start[stream]:
                 self._write(stream, "\n")
+
+    @staticmethod
+    def _has_shown(observation: Observation) -> bool:
+        return any(shown.text == observation.value for shown in observation.displays)
 
     def _line(self, stream: Stream, text: str) -> None:
         if not self._at_start[stream]:

@@ -3,16 +3,17 @@ The events of one cell: written by its session, read by whoever executes or atta
 
 The log holds a few mebibytes and no more. While somebody reads, writing waits for the slowest
 reader, and so do the session, the worker and finally the guest's `print`. While nobody reads, the
-oldest output is dropped; so it is when a cell is being stopped, because a worker that waits for a
-reader cannot stop. The numbers of dropped events are missing from what a reader gets, which is
-how it knows. Output that nobody has been given yet is joined to what came before.
+oldest output and displays are dropped; so they are when a cell is being stopped, because a worker
+that waits for a reader cannot stop. The numbers of dropped events are missing from what a reader
+gets, which is how it knows. Output that nobody has been given yet is joined to what came before.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Final, Self
 
-from executor.events import Ended, Event, Numbered, Output, Stream
+from executor.events import Display, Ended, Event, Numbered, Output, Stream
+from executor.kernel import bundles
 
 KEPT: Final = 4 * 2**20
 # Memory that an event costs besides its bytes, rounded up.
@@ -186,11 +187,13 @@ class _Entry:
 
     @property
     def size(self) -> int:
+        if isinstance(self._event, Display):
+            return _OVERHEAD + bundles.cost(self._event.forms)
         return _OVERHEAD + len(self._data or b"")
 
     @property
     def droppable(self) -> bool:
-        return self._data is not None
+        return isinstance(self._event, Output | Display)
 
     def join(self, output: Output) -> bool:
         if self._data is None or self._stream is not output.stream:

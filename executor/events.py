@@ -2,6 +2,7 @@
 What a cell tells its client: plain data, made by the session and turned into messages elsewhere.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -63,6 +64,15 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
+class Display:
+    """
+    One thing to show, in forms by media type: the guest's bytes, never to be trusted.
+    """
+
+    forms: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class CellError:
     """
     The exception that ended a cell, in text.
@@ -77,6 +87,8 @@ class CellError:
 class Usage:
     """
     What a cell used: times in seconds, sizes in bytes. `peak_memory` is the worker's own word.
+
+    `displays` counts what was shown, and `displayed` its bytes.
     """
 
     wall_time: float
@@ -87,6 +99,8 @@ class Usage:
     truncated: bool
     requests: int
     denied: int
+    displays: int
+    displayed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +118,7 @@ class Ended:
     reason: str = ""
 
 
-Event = Started | Output | Value | Ended
+Event = Started | Output | Display | Value | Ended
 
 
 @dataclass(frozen=True, slots=True)

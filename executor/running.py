@@ -16,8 +16,10 @@ from typing import Final
 from codecage.worker.v1 import worker_pb2 as frames_pb2
 from executor.audit.record import Head
 from executor.cells import CellLog
+from executor.displays import Joiner
 from executor.errors import ProtocolBroken
-from executor.events import CellError, CellStatus, Ended, Output, Stream, Usage, Value
+from executor.events import CellError, CellStatus, Display, Ended, Output, Stream, Usage, Value
+from executor.kernel import bundles
 from executor.kernel.cage import Caged
 from executor.kernel.gate import Counts
 from policy.types import Limits
@@ -89,6 +91,10 @@ class RunningCell:
         self._cpu_before = worker.cpu_time() or 0.0
         self._cpu_used = 0.0
         self._bytes = {Stream.STDOUT: 0, Stream.STDERR: 0}
+        # What counts against the limit beside the two streams.
+        self._displayed = 0
+        self._displays = 0
+        self._parts = Joiner()
         self._truncated = False
         self._has_value = False
         self._finished = False
@@ -132,14 +138,43 @@ class RunningCell:
             stream = Stream(frame.stream)
         except ValueError as error:
             raise ProtocolBroken(f"output of stream {frame.stream}") from error
-        room = self._limits.output - sum(self._bytes.values())
+        room = self._room(len(frame.data))
         self._bytes[stream] += len(frame.data)
-        if len(frame.data) > room:
-            self._truncated = True
-        if len(frame.data) > room + self._limits.output + _SLACK:
-            raise ProtocolBroken("the worker goes on sending output far beyond the limit")
         if data := frame.data[: max(0, room)]:
             await self.log.add(Output(stream, data))
+
+    async def display(self, frame: frames_pb2.Display) -> None:
+        """
+        Join the parts of what is to be shown, and pass it on if the limit has room for it.
+
+        Raises ProtocolBroken.
+        """
+        if (forms := self._parts.add(frame)) is None:
+            return
+        size = bundles.cost(forms)
+        room = self._room(size)
+        self._displayed += size
+        if size <= room:
+            self._displays += 1
+            await self.log.add(Display(forms))
+
+    @property
+    def display_is_open(self) -> bool:
+        """
+        Whether the parts of a display have begun and the last one is missing.
+        """
+        return self._parts.is_open
+
+    def _room(self, size: int) -> int:
+        """
+        What the limit has left, before `size` more bytes come. Raises ProtocolBroken.
+        """
+        room = self._limits.output - sum(self._bytes.values()) - self._displayed
+        if size > room:
+            self._truncated = True
+        if size > room + self._limits.output + _SLACK:
+            raise ProtocolBroken("the worker goes on sending output far beyond the limit")
+        return room
 
     async def value(self, frame: frames_pb2.Value) -> None:
         """
@@ -203,6 +238,8 @@ class RunningCell:
             truncated=done.output_truncated or self._truncated,
             requests=self._counts.requests - self._before[0],
             denied=self._counts.denied - self._before[1],
+            displays=self._displays,
+            displayed=self._displayed,
         )
 
     async def _keep_limits(self) -> None:

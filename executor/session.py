@@ -272,12 +272,17 @@ class Session:
             await self._end(broken)
 
     async def _take(self, frame: frames_pb2.FromWorker) -> None:
-        match frame.WhichOneof("frame"):
+        kind = frame.WhichOneof("frame")
+        if kind != "display" and self._cell is not None and self._cell.display_is_open:
+            raise ProtocolBroken(f"a frame {kind!r} between the parts of a display")
+        match kind:
             case "ask":
                 self._require_turn("an ask")
                 await self._answer(frame.ask)
             case "output":
                 await self._running("output").output(frame.output)
+            case "display":
+                await self._running("a display").display(frame.display)
             case "value":
                 await self._running("a value").value(frame.value)
             case "done":
@@ -286,7 +291,7 @@ class Session:
                 self._replied(frame.file)
             case "note":
                 self._note(frame.note)
-            case kind:
+            case _:
                 raise ProtocolBroken(f"a frame {kind!r} out of turn")
 
     async def _answer(self, ask: frames_pb2.Ask) -> None:
@@ -322,6 +327,8 @@ class Session:
             ("cpu_us", int(usage.cpu_time * 1e6)),
             ("stdout", usage.stdout),
             ("stderr", usage.stderr),
+            ("displays", usage.displays),
+            ("displayed", usage.displayed),
             ("truncated", int(usage.truncated)),
             ("requests", usage.requests),
             ("denied", usage.denied),

@@ -99,7 +99,9 @@ def _run_cell(session: Session, cell: str, args: argparse.Namespace) -> Observat
         print(observation_json(observation), flush=True)
         return observation
     printer = Printer(sys.stdout, sys.stderr)
-    observation = session.run(cell, timeout=args.timeout, on_output=printer.output)
+    observation = session.run(
+        cell, timeout=args.timeout, on_output=printer.output, on_display=printer.display
+    )
     printer.finish(observation)
     return observation
 

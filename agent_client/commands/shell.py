@@ -99,7 +99,7 @@ def _converse(session: Session) -> bool:
 def _run_cell(session: Session, source: str) -> Observation:
     printer = Printer(sys.stdout, sys.stderr)
     with interrupting(session):
-        observation = session.run(source, on_output=printer.output)
+        observation = session.run(source, on_output=printer.output, on_display=printer.display)
     printer.finish(observation)
     return observation
 

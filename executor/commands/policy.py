@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from policy.doubts import doubts
 from policy.errors import PolicyError, Problem, RequestTextError
 from policy.explain import explain, parse_request, to_json
 from policy.parse import load, load_directory
@@ -90,16 +91,25 @@ def _load(name: str) -> list[Policy]:
 def _report(policies: list[Policy], problems: list[Problem]) -> dict[str, object]:
     return {
         "policies": [
-            {"name": one.name, "file": one.file, "image": one.image, "digest": one.digest}
+            {
+                "name": one.name,
+                "file": one.file,
+                "image": one.image,
+                "images": one.images,
+                "digest": one.digest,
+            }
             for one in policies
         ],
         "problems": [asdict(problem) for problem in problems],
+        "doubts": [asdict(doubt) for one in policies for doubt in doubts(one)],
     }
 
 
 def _tell(policies: list[Policy], problems: list[Problem]) -> None:
     for policy in policies:
         print(f"{policy.file}: policy {policy.name}, digest {policy.digest}")
+        for doubt in doubts(policy):
+            print(f"warning: {doubt}", file=sys.stderr)
     if problems:
         print(PolicyError(tuple(problems)), file=sys.stderr)
 

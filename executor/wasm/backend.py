@@ -11,9 +11,11 @@ import signal
 import socket
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Final
 
 from codecage.worker.v1 import worker_pb2 as wire
+from executor.kernel import bundles
 from executor.kernel.errors import InternalError
 from executor.kernel.spawn import LIMIT_SIGNAL
 from executor.wasm.abi import Errno
@@ -22,6 +24,7 @@ from executor.wasm.broker import Broker
 from executor.wasm.calls import GuestTrapped
 from executor.wasm.channel import Channel, ServerGoneError
 from executor.wasm.commands import perform
+from executor.wasm.displays import parts
 from executor.wasm.jail import WATCHDOG_SIGNALS
 from executor.wasm.output import OutputBuffer
 from executor.wasm.process import HOME, WORK, Clock, Denial, Entropy, Exited
@@ -101,6 +104,10 @@ class Interrupts:
         """
         Sleep; true when an interrupt is pending.
         """
+        with self._changed:
+            if self._pending and not self._guest.signal_pending():
+                # The interpreter has taken it without asking: it wakes no later sleep.
+                self._clear()
         return self._woken.wait(None if seconds == float("inf") else seconds)
 
     def _clear(self) -> None:
@@ -125,6 +132,7 @@ class Session:
         # Frames that go out together with the cell's end: one wake-up of the server.
         self._last: list[wire.FromWorker] = []
         guest.hooks.on_output = self._output.write
+        guest.hooks.on_display = self._show
         guest.hooks.on_wait = self._interrupts.wait
         guest.hooks.on_signal = self._interrupts.take
         guest.hooks.on_note = self._note
@@ -172,9 +180,7 @@ class Session:
         Give the guest its session: limits first, then the world, then its own begin.
         """
         guest, process = self._guest, self._guest.process
-        total = Space(begin.memory_bytes, 2**31)
-        total.take(guest.memory.size)
-        guest.limit_memory(begin.memory_bytes)
+        total = guest.budget(begin.memory_bytes)
         process.total = total
         process.descriptors.limit = begin.max_open_files
         process.kernel_entropy = os.urandom
@@ -262,6 +268,11 @@ class Session:
 
     def _send_output(self, stream: int, data: bytes) -> None:
         self._channel.send(wire.FromWorker(output=wire.Output(stream=stream, data=data)))
+
+    def _show(self, forms: Mapping[str, bytes]) -> None:
+        # In one call: nothing else may come between the parts of a bundle.
+        frames = parts(forms)
+        self._output.send_whole(bundles.cost(forms), lambda: self._channel.send(*frames))
 
     def _note(self, name: str, errno: Errno) -> None:
         if (name, errno.name) in self._notes or len(self._notes) < _NOTES_MAX:

@@ -121,6 +121,7 @@ class Guest(ABC):
             files=files,
             total=unlimited(),
             output=hooks.output,
+            display=hooks.display,
             sleeper=Sleeper(hooks.wait),
             take_signal=hooks.take_signal,
             grow_memory=self._grow,

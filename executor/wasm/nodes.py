@@ -43,7 +43,8 @@ class Link(Node):
 @dataclass(slots=True, eq=False)
 class Device(Node):
     """
-    A character device: `null`, `zero`, `urandom`, `stdin`, `stdout`, `stderr`, `denial`.
+    A character device: `null`, `zero`, `urandom`, `stdin`, `stdout`, `stderr`, `denial`,
+    `display`.
     """
 
     name: str = ""

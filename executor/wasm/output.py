@@ -69,6 +69,20 @@ class OutputBuffer:
             if self._is_full() or (self._pending >= FLUSH_BYTES and self._has_room()):
                 self.flush()
 
+    def send_whole(self, size: int, send: Callable[[], None]) -> None:
+        """
+        Have `send` send something that counts `size` bytes, after what was written before it.
+
+        All of it or nothing: where the limit has no room, it is dropped as output is.
+        """
+        if size > self._left:
+            self.truncated = True
+            return
+        self._left -= size
+        with self._lock:
+            self.flush()
+            send()
+
     def flush(self) -> None:
         """
         Send all that has been gathered.

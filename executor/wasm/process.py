@@ -14,6 +14,7 @@ from typing import Final
 from codecage.worker.v1 import worker_pb2 as wire
 from executor.wasm.abi import AT_FDCWD, Errno, GuestFault, Open
 from executor.wasm.broker import Broker, Nobody
+from executor.wasm.displays import DisplayFile, Show
 from executor.wasm.memory import GuestMemory
 from executor.wasm.native import Foreign, NativeCode, NoForeignCalls, NoNativeCode
 from executor.wasm.nodes import Device, Local, Remote
@@ -132,6 +133,8 @@ class Process:
     take_signal: Callable[[], int]
     grow_memory: Callable[[int], bool]
     note: Callable[[str, Errno], None]
+    # Takes what is to be shown: forms by media type.
+    display: Show = lambda _forms: None
     broker: Broker = field(default_factory=lambda: Broker(Nobody()))
     native: NativeCode = field(default_factory=NoNativeCode)
     foreign: Foreign = field(default_factory=NoForeignCalls)
@@ -158,6 +161,8 @@ class Process:
         """
         if name in {"stdout", "stderr"}:
             return self.descriptors.get(1 if name == "stdout" else 2)
+        if name == "display":
+            return DisplayFile(flags, self.total, self.display)
         return DeviceFile(Device(0, 0, 0, None, name), flags, self.random)
 
     def deny(self, fault: GuestFault) -> None:

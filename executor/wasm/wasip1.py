@@ -39,7 +39,6 @@ DATA_NAME: Final = "/usr/local/lib/python315.zip/matplotlib/mpl-data"
 DATA_PATH: Final = "/usr/local/share/matplotlib/mpl-data"
 _ENVIRONMENT: Final = {
     # Agg, with figures that are shown as events (guest/display.py).
-    "MPLBACKEND": "module://codecage_figures",
     # Time zones come from the tzdata package, not from directories of a system.
     "PYTHONTZPATH": "",
 }

@@ -26,21 +26,34 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     "PATH": "/usr/bin:/bin",
     "TERM": "dumb",
     "TMPDIR": "/tmp",  # noqa: S108 - the guest's own
+    # Where matplotlib is there, what it draws is shown (guest/display.py).
+    "MPLBACKEND": "module://codecage_figures",
     "TZ": "UTC",
 }
-_DEVICES: Final = ("null", "zero", "urandom", "random", "stdin", "stdout", "stderr", "denial")
+_DEVICES: Final = (
+    "null",
+    "zero",
+    "urandom",
+    "random",
+    "stdin",
+    "stdout",
+    "stderr",
+    "denial",
+    "display",
+)
 # What a guest without a session may write: the image's builder has it compile the library.
 _BOOT_SCRATCH: Final = Space(2**28, 1024)
 
 
 class Hooks:
     """
-    What a booted guest asks of the worker around it. The worker sets the four functions; until
+    What a booted guest asks of the worker around it. The worker sets the functions; until
     then, in the zygote, output vanishes, sleep ends at once, and no signal is pending.
     """
 
     def __init__(self) -> None:
         self.on_output: Callable[[int, bytes], None] | None = None
+        self.on_display: Callable[[Mapping[str, bytes]], None] | None = None
         self.on_wait: Callable[[float], bool] | None = None
         self.on_signal: Callable[[], int] | None = None
         self.on_note: Callable[[str, Errno], None] | None = None
@@ -51,6 +64,13 @@ class Hooks:
         """
         if self.on_output is not None:
             self.on_output(stream, data)
+
+    def display(self, forms: Mapping[str, bytes]) -> None:
+        """
+        The guest wants something shown: its forms by media type.
+        """
+        if self.on_display is not None:
+            self.on_display(forms)
 
     def wait(self, seconds: float) -> bool:
         """

@@ -291,6 +291,7 @@ class Absent:
         "pyodide_js": JAVASCRIPT,
         "_pyodide_core": JAVASCRIPT,
         "_multiprocessing": ALONE,
+        "IPython": "there is no IPython here. display() is a builtin: call it without an import.",
     }
     # What the host knows of other images: their names by what they make importable.
     IMAGE = ""

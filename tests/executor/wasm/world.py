@@ -11,7 +11,7 @@ import select
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,6 +108,7 @@ class Kernel:
         self.tiny = TinyMemory()
         self.notes: list[tuple[str, Errno]] = []
         self.written: list[tuple[int, bytes]] = []
+        self.shown: list[Mapping[str, bytes]] = []
         self.waited: list[float] = []
         self.gate = gate or Gate()
         self.total = Space(64 * MIB, 2**31)
@@ -123,6 +124,7 @@ class Kernel:
             files=files,
             total=self.total,
             output=lambda stream, data: self.written.append((stream, data)),
+            display=self.shown.append,
             sleeper=Sleeper(self._wait),
             take_signal=lambda: 0,
             grow_memory=lambda _size: False,
@@ -134,7 +136,7 @@ class Kernel:
         process.clock = Clock(10**18)
         process.entropy = Entropy(b"a test")
         files.add_directory("/dev", None)
-        for name in ("null", "zero", "urandom", "stdin", "stdout", "stderr", "denial"):
+        for name in ("null", "zero", "urandom", "stdin", "stdout", "stderr", "denial", "display"):
             files.add_device(f"/dev/{name}", name)
         files.add_directory("/lib", None)
         files.add_image_file("/lib/image.txt", b"of the image\n")
@@ -243,6 +245,8 @@ class Cell:
     stdout: bytes = b""
     stderr: bytes = b""
     order: list[tuple[int, bytes]] = field(default_factory=list)
+    # Each with what stdout held when its last part came.
+    displays: list[tuple[bytes, dict[str, bytes]]] = field(default_factory=list)
     value: wire.Value | None = None
     asks: list[wire.Ask] = field(default_factory=list)
     notes: list[wire.Note] = field(default_factory=list)
@@ -303,6 +307,7 @@ class Worker:
         self.sent = 0
         self.cells = 0
         self.gate: Answering = refuse
+        self._parts: dict[str, bytes] = {}
         connection.settimeout(PATIENCE)
         self.ready = self.receive().ready
 
@@ -392,6 +397,8 @@ class Worker:
                 cell.stdout += frame.output.data
             else:
                 cell.stderr += frame.output.data
+        elif kind == "display":
+            self._join(cell, frame.display)
         elif kind == "value":
             cell.value = frame.value
         elif kind == "note":
@@ -402,6 +409,13 @@ class Worker:
         else:
             assert kind == "done", frame
             cell.done = frame.done
+
+    def _join(self, cell: Cell, part: wire.Display) -> None:
+        for name, data in part.data.items():
+            self._parts[name] = self._parts.get(name, b"") + data
+        if not part.more:
+            cell.displays.append((cell.stdout, self._parts))
+            self._parts = {}
 
     def _answer(self, request: wire.Ask) -> None:
         answer = self.gate(request)
