@@ -5,7 +5,7 @@ BIN := .venv/bin
 # A private place for .venv's own tools; the guest image is cached for the user by codecage itself.
 READY := .venv/.ready
 
-.PHONY: setup demo test check bench docs lock generate clean
+.PHONY: setup demo demo-data test check bench docs lock generate clean
 
 setup: $(READY)
 	@$(BIN)/codecage image build
@@ -15,6 +15,11 @@ $(READY): requirements/dev.txt pyproject.toml
 
 demo: setup
 	@$(BIN)/python examples/demo.py
+
+# The data stack: its image takes a minute or two to build, once.
+demo-data: $(READY)
+	@$(BIN)/codecage image build data
+	@$(BIN)/python examples/demo_data.py
 
 test: setup
 	@$(BIN)/python -m pytest -q

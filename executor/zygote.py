@@ -34,15 +34,17 @@ from executor.images.manifest import (
 from executor.images.provides import elsewhere
 from executor.kernel.errors import InternalError
 from executor.kernel.spawn import MESSAGE_MAX, SpawnWorker, WorkerExited, WorkerSpawned, ZygoteReady
-from executor.linux import prctl
-from executor.wasm import jail
+from executor.linux import prctl, rlimits
+from executor.wasm import jail, zygote_lock
 from executor.wasm.boot import boot
+from executor.wasm.engine import MAX_WASM_STACK
 from executor.wasm.jail import Identity
 from executor.wasm.parts import Parts, SideModule
 from executor.worker import Birth, live
 
 # Looked up now: a worker cannot read the files of a codec that it meets first.
 CODECS = ("ascii", "latin-1", "utf-8")
+_STACK_OF_PYTHON = 4 * 2**20
 # glibc's malloc keeps one arena per thread; one is enough for a worker and its watchdog.
 _M_ARENA_MAX = -8
 
@@ -54,16 +56,20 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+    # The guest's stack is a part of this thread's, which grows as far as the limit lets it.
+    rlimits.apply({rlimits.Limit.STACK: MAX_WASM_STACK + _STACK_OF_PYTHON})
     for name in CODECS:
         codecs.lookup(name)
     image = catalog.find_key(options.key, default_cache())
     if image is None:
         raise InternalError(f"the image {options.image} with key {options.key} is not in the cache")
-    guest = boot(parts(image))
+    opened = parts(image)
     identity = _identity(options)
-    birth = Birth(os.getpid(), guest, guest.digest(), identity)
     if identity is not None:
         _become(identity)
+    zygote_lock.lock()
+    guest = boot(opened)
+    birth = Birth(os.getpid(), guest, guest.digest(), identity)
     with socket.socket(fileno=options.socket) as server:
         return Zygote(server, birth).serve()
 

@@ -70,8 +70,8 @@ class Limits:
     """
     What one session may use. Every limit is finite; the defaults hold where a policy is silent.
 
-    Sizes are bytes, times seconds. `output` counts one cell's stdout, stderr and displays; `cpu_time` and
-    `wall_time` are for one cell; `files` is for the memory file system.
+    Sizes are bytes, times seconds. `output` counts one cell's stdout, stderr and displays;
+    `cpu_time` and `wall_time` are for one cell; `files` is for the memory file system.
     """
 
     memory: int = 512 * 2**20

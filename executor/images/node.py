@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from executor.images.errors import ToolFailedError, ToolMissingError
-from executor.images.pins import HERE
 from executor.images.process import (
     Access,
     Tick,
@@ -20,6 +19,7 @@ from executor.images.process import (
     network_environment,
     plain_environment,
     python_access,
+    python_path,
     run,
 )
 from executor.linux.confine import Network
@@ -89,6 +89,7 @@ def _probe(origin: str, program: Path, npm: tuple[str, ...], scratch: Path) -> N
             environment=_environment(program, scratch),
             limits=_VERSION_LIMITS,
             tick=_no_tick,
+            access=Access(Network.OUTWARD, runs=(program,)),
         ).strip()
 
     found = version((str(program), "--version"))
@@ -139,6 +140,7 @@ def install(node: Node, lock: Path, directory: Path, tick: Tick) -> Path:
         environment=_environment(node.program, scratch),
         limits=ToolLimits(wall_seconds=900),
         tick=tick,
+        access=Access(Network.OUTWARD, runs=(node.program,)),
     )
     return directory / "node_modules"
 
@@ -183,7 +185,7 @@ def run_module(
     `-P` keeps the current directory off the import path.
     """
     environment = plain_environment(scratch)
-    environment["PYTHONPATH"] = str(HERE.parent.parent)
+    environment["PYTHONPATH"] = python_path()
     run(
         (sys.executable, "-P", "-m", module, *arguments),
         directory=scratch,

@@ -2,8 +2,14 @@
 Running the tools of a build: no shell, a stated environment, limits, a time, and no survivors.
 
 npm, pip, wasm-opt and the compiler read data that came from the network. Each runs in a process
-group of its own under the limits of `limited.py`; the group is killed when time is up, or when
-the build itself is interrupted.
+group of its own under the limits of `limited.py`, confined as `executor.linux.confine` says; the
+group is killed when time is up, or when the build itself is interrupted.
+
+What a build demands of the host is what the server demands: seccomp and Landlock (W2). Where the
+kernel has no Landlock the build is refused, because its tools read what strangers wrote and run
+as the administrator; CODECAGE_BUILD_ISOLATION=W1 in the environment says to go on with seccomp
+alone, which keeps tools without network from the network and protects no file. Where the kernel
+has Landlock it is used whatever is demanded.
 """
 
 import contextlib
@@ -19,7 +25,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from executor.images.errors import ToolFailedError
+from executor.images.errors import ImageError, PlatformUnsupportedError, ToolFailedError
+from executor.linux import landlock, programs
+from executor.linux.confine import Confinement, Network
+from executor.linux.errors import MechanismError
+from executor.wasm.jail import Level
 
 Tick = Callable[[], None]
 
@@ -27,6 +37,9 @@ _GIB = 2**30
 _TICK_MILLISECONDS = 200
 _TAIL_BYTES = 4096
 _LIMITED = Path(__file__).with_name("limited.py")
+_DEMAND = "CODECAGE_BUILD_ISOLATION"
+# What the modules that a build runs import, beside the standard library.
+_PACKAGES = ("codecage", "executor", "google", "policy", "wasmtime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +56,52 @@ class ToolLimits:
     file: int = _GIB // 2
     cpu_seconds: int = 300
     wall_seconds: int = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """
+    What one run of a tool may reach beside what it needs to start; paths are absolute.
+
+    It may change its own directory (`run`'s) and `changes`, read `reads` (and where there is
+    network all that its user can read), see the names in `lists`, and execute its own program
+    and `runs`. A tool without network starts no process.
+    """
+
+    network: Network
+    reads: tuple[Path, ...] = ()
+    lists: tuple[Path, ...] = ()
+    runs: tuple[Path, ...] = ()
+    changes: tuple[Path, ...] = ()
+
+
+def python_access(changes: Sequence[Path] = ()) -> Access:
+    """
+    The access of a module of ours that needs no network: it may also change below `changes`.
+
+    Raises PlatformUnsupportedError where a package that it imports is not installed.
+    """
+    try:
+        return Access(
+            Network.NONE,
+            reads=programs.python_files(_PACKAGES),
+            lists=programs.python_directories(_PACKAGES),
+            changes=tuple(changes),
+        )
+    except MechanismError as error:
+        raise PlatformUnsupportedError(f"the compiler cannot be confined: {error}") from error
+
+
+def python_path() -> str:
+    """
+    The PYTHONPATH with which a confined module of ours finds what it imports.
+
+    Raises PlatformUnsupportedError where a package that it imports is not installed.
+    """
+    try:
+        return ":".join(map(str, programs.import_path(_PACKAGES)))
+    except MechanismError as error:
+        raise PlatformUnsupportedError(f"the compiler cannot be confined: {error}") from error
 
 
 # What a program needs to reach the registry that the user has configured: their configuration
@@ -99,17 +158,20 @@ def run(
     environment: Mapping[str, str],
     limits: ToolLimits,
     tick: Tick,
+    access: Access | None = None,
 ) -> str:
     """
     Run a program to its end and return what it wrote to stdout.
 
-    `command[0]` is an absolute path; `tick` is called about five times a second. Raises
-    ToolFailedError with the end of its output where it ends with another status than 0, and
-    where it takes longer than `limits.wall_seconds`; it and its children are then dead.
+    `command[0]` is an absolute path; `tick` is called about five times a second; without
+    `access` it is not confined. Raises ToolFailedError with the end of its output where it ends
+    with another status than 0, and where it takes longer than `limits.wall_seconds`; it and its
+    children are then dead. Raises PlatformUnsupportedError where the host cannot confine it.
     """
+    walls = _walls(command[0], directory, environment, access) if access else ("none", "")
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = subprocess.Popen(  # noqa: S603 - a list, no shell, an absolute path
-            _limited(command, limits),
+            _limited(command, limits, walls),
             cwd=directory,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
@@ -126,9 +188,62 @@ def run(
         return _text(out, 2**20)
 
 
-def _limited(command: Sequence[str], limits: ToolLimits) -> list[str]:
+def _limited(command: Sequence[str], limits: ToolLimits, walls: tuple[str, str]) -> list[str]:
     numbers = (os.getpid(), limits.data, limits.address, limits.cpu_seconds, limits.file)
-    return [sys.executable, "-I", "-S", str(_LIMITED), *map(str, numbers), *command]
+    return [sys.executable, "-I", "-S", str(_LIMITED), *map(str, numbers), *walls, *command]
+
+
+def _walls(
+    program: str, directory: Path, environment: Mapping[str, str], access: Access
+) -> tuple[str, str]:
+    level = Level.W2 if landlock.abi() else Level.W1
+    if level is Level.W1 and _demanded() is Level.W2:
+        raise PlatformUnsupportedError(
+            f"{program} reads data from the network and is confined with Landlock, which this "
+            "kernel does not offer. Enable it (CONFIG_SECURITY_LANDLOCK, lsm=landlock), or build "
+            f"with {_DEMAND}=W1, which leaves the files of this user unprotected."
+        )
+    try:
+        confinement = _confinement(program, directory, environment, access)
+    except MechanismError as error:
+        raise PlatformUnsupportedError(f"{program} cannot be confined: {error}") from error
+    return level.name, confinement.encode()
+
+
+def _demanded() -> Level:
+    said = os.environ.get(_DEMAND, Level.W2.name)
+    if said not in Level.__members__:
+        allowed = " or ".join(Level.__members__)
+        raise ImageError(f"{_DEMAND} is {said!r}; it is {allowed}, or not set for W2.")
+    return Level[said]
+
+
+def _confinement(
+    program: str, directory: Path, environment: Mapping[str, str], access: Access
+) -> Confinement:
+    search = environment.get("PATH", "")
+    runs = [file for run in (Path(program), *access.runs) for file in _run(run, search)]
+    return Confinement(
+        access.network,
+        runs=_texts(runs),
+        reads=_texts(
+            [
+                *programs.system_files(),
+                *programs.library_path(environment.get("LD_LIBRARY_PATH", "")),
+                *access.reads,
+            ]
+        ),
+        lists=_texts(access.lists),
+        changes=_texts([directory, *access.changes]),
+    )
+
+
+def _run(path: Path, search: str) -> tuple[Path, ...]:
+    return (path,) if path.is_dir() else programs.started_by(path, search)
+
+
+def _texts(paths: Sequence[Path]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(str, paths)))
 
 
 def _wait(child: "subprocess.Popen[bytes]", program: str, limits: ToolLimits, tick: Tick) -> None:

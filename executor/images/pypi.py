@@ -15,8 +15,9 @@ from typing import Any, Final
 from executor.images.errors import SourceRefusedError, ToolFailedError, ToolMissingError
 from executor.images.guests import GuestKind
 from executor.images.lock import LockedPackage, normalise
-from executor.images.process import Tick, ToolLimits, network_environment, run
+from executor.images.process import Access, Tick, ToolLimits, network_environment, run
 from executor.images.releases import Release, Wanted
+from executor.linux.confine import Network
 
 _QUIET: Final = (
     "--no-deps",
@@ -92,7 +93,14 @@ def _run(command: tuple[str, ...], room: Path, tick: Tick) -> None:
     scratch = room / "tmp"
     scratch.mkdir(mode=0o700, exist_ok=True)
     environment = network_environment(scratch)
-    run(command, directory=room, environment=environment, limits=ToolLimits(), tick=tick)
+    run(
+        command,
+        directory=room,
+        environment=environment,
+        limits=ToolLimits(),
+        tick=tick,
+        access=Access(Network.OUTWARD),
+    )
 
 
 def tag_options(kind: GuestKind) -> tuple[str, ...]:

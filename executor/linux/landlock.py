@@ -10,10 +10,11 @@ refuse those. Sources: landlock(7), Linux `Documentation/userspace-api/landlock.
 import ctypes
 import errno
 import os
+import stat
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntFlag
+from enum import Enum, IntFlag
 
 from executor.linux import prctl
 from executor.linux.errors import MechanismFailed, MechanismMissing, asking
@@ -49,6 +50,41 @@ class FileAccess(IntFlag):
     TRUNCATE = 1 << 14
     IOCTL_DEV = 1 << 15
     RESOLVE_UNIX = 1 << 16
+
+
+# What the kernel takes in a rule on something that is not a directory.
+_OF_A_FILE = (
+    FileAccess.EXECUTE
+    | FileAccess.WRITE_FILE
+    | FileAccess.READ_FILE
+    | FileAccess.TRUNCATE
+    | FileAccess.IOCTL_DEV
+    | FileAccess.RESOLVE_UNIX
+)
+_READING = FileAccess.READ_FILE | FileAccess.READ_DIR
+_WRITING = FileAccess.WRITE_FILE | FileAccess.TRUNCATE
+
+
+class Reach(Enum):
+    """
+    The sets of rights that confined programs are given; none makes a device, socket or FIFO.
+    """
+
+    LIST = FileAccess.READ_DIR
+    READ = _READING
+    RUN = _READING | FileAccess.EXECUTE
+    # Files that exist, such as those of proc(5).
+    UPDATE = _READING | _WRITING
+    CHANGE = (
+        _READING
+        | _WRITING
+        | FileAccess.MAKE_REG
+        | FileAccess.MAKE_DIR
+        | FileAccess.MAKE_SYM
+        | FileAccess.REMOVE_FILE
+        | FileAccess.REMOVE_DIR
+        | FileAccess.REFER
+    )
 
 
 class NetworkAccess(IntFlag):
@@ -162,6 +198,26 @@ def restrict(rules: Sequence[Rule] = (), *, handled: Handled | None = None) -> i
     finally:
         os.close(ruleset)
     return version
+
+
+def beneath(path: str, reach: Reach, handled: Handled) -> PathRule:
+    """
+    The rule that grants `reach` on `path` and below, as far as `handled` refuses it otherwise.
+
+    Links in `path` are followed here and now: resolve it when nobody can change it any more.
+    Raises MechanismFailed when it cannot be found, or nothing of `reach` fits a file there.
+    """
+    mend = "name an existing path that this user can reach"
+    with asking(MECHANISM, f"looking at {path} to grant {reach.name}", mend):
+        real = os.path.realpath(path, strict=True)
+        directory = stat.S_ISDIR(os.lstat(real).st_mode)
+    fitting = reach.value if directory else reach.value & _OF_A_FILE
+    granted = FileAccess(int(fitting) & int(handled.files))
+    if not granted:
+        raise MechanismFailed(
+            MECHANISM, f"{reach.name} on {real} grants nothing there; {mend} that it fits"
+        )
+    return PathRule(real, granted)
 
 
 class _RulesetAttributes(ctypes.Structure):

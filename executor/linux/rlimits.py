@@ -30,6 +30,7 @@ class Limit(IntEnum):
     LOCKED_MEMORY = resource.RLIMIT_MEMLOCK
     MESSAGE_QUEUES = resource.RLIMIT_MSGQUEUE
     DATA = resource.RLIMIT_DATA
+    STACK = resource.RLIMIT_STACK
 
 
 def apply(limits: Mapping[Limit, int]) -> None:

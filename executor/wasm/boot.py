@@ -6,6 +6,7 @@ from executor.wasm.booted import Guest
 from executor.wasm.emscripten import EmscriptenGuest
 from executor.wasm.layout import WASI_315
 from executor.wasm.parts import Parts
+from executor.wasm.wasip1 import WasiGuest
 
 
 def boot(parts: Parts) -> Guest:
@@ -15,7 +16,5 @@ def boot(parts: Parts) -> Guest:
     Raises InternalError where the image's module is not what its manifest says.
     """
     if parts.guest == WASI_315.guest:
-        from executor.wasm.wasip1 import WasiGuest  # noqa: PLC0415 - most zygotes do without it
-
         return WasiGuest(parts)
     return EmscriptenGuest(parts)

@@ -11,6 +11,16 @@ from executor.wasm.parts import Parts
 _FILE: Final = "<codecage>"
 
 
+def _read() -> dict[str, str]:
+    folder = resources.files("executor.wasm").joinpath("guest")
+    files = [entry for entry in folder.iterdir() if entry.name.endswith(".py")]
+    return {entry.name: entry.read_text(encoding="utf-8") for entry in files}
+
+
+# Read when this is imported: a zygote boots its guest when it can open no file any more.
+SOURCES: Final = _read()
+
+
 def runtime_program(parts: Parts) -> str:
     """
     The source that installs the guest's half, imports what the image says, and leaves the
@@ -42,6 +52,4 @@ def _compiled(file: str, name: str) -> str:
     """
     A statement that compiles one of the guest's files and keeps it under `name`.
     """
-    folder = resources.files("executor.wasm").joinpath("guest")
-    source = folder.joinpath(file).read_text(encoding="utf-8")
-    return f"{name} = compile({source!r}, {_FILE!r}, 'exec')\n"
+    return f"{name} = compile({SOURCES[file]!r}, {_FILE!r}, 'exec')\n"

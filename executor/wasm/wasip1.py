@@ -14,7 +14,6 @@ follows what the session has left (`LinearSpace`).
 
 import json
 from collections.abc import Mapping
-from importlib import resources
 from typing import Any, Final
 
 import wasmtime
@@ -26,7 +25,7 @@ from executor.wasm.imports import Row
 from executor.wasm.layout import Layout
 from executor.wasm.parts import Parts
 from executor.wasm.process import Process
-from executor.wasm.program import runtime_program
+from executor.wasm.program import SOURCES, runtime_program
 from executor.wasm.space import Space
 from executor.wasm.syscalls.wasi_preopened import preopen
 from executor.wasm.wasi_door import Door
@@ -38,7 +37,6 @@ from executor.wasm.wasi_signal import SignalWords
 DATA_NAME: Final = "/usr/local/lib/python315.zip/matplotlib/mpl-data"
 DATA_PATH: Final = "/usr/local/share/matplotlib/mpl-data"
 _ENVIRONMENT: Final = {
-    # Agg, with figures that are shown as events (guest/display.py).
     # Time zones come from the tzdata package, not from directories of a system.
     "PYTHONTZPATH": "",
 }
@@ -196,9 +194,8 @@ def _program(layout: Layout, parts: Parts, *, check: bool) -> str:
     """
     The first turn's source: it runs in a scope of its own, because a turn's is the session's.
     """
-    folder = resources.files("executor.wasm").joinpath("guest")
     steps = (
-        folder.joinpath("wasi.py").read_text(encoding="utf-8"),
+        SOURCES["wasi.py"],
         f"sys.path.append({layout.site_packages!r})\n",
         runtime_program(parts),
         "exercise()\nmodule.begin = seeded(module.begin)\ninstall(entry)\n",

@@ -97,7 +97,7 @@ def test_limits_never_raise_one_that_is_lower_already(tmp_path):
         "print_it = 'import resource; print(resource.getrlimit(resource.RLIMIT_CPU))'\n"
         "python = [sys.executable, '-I', '-S']\n"
         "numbers = [str(os.getppid()), '1000000000', '9999999999', '50', '9999']\n"
-        f"limits = [{str(LIMITED)!r}, *numbers]\n"
+        f"limits = [{str(LIMITED)!r}, *numbers, 'none', '']\n"
         "os.execv(python[0], [*python, *limits, *python, '-c', print_it])\n"
     )
     assert tool(source, tmp_path) == "(7, 7)\n"

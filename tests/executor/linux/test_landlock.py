@@ -5,7 +5,17 @@ from pathlib import Path
 import pytest
 
 from executor.linux import landlock
-from executor.linux.landlock import FileAccess, Handled, NetworkAccess, Scope
+from executor.linux.errors import MechanismFailed
+from executor.linux.landlock import (
+    FileAccess,
+    Handled,
+    NetworkAccess,
+    PathRule,
+    Reach,
+    Scope,
+    beneath,
+    handled_by,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 PRELUDE = """
@@ -232,3 +242,95 @@ def test_each_abi_handles_what_it_has(version, files, network, scopes):
     assert landlock.handled_by(version) == Handled(
         FileAccess(files), NetworkAccess(network), Scope(scopes)
     )
+
+
+ALL = handled_by(99)
+OLDEST = handled_by(1)
+
+
+@pytest.mark.parametrize(
+    ("reach", "of_a_directory", "of_a_file"),
+    [
+        (Reach.LIST, "READ_DIR", None),
+        (Reach.READ, "READ_FILE READ_DIR", "READ_FILE"),
+        (Reach.RUN, "READ_FILE READ_DIR EXECUTE", "READ_FILE EXECUTE"),
+        (
+            Reach.UPDATE,
+            "READ_FILE READ_DIR WRITE_FILE TRUNCATE",
+            "READ_FILE WRITE_FILE TRUNCATE",
+        ),
+        (
+            Reach.CHANGE,
+            (
+                "READ_FILE READ_DIR WRITE_FILE TRUNCATE MAKE_REG MAKE_DIR MAKE_SYM REMOVE_FILE"
+                " REMOVE_DIR REFER"
+            ),
+            "READ_FILE WRITE_FILE TRUNCATE",
+        ),
+    ],
+)
+def test_a_reach_is_what_fits_a_directory_or_a_file(reach, of_a_directory, of_a_file, tmp_path):
+    def access(names):
+        return FileAccess(sum(FileAccess[name] for name in names.split()))
+
+    file = tmp_path / "file"
+    file.touch()
+    assert beneath(str(tmp_path), reach, ALL) == PathRule(str(tmp_path), access(of_a_directory))
+    if of_a_file is None:
+        with pytest.raises(MechanismFailed, match=f"{reach.name} on {file} grants nothing"):
+            beneath(str(file), reach, ALL)
+    else:
+        assert beneath(str(file), reach, ALL) == PathRule(str(file), access(of_a_file))
+
+
+def test_what_this_kernel_does_not_handle_is_not_granted(tmp_path):
+    granted = beneath(str(tmp_path), Reach.CHANGE, OLDEST).access
+    assert not granted & (FileAccess.REFER | FileAccess.TRUNCATE)
+    assert granted & FileAccess.WRITE_FILE
+
+
+def test_a_rule_beneath_a_link_names_what_it_leads_to(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    assert beneath(str(tmp_path / "link"), Reach.READ, ALL).path == str(tmp_path / "real")
+
+
+def test_a_rule_beneath_nothing_is_refused(tmp_path):
+    with pytest.raises(MechanismFailed, match="answered ENOENT"):
+        beneath(str(tmp_path / "absent"), Reach.READ, ALL)
+
+
+def test_each_reach_allows_what_it_says_and_no_more(tmp_path):
+    for name in ("LIST", "READ", "UPDATE", "CHANGE", "nothing"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("content")
+    said = run(
+        """
+from executor.linux.landlock import Reach
+path = sys.argv[1]
+handled = landlock.handled_by(landlock.abi())
+landlock.restrict([
+    landlock.beneath(f"{path}/{reach.name}", reach, handled)
+    for reach in (Reach.LIST, Reach.READ, Reach.UPDATE, Reach.CHANGE)
+])
+for name in ("LIST", "READ", "UPDATE", "CHANGE", "nothing"):
+    at = f"{path}/{name}"
+    print(
+        said(lambda: os.listdir(at)),
+        said(lambda: os.close(os.open(at + "/file", os.O_RDONLY))),
+        said(lambda: os.close(os.open(at + "/file", os.O_WRONLY))),
+        said(lambda: os.truncate(at + "/file", 0)),
+        said(lambda: os.mkdir(at + "/made")),
+        said(lambda: os.unlink(at + "/file")),
+        said(lambda: os.mkfifo(at + "/fifo")),
+    )
+""",
+        str(tmp_path),
+    )
+    assert [line.split() for line in said.split("\n")] == [
+        ["done"] + ["EACCES"] * 6,
+        ["done"] * 2 + ["EACCES"] * 5,
+        ["done"] * 4 + ["EACCES"] * 3,
+        ["done"] * 6 + ["EACCES"],
+        ["EACCES"] * 7,
+    ]

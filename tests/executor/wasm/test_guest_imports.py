@@ -19,8 +19,8 @@ from executor.images import sealed
 from executor.images.manifest import PYTHON
 from executor.wasm import engine, imports, jsffi
 from executor.wasm.abi import Errno
-from executor.wasm.linkage import signature_of
 from executor.wasm.imports import Failure, Support
+from executor.wasm.linkage import signature_of
 from executor.wasm.memory import TRANSFER_MAX
 from executor.wasm.process import Exited
 from tests.executor.wasm.world import PAGE, ROWS, Gate, Kernel

@@ -209,7 +209,7 @@ def attempt(act: str, folder: Path, port: int, *, locked: bool) -> str:
 
 
 # Some hosts' security modules keep users from new namespaces.
-FREE = dict.fromkeys(("leave_its_namespaces", "fork_into_namespaces"), {"done", "", "EPERM"})
+FREE = {key: {"done", "", "EPERM"} for key in ("leave_its_namespaces", "fork_into_namespaces")}
 
 
 @pytest.mark.parametrize("act", sorted(ACTS))

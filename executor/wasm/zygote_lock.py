@@ -1,0 +1,158 @@
+"""
+The lock of a zygote, taken before the guest runs its first instruction.
+
+A zygote imports a guest's packages, which are foreign code, and every worker is a copy of it: a
+zygote that has been taken over has all later sessions. The guest is confined by the engine; this
+is what stands behind it. After the lock a zygote has no network but the sockets it is handed,
+starts no program, changes no file, and reads proc(5) alone: all that it imports it has imported,
+and the image is open (sealed memory files, which no rule has to name).
+
+It still forks, and each worker still locks itself (`jail.lock_down`) under this one: filters and
+domains only ever add up. So a row here must bar nothing that a step of the jail does, and that
+is why this is a list of what is barred. What the jail needs and what is therefore left:
+
+    /proc            read, and files that exist written: oom_score_adj, by each worker. As the
+                     user of a zygote that is its own processes' and, of others of that user,
+                     how soon the kernel ends them; never their memory (landlock(7), ptrace)
+    executable       callbacks are made by libffi in memory that is writable and executable, and
+    memory           modules are mapped; the jail forbids both to the worker
+    prctl, capset,   they can only take away
+    landlock, seccomp
+
+Rejected: a table of what is allowed, as the worker has. It would be the worker's rows and all
+its steps' and the boot's, for every Python and libc, and still be weaker than the worker's own.
+Rejected: no rule for /proc, with oom_score_adj inherited. The zygote would be killed with the
+first worker that takes too much, and with it every session.
+"""
+
+import functools
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from executor.linux import landlock, prctl, seccomp
+from executor.linux.barring import (
+    ATTRIBUTE_CHANGES,
+    NAME_CHANGES,
+    all_but,
+    barred,
+    forks,
+    host_rows,
+)
+from executor.linux.errors import MechanismFailed, MechanismMissing, asking
+from executor.linux.filters import EPERM, KILL_PROCESS, Prepared, prepare
+from executor.linux.landlock import Handled, PathRule, Reach
+from executor.linux.libc import call
+from executor.wasm.jail import Level
+
+_PROC = "/proc"
+_NULL = "/dev/null"
+
+# Killed: calls that no code of ours makes. Refused: calls that a library may try and do without.
+ZYGOTE_FILTER = all_but(
+    "zygote",
+    (
+        *host_rows(KILL_PROCESS),
+        *barred("execve execveat", "starts a program", KILL_PROCESS),
+        *barred("vfork", "is there for starting programs", KILL_PROCESS),
+        *barred(
+            "socket socketpair connect bind listen accept accept4",
+            "reaches the network; a zygote has its socket and is handed those of its workers",
+            EPERM,
+        ),
+        *barred(
+            "kill tkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal",
+            "signals other processes; the server ends workers",
+            EPERM,
+        ),
+        *barred(NAME_CHANGES, "changes files", EPERM),
+        *barred(ATTRIBUTE_CHANGES, "changes files, and Landlock has no right for it", EPERM),
+        *forks(KILL_PROCESS),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """
+    What holds now, for the log. `landlock_abi` is 0 at level W1.
+    """
+
+    level: Level
+    landlock_abi: int
+
+
+def lock(minimum: Level = Level.W2) -> Locked:
+    """
+    Lock this process, irrevocably. For a zygote that has opened its image and given up root.
+
+    To be called with one thread, before the guest boots. `minimum` is what the host must offer,
+    as in `jail.Confinement`: at W1 without Landlock nothing protects files that this user may
+    write. Raises MechanismMissing naming what the host lacks, MechanismFailed when root has not
+    been given up, a thread runs, or a mechanism does not hold; the zygote must then end.
+    """
+    seccomp.require_machine()
+    abi = landlock.abi()
+    if not abi and minimum is Level.W2:
+        raise MechanismMissing(
+            landlock.MECHANISM,
+            "this kernel does not offer it and isolation W2 needs it for zygotes too; enable it"
+            " (CONFIG_SECURITY_LANDLOCK, lsm=landlock) or write `isolation: {min: W1}`",
+        )
+    _require_user()
+    _require_one_thread()
+    program = _prepared().for_process(os.getpid())
+    prctl.drop_bounding_set()
+    prctl.drop_capabilities()
+    prctl.set_no_new_privs()
+    if abi:
+        landlock.restrict(_rules(landlock.handled_by(abi)))
+    seccomp.install(program, tsync=True)
+    _try_locks(abi)
+    return Locked(Level.W2 if abi else Level.W1, abi)
+
+
+@functools.cache
+def _prepared() -> Prepared:
+    return prepare(ZYGOTE_FILTER)
+
+
+def _require_user() -> None:
+    # As root, the files of /proc that exist include those of the kernel.
+    if 0 in os.getresuid():
+        raise MechanismFailed(
+            "identity", "a zygote that is still root was to be locked; give it a user before"
+        )
+
+
+def _require_one_thread() -> None:
+    with asking("threads", "listing /proc/self/task", "mount /proc"):
+        tasks = len(list(Path("/proc/self/task").iterdir()))
+    if tasks != 1:
+        raise MechanismFailed(
+            "threads", f"{tasks} run where there may be one; start threads after the lock"
+        )
+
+
+def _rules(handled: Handled) -> tuple[PathRule, ...]:
+    return tuple(landlock.beneath(path, Reach.UPDATE, handled) for path in (_PROC, _NULL))
+
+
+def _try_locks(abi: int) -> None:
+    """
+    Ask for two harmless things that must be refused: that they hold is not to be believed.
+    """
+    try:
+        call("socketpair", socket.AF_UNIX, socket.SOCK_STREAM, 0, 0)
+    except PermissionError:
+        pass
+    except OSError as error:
+        raise MechanismFailed(seccomp.MECHANISM, f"loaded, and does not act: {error}") from error
+    if not abi:
+        return
+    try:
+        os.close(os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    except PermissionError:
+        return
+    raise MechanismFailed(landlock.MECHANISM, "entered, and / is still listed; do not run here")
