@@ -5,7 +5,7 @@ BIN := .venv/bin
 # A private place for .venv's own tools; the guest image is cached for the user by codecage itself.
 READY := .venv/.ready
 
-.PHONY: setup demo demo-data test check bench docs lock generate clean
+.PHONY: setup demo demo-data images test check bench docs lock generate clean
 
 setup: $(READY)
 	@$(BIN)/codecage image build
@@ -21,8 +21,12 @@ demo-data: $(READY)
 	@$(BIN)/codecage image build data
 	@$(BIN)/python examples/demo_data.py
 
-test: setup
+test: images
 	@$(BIN)/python -m pytest -q
+
+# The shipped images that can be built from the package registries alone; each is kept.
+images: setup
+	@for name in math web python313 data; do $(BIN)/codecage image build $$name || exit 1; done
 
 check: $(READY)
 	@$(BIN)/ruff check .

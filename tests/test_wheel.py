@@ -55,18 +55,28 @@ def wheel(tmp_path_factory):
     return built
 
 
+def installed(interpreter, wheel, place, *extra):
+    """
+    The Python of a new environment with the wheel, what its `server` needs, and `extra`.
+    """
+    subprocess.run([interpreter, "-m", "venv", place], check=True)
+    python = place / "bin" / "python"
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    lock = ROOT / "requirements" / "server.txt"
+    subprocess.run([*install, "--require-hashes", "--requirement", lock], check=True)
+    subprocess.run([*install, "--no-deps", wheel], check=True)
+    if extra:
+        subprocess.run([*install, *extra], check=True)
+    return python
+
+
 @pytest.mark.image
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_wheel_alone_passes_the_demo(wheel, version, tmp_path):
     interpreter = interpreters().get(version)
     if interpreter is None:
         pytest.skip(f"no Python {version} here")
-    subprocess.run([interpreter, "-m", "venv", tmp_path / "venv"], check=True)
-    python = tmp_path / "venv" / "bin" / "python"
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    lock = ROOT / "requirements" / "server.txt"
-    subprocess.run([*install, "--require-hashes", "--requirement", lock], check=True)
-    subprocess.run([*install, "--no-deps", wheel], check=True)
+    python = installed(interpreter, wheel, tmp_path / "venv")
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
@@ -84,3 +94,31 @@ def test_the_wheel_alone_passes_the_demo(wheel, version, tmp_path):
     for refused in ("FileNotFoundError", "OSError", "gaierror", "PermissionError"):
         assert f"    {refused}: [Errno" in done.stdout
     assert "KeyboardInterrupt: a limit of the cell is reached" in done.stdout
+
+
+@pytest.mark.image
+def test_with_the_extra_build_the_audit_counts_imports_and_reads_pyodides_lock(wheel, tmp_path):
+    interpreter = interpreters().get("3.13")
+    if interpreter is None:
+        pytest.skip("no Python 3.13 here")
+    extra = (
+        "pyodide-build>=0.39,<0.40",
+        "pyodide-lock>=0.2,<0.3",
+        "pytest",
+        "hypothesis",
+        "psutil",
+    )
+    python = installed(interpreter, wheel, tmp_path / "venv", *extra)
+    shutil.copytree(ROOT / "tests", tmp_path / "tests")
+    files = ("test_wheel_audit.py", "test_wheel_sources.py")
+    done = subprocess.run(
+        [python, "-m", "pytest", "-q", "-rs", *(f"tests/executor/images/{name}" for name in files)],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "pyodide_lock" not in done.stdout, "the tests that need the extra were skipped"
+    assert "needs the extra" not in done.stdout

@@ -218,7 +218,11 @@ def test_a_guest_that_does_not_stop_at_its_limit_is_killed(desk, session, code):
 
 @pytest.mark.parametrize(
     "code",
-    ["import os; os._exit(3)", "import os; os.abort()", "import ctypes; ctypes.string_at(0)"],
+    [
+        "import os; os._exit(3)",
+        "import os; os.abort()",
+        "import ctypes; ctypes.string_at(2**32 - 64, 32)",
+    ],
 )
 def test_a_guest_that_ends_itself_loses_its_session_or_its_cell_alone(desk, session, code):
     server, _, _ = desk

@@ -114,13 +114,15 @@ def test_w40_a_string_of_another_class_is_taken_for_its_characters(session):
         ("raise ValueError('no repr')", "ValueError: no repr"),
         ("return 5", "TypeError: __repr__ returned non-string (type int)"),
         ("return 'x' * 2**30", "MemoryError"),
-        ("return repr(self)", "RecursionError: maximum recursion depth exceeded"),
+        # Which of its two limits Python meets first is its own affair.
+        ("return repr(self)", "RecursionError: "),
     ],
     ids=["raises", "no string", "a gibibyte", "itself"],
 )
 def test_w40_a_value_that_cannot_be_shown_is_an_error_of_the_cell(session, body, error):
     cell = session.run(f"class Hostile:\n    def __repr__(self): {body}\nx = Hostile()\nx")
-    assert (cell.done.status, cell.error, cell.value) == (cell.done.ERROR, error, None)
+    assert (cell.done.status, cell.value) == (cell.done.ERROR, None)
+    assert cell.error.startswith(error)
     assert session.run("type(x).__name__").ok().text == "'Hostile'"
 
 
