@@ -62,7 +62,7 @@ def locked(declaration):
     return declaration
 
 
-def test_an_image_is_locked_and_built_from_a_directory_alone(offline):
+def test_s09_an_image_is_locked_and_built_from_a_directory_alone(offline):
     put(offline, CraftedWheel())
     image = build(Order(locked(declare(offline))))
     catalog.verify(image)
@@ -103,7 +103,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_a_refused_build_leaves_the_image_of_the_same_name_usable(offline, what):
+def test_s08_a_refused_build_leaves_the_image_of_the_same_name_usable(offline, what):
     """
     The lock is written by hand with the hostile wheel's own hash: the check is the build's.
     """
