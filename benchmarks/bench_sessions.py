@@ -19,7 +19,7 @@ import agent_client
 _FORKS = """
 import gc, os, sys, time
 from executor.images import catalog
-from executor.zygote import parts
+from executor.images.bootable import parts
 from executor.wasm.boot import boot
 guest = boot(parts(catalog.find("core")))
 gc.collect(); gc.freeze()

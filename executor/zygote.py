@@ -19,19 +19,9 @@ import socket
 import sys
 import threading
 
-from executor.images import catalog, sealed
+from executor.images import catalog
+from executor.images.bootable import parts
 from executor.images.cache import default_cache
-from executor.images.manifest import (
-    CLOSURES,
-    EXTRA,
-    PYTHON,
-    SITE_PACKAGES,
-    STDLIB,
-    TRAMPOLINE,
-    Image,
-    NativeModule,
-)
-from executor.images.provides import elsewhere
 from executor.kernel.errors import InternalError
 from executor.kernel.spawn import MESSAGE_MAX, SpawnWorker, WorkerExited, WorkerSpawned, ZygoteReady
 from executor.linux import prctl, rlimits
@@ -39,7 +29,6 @@ from executor.wasm import jail, zygote_lock
 from executor.wasm.boot import boot
 from executor.wasm.engine import MAX_WASM_STACK
 from executor.wasm.jail import Identity
-from executor.wasm.parts import Parts, SideModule
 from executor.worker import Birth, live
 
 # Looked up now: a worker cannot read the files of a codec that it meets first.
@@ -97,57 +86,6 @@ def _become(identity: Identity) -> None:
     os.setresgid(identity.gid, identity.gid, identity.gid)
     os.setresuid(identity.uid, identity.uid, identity.uid)
     prctl.set_dumpable()
-
-
-def parts(image: Image) -> Parts:
-    """
-    The image's files, each checked as it is opened.
-    """
-    manifest = image.manifest
-    return Parts(
-        guest=manifest.guest,
-        python=_module(image, PYTHON),
-        trampoline=_module(image, TRAMPOLINE),
-        closures=_module(image, CLOSURES),
-        stdlib=sealed.mapped(image, STDLIB),
-        site_packages=_tree(image, SITE_PACKAGES),
-        native={module.path: _side_module(image, module) for module in manifest.modules},
-        extra={f"/{path}": data for path, data in _tree(image, EXTRA).items()},
-        facts=dict(manifest.facts),
-        warm=manifest.warm,
-        image=image.name,
-        elsewhere=elsewhere(image.name),
-    )
-
-
-def _module(image: Image, name: str) -> str:
-    """
-    The path of a sealed copy of a compiled module; empty where the image has none of that name.
-    """
-    if name not in {entry.name for entry in image.manifest.files}:
-        return ""
-    return f"/proc/self/fd/{sealed.open_module(image, name)}"
-
-
-def _side_module(image: Image, module: NativeModule) -> SideModule:
-    return SideModule(
-        code=_module(image, module.code),
-        adapter=_module(image, module.adapter),
-        memory_size=module.memory_size,
-        align=1 << module.memory_align,
-        table_size=module.table_size,
-        needed=module.needed,
-        weak=frozenset(module.weak),
-    )
-
-
-def _tree(image: Image, folder: str) -> dict[str, bytes]:
-    """
-    The files below a folder of the image, by their path in it.
-    """
-    names = [entry.name for entry in image.manifest.files]
-    inside = [name for name in names if name.startswith(f"{folder}/")]
-    return {name.removeprefix(f"{folder}/"): sealed.read(image, name) for name in inside}
 
 
 class Zygote:

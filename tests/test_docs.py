@@ -1,21 +1,63 @@
 """
-The documents say what is true: every policy key has its line, and the examples run.
+The documents say what is true: keys, images and commands are those that exist, examples run.
 """
 
 import re
+import shlex
+import tempfile
 from dataclasses import fields
 from pathlib import Path
 
-from policy.parse import load, parse
+import pytest
+
+from executor.cli import COMMANDS, parser_for
+from executor.images import catalog
+from executor.images.declaration import Declaration, load, parse, shipped_names
+from executor.images.guests import GUESTS
+from executor.images.unpack import _FORBIDDEN_MODULES, _FORBIDDEN_SUFFIXES, MAX_FILES
+from policy.parse import load as load_policy
+from policy.parse import parse as parse_policy
 from policy.schema import LimitsSection
 from policy.types import Limits
 
 ROOT = Path(__file__).parent.parent
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+README = (ROOT / "README.md").read_text()
+IMAGES = (ROOT / "docs" / "images.md").read_text()
+
+
+def section(text, heading):
+    return text.split(heading, 1)[1].split("\n## ", 1)[0]
 
 
 def keys_of(text, heading):
-    section = text.split(heading, 1)[1].split("\n## ", 1)[0]
-    return set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
+    return set(re.findall(r"^\| `([\w-]+)`", section(text, heading), re.MULTILINE))
+
+
+def blocks(text, language):
+    # All fences are read, or the end of one block would be taken for the beginning of another.
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return [content for word, content in found if word == language]
+
+
+def commands():
+    """
+    Every `codecage` line of the shell blocks, without comments and prompts.
+    """
+    for page in PAGES:
+        for block in blocks(page.read_text(), ""):
+            for line in block.splitlines():
+                if line.removeprefix("$ ").startswith("codecage "):
+                    words = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars=";")
+                    words.whitespace_split = True
+                    yield from commands_of(page.name, list(words))
+
+
+def commands_of(page, words):
+    while words:
+        end = words.index(";") if ";" in words else len(words)
+        yield pytest.param(words[1:end], id=f"{page}: {' '.join(words[:end])}")
+        words = words[end + 1 :]
 
 
 def test_every_limit_has_its_line_and_no_other_has():
@@ -34,9 +76,9 @@ def test_every_key_of_a_policy_has_its_line():
 
 
 def test_the_policy_in_the_readme_is_the_one_of_the_demo():
-    shown = re.search(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
-    demo = load(ROOT / "examples" / "sales" / "analyst.yaml")
-    readme = parse(shown, file="analyst.yaml", base=str(ROOT / "examples" / "sales"))
+    demo = load_policy(ROOT / "examples" / "sales" / "analyst.yaml")
+    base = str(ROOT / "examples" / "sales")
+    readme = parse_policy(blocks(README, "yaml")[0], file="analyst.yaml", base=base)
     assert (readme.filesystem[0].source, readme.limits) == (
         demo.filesystem[0].source,
         demo.limits,
@@ -44,6 +86,117 @@ def test_the_policy_in_the_readme_is_the_one_of_the_demo():
 
 
 def test_links_in_the_documents_lead_somewhere():
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+    for page in PAGES:
+        for target, heading in re.findall(r"\]\(([^):#]*)(?:#([\w-]+))?\)", page.read_text()):
+            path = page.parent / target if target else page
+            assert path.exists(), f"{page.name} links to {target}"
+            if heading:
+                headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+                assert heading in {slug(text) for text in headings}, f"{page.name}: #{heading}"
+
+
+def slug(heading):
+    """
+    The anchor that a page on the web has for a heading.
+    """
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("words", list(commands()))
+def test_a_command_in_the_documents_is_one_that_the_program_takes(words):
+    known = {command.name: command for command in COMMANDS}
+    assert words[0] in known
+    parser_for(known[words[0]]).parse_args(words)
+
+
+@pytest.mark.parametrize("words", [["image", "build", "core", "math"], ["run", "--picture", "x"]])
+def test_a_command_that_the_program_does_not_take_would_be_seen(words):
+    known = {command.name: command for command in COMMANDS}
+    with pytest.raises(SystemExit):
+        parser_for(known[words[0]]).parse_args(words)
+
+
+def test_the_readme_has_a_line_for_each_shipped_image_and_no_other():
+    assert keys_of(README, "## Images") == set(shipped_names())
+
+
+def test_the_page_about_images_says_what_each_shipped_image_is_made_of():
+    rows = re.findall(r"^\| `(.*?)` \|.*\| (.*) \|$", section(IMAGES, "# Images"), re.MULTILINE)
+    said = {guest: set(re.findall(r"`([\w-]+)`", images)) for guest, images in rows}
+    shipped = [load(name) for name in shipped_names()]
+    assert said == {
+        kind.name: {one.name for one in shipped if one.guest is kind} for kind in GUESTS
+    }
+
+
+def test_every_key_of_a_declaration_has_its_line():
+    made = {"version", *(field.name for field in fields(Declaration))} - {"lock"}
+    assert keys_of(IMAGES, "## An image of your own") == made
+
+
+def test_the_declaration_in_the_documents_is_read():
+    declaration = parse(blocks(IMAGES, "yaml")[0], ROOT / "docs" / "team.yaml")
+    assert declaration.packages == ("msgspec", "attrs")
+    assert [source.path for source in declaration.sources] == [ROOT / "docs" / "wheels", None]
+
+
+def test_what_a_wheel_may_not_hold_is_said():
+    text = section(IMAGES, "## What is refused")
+    for name in (*_FORBIDDEN_SUFFIXES, *_FORBIDDEN_MODULES, f"{MAX_FILES:,} files"):
+        assert name in text, name
+
+
+def test_the_figures_about_closures_are_those_of_the_code():
+    from executor.wasm import closures, ffi
+
+    slots = sum(template.slots for template in closures.TEMPLATES)
+    for page in ("BUILD.md", "docs/security.md"):
+        assert f"{slots:,} " in (ROOT / page).read_text()
+        assert f"{len(closures.TEMPLATES)} signatures" in (ROOT / page).read_text()
+    assert f"{len(closures.TEMPLATES)} signatures, {ffi.CLOSURES_MAX:,} at a time" in IMAGES
+
+
+@pytest.fixture
+def folder(monkeypatch):
+    """
+    A working directory with the policy of the README; a server that was root has to see it.
+    """
+    with tempfile.TemporaryDirectory(prefix="codecage-docs-") as name:
+        place = Path(name)
+        place.chmod(0o755)
+        (place / "policies" / "data").mkdir(parents=True)
+        (place / "policies" / "reports").mkdir()
+        (place / "policies" / "reports").chmod(0o777)
+        (place / "policies" / "analyst.yaml").write_text(blocks(README, "yaml")[0])
+        monkeypatch.chdir(place)
+        yield place
+
+
+@pytest.mark.image
+@pytest.mark.skipif(catalog.find("core") is None, reason="the image `core` is not built")
+def test_the_readmes_loop_runs_and_gives_the_model_what_it_reads_next(folder):
+    names = {"code_from_your_model": "import os\nos.listdir('/data')", "messages": []}
+    exec(blocks(README, "python")[0], names)
+    assert names["messages"] == [{"role": "user", "content": "[]"}]
+
+
+@pytest.mark.image
+@pytest.mark.skipif(catalog.find("data") is None, reason="the image `data` is not built")
+def test_the_readmes_session_of_another_image_runs(folder):
+    import agent_client
+
+    names = {"agent_client": agent_client}
+    exec(blocks(README, "python")[1], names)
+    assert names["observation"].ok
+    assert names["observation"].text.startswith("count    3.0\nmean     2.0\n")
+    assert names["pictures"] == []
+
+
+@pytest.mark.image
+@pytest.mark.skipif(catalog.find("core") is None, reason="the image `core` is not built")
+def test_what_the_documents_say_an_import_says_is_what_it_says():
+    import agent_client
+
+    (said,) = re.findall(r"^ModuleNotFoundError: .*$", section(README, "## Images"), re.MULTILINE)
+    with agent_client.connect() as cage, cage.session() as session:
+        assert session.run("import numpy").text.splitlines()[-1] == said

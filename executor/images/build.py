@@ -9,6 +9,7 @@ Building an image, from a declaration and its lock to a published directory.
     native     shared libraries of wheels, translated and compiled like the guest itself
     bytecode   the guest itself, booted from the draft, compiles library and packages, or is
                asked where its interpreter keeps what an interrupt must set
+    trial      the image is booted as a zygote boots it, with all that it imports
     publish    durable files, rename, index
 
 Nothing is resolved here: what the lock does not name is not installed. A build that is refused
@@ -29,7 +30,7 @@ from packaging.requirements import Requirement
 from executor.images import catalog, manifest, native, wheels
 from executor.images.cache import Cache, default_cache, exclusive, prepare, sweep, write_new
 from executor.images.declaration import Declaration, load
-from executor.images.errors import ImageRefusedError, LockRefusedError
+from executor.images.errors import ImageRefusedError, LockRefusedError, ToolFailedError
 from executor.images.guests import GuestKind, Origin
 from executor.images.host import require_platform
 from executor.images.identity import PLAIN_NAME, Runtime, image_key, this_runtime
@@ -178,8 +179,9 @@ def _make(plan: _Plan, cache: Cache, progress: Report) -> Image:
         wheels.install(gathered, draft / manifest.SITE_PACKAGES)
         modules = _native(plan, gathered, room, draft)
         facts = _asked(plan, room, draft)
+        described = _describe(plan, gathered, modules, facts, draft)
+        _try(described, room, draft)
         with reported(Step.PUBLISH, draft, progress):
-            described = _describe(plan, gathered, modules, facts, draft)
             return catalog.publish(cache, draft, described)
 
 
@@ -282,6 +284,23 @@ def _asked(plan: _Plan, room: _Room, draft: Path) -> dict[str, int]:
         run_module("executor.images.facts", arguments, work, tick, (draft,))
         found: dict[str, int] = json.loads(answer.read_bytes())
         return found
+
+
+def _try(described: Manifest, room: _Room, draft: Path) -> None:
+    """
+    Boot the image as a zygote does, with all that it imports. Raises ImageRefusedError.
+    """
+    work = room.make("trial")
+    text = work / manifest.MANIFEST
+    write_new(text, manifest.to_json(described))
+    with reported(Step.TRIAL, draft, room.progress) as tick:
+        try:
+            run_module("executor.images.trial", [str(draft), str(text)], work, tick, (), (draft,))
+        except ToolFailedError as error:
+            raise ImageRefusedError(
+                f"The image {described.name} does not boot: {str(error).splitlines()[-1]}. "
+                "Mend its `warm` list or its packages; the image that was there stays."
+            ) from error
 
 
 def _bytecode(plan: _Plan, draft: Path) -> list[str]:

@@ -25,6 +25,7 @@ class Step(Enum):
     COMPILE = "compile to machine code"
     NATIVE = "compile native parts of packages"
     BYTECODE = "boot the guest and prepare its library"
+    TRIAL = "boot the image once"
     PUBLISH = "write the image"
 
 

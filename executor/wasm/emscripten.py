@@ -170,9 +170,18 @@ class EmscriptenGuest(Guest):
         entry = self.exports.function("PyDict_GetItemString")(scope, name)
         self._free(name)
         if not result or not entry:
-            self.exports.function("PyErr_Print")()
-            raise InternalError("the guest's runtime could not be installed")
+            raise InternalError(f"the guest did not start: {self._printed_error()}")
         return entry
+
+    def _printed_error(self) -> str:
+        """
+        The last line of what Python prints about the exception that is pending.
+        """
+        told = bytearray()
+        self.hooks.on_output = lambda _stream, data: told.extend(data)
+        self.exports.function("PyErr_Print")()
+        lines = told.decode("utf-8", "replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
 
     def _string(self, text: str) -> int:
         data = text.encode() + b"\0"

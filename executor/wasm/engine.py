@@ -8,7 +8,7 @@ pointers cheap. No epoch interruption and no fuel: they cost 20 to 30 % of the g
 a cell is stopped by the interpreter's own signal flag or by killing its process.
 
 NaNs are canonical: WebAssembly leaves the bits of a computed NaN open, and a replayed session
-must find the same ones. It costs 1 to 2 %, and 5 to 10 % in loops of floating point.
+must find the same ones. It costs 1 to 2 %, and 5 to 11 % in loops of floating point.
 
 A compiled module is bound to this configuration, to the processor's level (`target`) and to the
 release of wasmtime, so `CONFIG_ID` is part of the key under which compiled images are cached.

@@ -315,7 +315,7 @@ def _plan(confinement: Confinement) -> _Plan:
         raise MechanismMissing(
             landlock.MECHANISM,
             "this kernel does not offer it and isolation W2 needs it; enable it"
-            " (CONFIG_SECURITY_LANDLOCK, lsm=landlock) or write `isolation: {min: W1}`",
+            " (CONFIG_SECURITY_LANDLOCK, lsm=landlock)",
         )
     if confinement.data_growth < 0:
         raise MechanismFailed(

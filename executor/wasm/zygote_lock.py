@@ -98,7 +98,7 @@ def lock(minimum: Level = Level.W2) -> Locked:
         raise MechanismMissing(
             landlock.MECHANISM,
             "this kernel does not offer it and isolation W2 needs it for zygotes too; enable it"
-            " (CONFIG_SECURITY_LANDLOCK, lsm=landlock) or write `isolation: {min: W1}`",
+            " (CONFIG_SECURITY_LANDLOCK, lsm=landlock)",
         )
     _require_user()
     _require_one_thread()

@@ -11,7 +11,6 @@ import _thread
 import ast
 import builtins
 import contextvars
-import importlib.machinery
 import json
 import linecache
 import math
@@ -103,10 +102,17 @@ def compiled(code, name):
     try:
         return parts_of(code, name)
     except SyntaxError as error:
-        # What is found wrong in a tree, and not in text, comes without its line.
-        if error.text is None and error.lineno:
-            error.text = linecache.getline(name, error.lineno)
-        raise
+        wrong = error
+    try:
+        tree = _magics.tree(code, name, _flags | AWAIT)
+        if tree is not None:
+            return parts_of(tree, name)
+    except SyntaxError as error:
+        wrong = error
+    # What is found wrong in a tree, and not in text, comes without its line.
+    if wrong.text is None and wrong.lineno:
+        wrong.text = linecache.getline(name, wrong.lineno)
+    raise wrong.with_traceback(None)
 
 
 def parts_of(code, name):
@@ -279,88 +285,47 @@ def denial():
     return int(number or 0), reason
 
 
-class Absent:
-    """The last finder: modules that others have and this guest cannot have."""
-
-    JAVASCRIPT = (
-        "there is no JavaScript here. This is Python in WebAssembly without a browser; use the "
-        "standard library."
-    )
-    REASONS = {
-        "js": JAVASCRIPT,
-        "pyodide_js": JAVASCRIPT,
-        "_pyodide_core": JAVASCRIPT,
-        "_multiprocessing": ALONE,
-        "IPython": "there is no IPython here. display() is a builtin: call it without an import.",
-    }
-    # What the host knows of other images: their names by what they make importable.
-    IMAGE = ""
-    ELSEWHERE = {}
-
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        reason = cls.REASONS.get(name.partition(".")[0])
-        if reason is None and name in cls.ELSEWHERE:
-            images = " or ".join(f'"{image}"' for image in cls.ELSEWHERE[name])
-            reason = (
-                f"it is not in the image {cls.IMAGE!r} of this session; a session opened with "
-                f"image={images} has it"
-            )
-        if reason is not None:
-            raise ModuleNotFoundError(f"No module named {name!r}: {reason}", name=name)
-        return None
-
-
-class After:
-    """The first finder: it finds nothing itself, and acts on modules once they are imported."""
-
-    ACTS = {}
-
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        if name not in cls.ACTS:
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
-        if spec is not None and spec.loader is not None:
-            spec.loader = ThenAct(spec.loader, cls.ACTS[name])
-        return spec
-
-
-class ThenAct:
-    """A loader that steps aside for the real one, and acts when that is done."""
-
-    def __init__(self, loader, act):
-        self._loader = loader
-        self._act = act
-
-    def __getattr__(self, name):
-        return getattr(self._loader, name)
-
-    def create_module(self, spec):
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module):
-        module.__spec__.loader = module.__loader__ = self._loader
-        self._loader.exec_module(module)
-        self._act(module)
+def module(name, code):
+    """A module of this runtime's, which is in no list of modules."""
+    made = types.ModuleType(name)
+    exec(code, made.__dict__)
+    return made
 
 
 def use_display(code):
     """Run `code`, which shows more than text, before anything else is imported."""
     global _display
-    _display = types.ModuleType("_codecage_display")
-    exec(code, _display.__dict__)
+    _display = module("_codecage_display", code)
     _display.install()
+
+
+def use_finders(code):
+    """Have `code` look at what is imported: it knows what is not here, and acts on what is."""
+    global Absent, After
+    finders = module("_codecage_finders", code)
+    Absent, After = finders.Absent, finders.After
+    Absent.REASONS["_multiprocessing"] = ALONE
+    After.ACTS["concurrent.futures.process"] = limit_processes
+    After.ACTS["multiprocessing.process"] = refuse_processes
+    sys.meta_path.insert(0, After)
+    sys.meta_path.append(Absent)
+
+
+def use_magics(code, notebook):
+    """Have cells that are no Python looked at by `code`, whose commands `notebook` does."""
+    global _magics
+    _magics = module("_codecage_magics", code)
+    _magics.notebook = module("_codecage_notebook", notebook)
+    _magics.notebook.judge = judge
 
 
 def use_loop(code):
     """Have `import asyncio` run `code`, the event loop of this guest."""
 
-    def act(module):
+    def act(asyncio):
         global _loop
-        if hasattr(module, "unix_events"):
-            _loop = types.ModuleType("_codecage_loop")
-            exec(code, _loop.__dict__)
+        if hasattr(asyncio, "unix_events"):
+            _loop = module("_codecage_loop", code)
             _loop.install(NO_THREADS, refuse_program)
 
     After.ACTS["asyncio"] = act
@@ -390,10 +355,15 @@ def refuse_program(process, arguments, executable, *rest):
     if program is None:
         first = arguments if isinstance(arguments, (str, bytes)) else next(iter(arguments), "")
         program = os.fsdecode(first)
-    if hasattr(os, "system"):
-        os.system(program)
+    judge(program)
     number, reason = denial()
     raise PermissionError(number or 2, reason or "programs cannot be started here")
+
+
+def judge(command):
+    """Have the gate judge, and record, an attempt at a program."""
+    if hasattr(os, "system"):
+        os.system(command)
 
 
 def refuse_init(self, args, *rest, executable=None, **options):
@@ -466,10 +436,6 @@ def install():
     monitoring.use_tool_id(4, "codecage")
     monitoring.register_callback(4, monitoring.events.RAISE, explain)
     monitoring.set_events(4, monitoring.events.RAISE)
-    sys.meta_path.insert(0, After)
-    sys.meta_path.append(Absent)
-    After.ACTS["concurrent.futures.process"] = limit_processes
-    After.ACTS["multiprocessing.process"] = refuse_processes
     subprocess.Popen.__init__ = refuse_init
     threading.Thread.start = refuse_thread
     if _poller is not None:
@@ -486,6 +452,7 @@ _interrupt_main = _thread.interrupt_main
 _poller = select.poll() if hasattr(select, "poll") else None
 _loop = None
 _display = None
+_magics = None
 # What an interrupt says that is still to be raised.
 _interrupted = ()
 STDOUT = sys.stdout

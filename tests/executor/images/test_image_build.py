@@ -143,7 +143,13 @@ def test_a_damaged_image_is_built_again_with_the_same_bytes_and_without_a_networ
     image = build(progress=lambda progress: steps.append(progress.step))
     catalog.verify(image)
     assert image.manifest.files == core.manifest.files
-    assert set(steps) == {Step.WHEELS, Step.COMPILE, Step.BYTECODE, Step.PUBLISH}
+    assert set(steps) == {
+        Step.WHEELS,
+        Step.COMPILE,
+        Step.BYTECODE,
+        Step.TRIAL,
+        Step.PUBLISH,
+    }
 
 
 def test_an_image_with_packages_reuses_the_compiled_code(seeded, core):

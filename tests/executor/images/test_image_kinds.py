@@ -11,7 +11,7 @@ from executor.images import catalog, locking
 from executor.images.build import Order, build
 from executor.images.cache import Cache, default_cache, prepare
 from executor.images.declaration import load
-from executor.images.errors import WheelRefusedError
+from executor.images.errors import ImageRefusedError, WheelRefusedError
 from executor.images.guests import guest_kind
 from executor.images.lock import LockedPackage, lock_text, read_lock
 from executor.images.pins import sha256
@@ -80,6 +80,21 @@ def test_a_native_part_is_compiled_and_an_empty_file_stands_in_its_place(offline
     assert module.path == "fine/native.so"
     assert image.manifest.entry(module.code).size > 0
     assert (image.site_packages / module.path).read_bytes() == b""
+
+
+def test_an_image_whose_imports_fail_is_refused_with_the_one_that_does(offline):
+    """
+    Its zygotes would fail in the same way, at every start and for everybody.
+    """
+    put(offline, CraftedWheel())
+    sound = build(Order(locked(declare(offline))))
+    path = offline / "mine.yaml"
+    path.write_text(path.read_text() + "warm: [json, fine.missing]\n")
+    with pytest.raises(ImageRefusedError, match="No module named 'fine.missing'"):
+        build(Order(load(str(path))))
+    assert catalog.find("mine") == sound
+    path.write_text(path.read_text().replace(", fine.missing", ", fine"))
+    assert build(Order(load(str(path)))).manifest.warm == ("json", "fine")
 
 
 OTHER = CraftedWheel(members=[("fine/__init__.py", b"x = 2\n")])

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from executor.images.bootable import parts
 from executor.images.manifest import Image
 from executor.wasm.boot import boot
 from executor.wasm.booted import Guest
-from executor.zygote import parts
 from tests.executor.wasm.world import Kernel, Worker, Zygote, core_image
 
 

@@ -12,6 +12,7 @@ from functools import cache
 
 import wasmtime
 
+from executor.images.bootable import parts
 from executor.wasm import closures, engine
 from executor.wasm.boot import boot
 from executor.wasm.booted import Guest
@@ -19,7 +20,6 @@ from executor.wasm.calls import Exports, Faults
 from executor.wasm.cif import Kind
 from executor.wasm.ffi import ForeignCalls
 from executor.wasm.memory import GuestMemory
-from executor.zygote import parts
 
 STACK: int = 60_000
 MEMORY: int = 4 * 65_536

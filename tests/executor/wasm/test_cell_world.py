@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from executor.images.bootable import parts
 from executor.wasm.boot import boot
-from executor.zygote import parts
 from tests.executor.wasm.world import Zygote
 
 pytestmark = pytest.mark.image

@@ -10,8 +10,8 @@ import dataclasses
 import pytest
 import wasmtime
 
+from executor.images.bootable import parts
 from executor.wasm.boot import boot
-from executor.zygote import parts
 from tests.executor.wasm.side_modules import compiled, module
 
 ROOT = "/lib/python3.14/site-packages"

@@ -5,10 +5,10 @@ binary interfaces.
 
 import pytest
 
+from executor.images.bootable import parts
 from executor.images.build import Order, build
 from executor.images.declaration import load
 from executor.wasm.boot import boot
-from executor.zygote import parts
 
 PROGRAMS = {
     "pydantic-core": """

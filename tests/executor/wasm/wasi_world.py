@@ -16,6 +16,7 @@ import pytest
 
 from executor import launcher
 from executor.images import catalog
+from executor.images.bootable import parts
 from executor.images.manifest import Image
 from executor.kernel import spawn
 from executor.wasm import wasi_imports
@@ -26,7 +27,6 @@ from executor.wasm.syscalls.wasi_abi import DIRENT, FILESTAT, Right
 from executor.wasm.syscalls.wasi_preopened import preopen
 from executor.wasm.wasi_door import Door
 from executor.wasm.wasip1 import WasiGuest
-from executor.zygote import parts
 from tests.executor.wasm.world import MIB, PATIENCE, Gate, Kernel, Zygote
 
 ANSWER_MAX: Final = 64
