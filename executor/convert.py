@@ -24,6 +24,7 @@ from executor.kernel.paths import check_path
 from executor.session import Session, State
 from policy.types import Access, Limits, Policy
 
+_IMAGE_NAME: Final = 64
 _LABELS: Final = 16
 _LABEL_NAME: Final = 64
 _LABEL_VALUE: Final = 256
@@ -83,6 +84,17 @@ async def put_data(messages: AsyncIterator[wire.PutFileRequest]) -> AsyncIterato
         if message.WhichOneof("message") != "data":
             raise InvalidRequest("DATA_MISSING", "after `start`, PutFile takes `data` alone")
         yield message.data
+
+
+def image(asked: str) -> str:
+    """
+    The name of an image that a caller asks for. Raises InvalidRequest where it is too long.
+    """
+    if len(asked.encode()) > _IMAGE_NAME:
+        raise InvalidRequest(
+            "IMAGE_NAME_TOO_LONG", f"an image's name has {_IMAGE_NAME} bytes at most"
+        )
+    return asked
 
 
 def labels(given: Mapping[str, str]) -> dict[str, str]:

@@ -79,7 +79,7 @@ class Service(codecage_pb2_grpc.CodecageServicer):
         Open a session.
         """
         labels = convert.labels(request.labels)
-        made = await self._sessions.create(request.policy, labels, request.image)
+        made = await self._sessions.create(request.policy, labels, convert.image(request.image))
         return convert.session(made)
 
     @one

@@ -306,7 +306,7 @@ class Exports:
 
     def _find(self, name: str) -> Any:
         item: Any = capi.wasmtime_extern_t()
-        encoded = name.encode()
+        encoded = name.encode("utf-8", "surrogateescape")
         found = _export_get(
             self._context,
             ctypes.byref(self._instance),

@@ -40,6 +40,13 @@ class DisplayFile(OutputStream):
         self._taken = 0
         self._over = False
 
+    @property
+    def over(self) -> bool:
+        """
+        Whether nothing more can come of it: shown, refused or closed.
+        """
+        return self._over
+
     def _take(self, data: bytes) -> None:
         """
         Take the next bytes. Raises GuestFault: EINVAL, or ENOSPC without memory for the bundle.

@@ -26,9 +26,9 @@ from executor.wasm.program import runtime_program
 # compile() of the runtime: file input, not an expression.
 _FILE_INPUT: Final = 257
 _SET_PROTECTION: Final = "PyUnstable_ThreadState_SetStackProtection"
-# Measured with the engine's stack at 6 MiB: with two thirds of it sympy's own code does not
-# compile, with a little more the engine's stack ends first.
-_STACK_BYTES: Final = 3 * 2**17
+# Measured: a sixth of it does not compile sympy's own code, and with the engine's stack at 64 MiB
+# nothing that was tried ends that one first.
+_STACK_BYTES: Final = 3 * 2**19
 _I32: Final = wasmtime.ValType.i32()
 
 

@@ -28,9 +28,11 @@ from executor.kernel.errors import InternalError
 from executor.wasm.target import TRIPLE, this_target
 
 # The guest recurses on this stack; CPython's own limit then raises RecursionError before it
-# ends. It is part of the main thread's, for which `rlimits` keeps room. (Wasmtime wants it below
-# the size of an async stack, of which there is none.)
-MAX_WASM_STACK = 6 * 2**20
+# ends. Where CPython counts on memory's stack and C code uses none of it, in freeing what is
+# nested, this is what lets 100,000 levels pass. It is part of the main thread's stack, for which
+# the zygote makes room, and costs memory only while it is used. (Wasmtime wants it below the size
+# of an async stack, of which there is none.)
+MAX_WASM_STACK = 64 * 2**20
 # One linear memory of 32-bit addresses, reserved whole, so that its base never moves; the guard
 # behind it makes every 33-bit address that compiled code can form fault instead of hit.
 MEMORY_RESERVATION = 4 * 2**30
@@ -135,7 +137,7 @@ def new_store(engine: wasmtime.Engine, memory_bytes: int) -> wasmtime.Store:
     Make a store that can never hold more than `memory_bytes` of linear memory and GC heap.
 
     Wasmtime applies the figure to each of the two; the finer count of a session is
-    `MemoryBudget`'s. Without limits a guest could grow a table until the host has no memory.
+    `Space`'s. Without limits a guest could grow a table until the host has no memory.
     """
     store = wasmtime.Store(engine)
     limit(store, memory_bytes)

@@ -129,6 +129,9 @@ class SideLinker:
         self._pinned: Final = {self._node(path): path for path in self._parts}
         self._entries = {name: _Entry(word, resolved=True) for name, word in core.globals.items()}
         self._loaded: dict[str, Library] = {}
+        # Libraries on their way in, and those that failed when it was too late to undo it.
+        self._linking: list[str] = []
+        self._broken: dict[str, str] = {}
         self._handles: dict[int, Library | None] = {}
         self._global: list[Library] = []
 
@@ -224,34 +227,68 @@ class SideLinker:
     # ---- linking --------------------------------------------------------------------------------
 
     def _library(self, path: str) -> Library:
-        if path not in self._loaded:
-            self._loaded[path] = self._link(path)
-        return self._loaded[path]
+        if path in self._loaded:
+            return self._loaded[path]
+        if path in self._broken:
+            raise NotLinkedError(self._broken[path])
+        if path in self._linking:
+            raise NotLinkedError(f"{path} needs itself, through {self._linking[-1]}")
+        self._linking.append(path)
+        try:
+            return self._link(path)
+        finally:
+            self._linking.pop()
 
     def _link(self, path: str) -> Library:
-        load = self._begin(path)
-        module = self._modules[path]
-        adapter = self._adapter(load)
-        externs = [self._extern(load, adapter, wanted) for wanted in module.imports]
-        try:
-            instance = wasmtime.Instance(self._core.store, module, externs)
-        except wasmtime.WasmtimeError as error:
-            reason = str(error).splitlines()[0]
-            raise NotLinkedError(f"{path} does not fit its image: {reason}") from error
-        exports = Exports(self._core.store, instance, self._core.faults)
-        exports.move_data(load.memory)
-        library = Library(path, exports, load.memory, load.table)
-        # Known before its code runs: what it loads in turn may need it.
-        self._loaded[path] = library
-        self._complete(load, library)
-        for name in (_RELOCATE, _CONSTRUCT):
-            if exports.symbol(name) is not None:
-                exports.function(name)()
-        return library
-
-    def _begin(self, path: str) -> _Load:
         part = self._parts[path]
         needed = [self._library(self._needed_path(path, name)) for name in part.needed]
+        self._require_symbols(path, needed)
+        load = self._begin(path, needed)
+        try:
+            library = self._instantiated(load)
+        except (NotLinkedError, wasmtime.WasmtimeError) as error:
+            # Its memory and its part of the table are gone for good: it is not tried again.
+            reason = f"{path} does not fit its image: {str(error).splitlines()[0]}"
+            self._broken[path] = reason
+            self._loaded.pop(path, None)
+            raise NotLinkedError(reason) from error
+        for name in (_RELOCATE, _CONSTRUCT):
+            if library.exports.symbol(name) is not None:
+                library.exports.function(name)()
+        return library
+
+    def _require_symbols(self, path: str, needed: list[Library]) -> None:
+        """
+        Raise NotLinkedError, before anything is taken, where a symbol is nowhere.
+
+        It may be there later, when another library was opened as global.
+        """
+        module, weak = self._modules[path], self._parts[path].weak
+        own = {item.name for item in module.exports}
+        for wanted in module.imports:
+            name = wanted.name or ""
+            function = isinstance(wanted.type, wasmtime.FuncType)
+            if not function and wanted.module not in {_DATA, _FUNCTION}:
+                continue
+            there = name in own or name in weak or (function and name in self._core.host)
+            if not there and self._elsewhere(needed, name) is None:
+                raise NotLinkedError(f"{path} needs the symbol {name}, which nothing has")
+
+    def _instantiated(self, load: _Load) -> Library:
+        module = self._modules[load.path]
+        adapter = self._adapter(load)
+        externs = [self._extern(load, adapter, wanted) for wanted in module.imports]
+        instance = wasmtime.Instance(self._core.store, module, externs)
+        exports = Exports(self._core.store, instance, self._core.faults)
+        exports.move_data(load.memory)
+        library = Library(load.path, exports, load.memory, load.table)
+        self._complete(load, library)
+        # Known before its code runs: what it loads in turn may need it.
+        self._loaded[load.path] = library
+        return library
+
+    def _begin(self, path: str, needed: list[Library]) -> _Load:
+        part = self._parts[path]
         memory = self._allocate(part)
         try:
             table = self._functions.grow(part.table_size)
@@ -320,7 +357,7 @@ class SideLinker:
         return given[name]
 
     def _function(self, load: _Load, adapter: Exports | None, name: str) -> wasmtime.Func:
-        found = self._elsewhere(load, name)
+        found = self._elsewhere(load.needed, name)
         if isinstance(found, wasmtime.Func):
             load.late.pop(name, None)
             return found
@@ -331,12 +368,12 @@ class SideLinker:
             raise NotLinkedError(f"{load.path} imports the function {name}, which nothing has")
         return late
 
-    def _elsewhere(self, load: _Load, name: str) -> Symbol:
+    def _elsewhere(self, needed: list[Library], name: str) -> Symbol:
         """
         A symbol of the main module, of the libraries that were needed, or of the global ones.
         """
         found = self._core.exports.symbol(name)
-        for library in (*load.needed, *self._global):
+        for library in (*needed, *self._global):
             if found is not None:
                 break
             found = library.exports.symbol(name)
@@ -359,7 +396,7 @@ class SideLinker:
             if found is None:
                 found = library.exports.symbol(name)
             if found is None:
-                found = self._elsewhere(load, name)
+                found = self._elsewhere(load.needed, name)
             if found is None and name not in load.part.weak:
                 raise NotLinkedError(f"{load.path} needs the symbol {name}, which nothing has")
             entry.word.set_value(self._core.store, wasmtime.Val.i32(_word(self._address(found))))

@@ -26,6 +26,11 @@ from executor.wasm.vfs import FileSystem
 CLOCK_FLOOR_NS: Final = 1_000_000
 # What the zygote's guest sees as the time: a constant, so that two boots are alike.
 BOOT_TIME_NS: Final = 1_767_225_600 * 10**9  # 2026-01-01T00:00:00Z
+# How far a look at a virtual clock puts it on: about what one takes, so that a loop that waits for
+# a moment takes about as long as it would.
+VIRTUAL_STEP_NS: Final = 10_000
+# What a wait, and a virtual clock, comes to at most.
+VIRTUAL_MAX_NS: Final = 2**61
 _UNLIMITED: Final = 2**62
 HOME: Final = "/home/agent"
 WORK: Final = "/work"
@@ -76,6 +81,9 @@ class Clock:
     The guest's time, floored to CLOCK_FLOOR_NS; or standing still.
     """
 
+    # What a clock tells its times in steps of: clock_getres(2).
+    resolution_ns: int = CLOCK_FLOOR_NS
+
     def __init__(self, frozen_ns: int | None) -> None:
         self.frozen_ns = frozen_ns
         self._started = time.monotonic_ns()
@@ -97,6 +105,68 @@ class Clock:
         CPU time of the worker.
         """
         return 0 if self.frozen_ns is not None else _floored(time.process_time_ns())
+
+    def wait(self, seconds: float, wait: Callable[[float], bool]) -> bool:
+        """
+        Let the guest wait by `wait`; what that says: true when it was interrupted.
+        """
+        return wait(seconds)
+
+
+class VirtualClock(Clock):
+    """
+    A time of the session's own, which nothing but the session moves: the same code sees the same
+    times, whatever the machine does.
+
+    It begins at `start_ns` (since 1970) and goes on by VIRTUAL_STEP_NS with every look at any of
+    its clocks, and by the time that was asked for with every wait, which is over at once. CPU
+    time is the looks alone. After VIRTUAL_MAX_NS, 73 years, it stands still. Limits are held in
+    real time, by others.
+    """
+
+    resolution_ns = VIRTUAL_STEP_NS
+
+    def __init__(self, start_ns: int) -> None:
+        super().__init__(start_ns)
+        self._start = start_ns
+        self._looked = 0
+        self._waited = 0
+
+    def wall_ns(self) -> int:
+        """
+        Nanoseconds since 1970.
+        """
+        return self._start + self.monotonic_ns()
+
+    def monotonic_ns(self) -> int:
+        """
+        Nanoseconds since the session began.
+        """
+        now = self._looked + self._waited
+        self._look()
+        return min(now, VIRTUAL_MAX_NS)
+
+    def cpu_ns(self) -> int:
+        """
+        How much of the time was no waiting.
+        """
+        now = self._looked
+        self._look()
+        return min(now, VIRTUAL_MAX_NS)
+
+    def wait(self, seconds: float, wait: Callable[[float], bool]) -> bool:
+        """
+        Pass the time. What would never end, and what was interrupted, is left to `wait`.
+        """
+        if seconds == float("inf"):
+            return wait(seconds)
+        if wait(0):
+            return True
+        self._waited += int(min(seconds * 1e9, VIRTUAL_MAX_NS))
+        return False
+
+    def _look(self) -> None:
+        self._looked += VIRTUAL_STEP_NS
 
 
 @dataclass(slots=True)
@@ -146,6 +216,7 @@ class Process:
     directory: str = "/"
     umask: int = 0o022
     denial: Denial | None = None
+    showing: DisplayFile | None = None
 
     def open_standard_streams(self) -> None:
         """
@@ -162,8 +233,25 @@ class Process:
         if name in {"stdout", "stderr"}:
             return self.descriptors.get(1 if name == "stdout" else 2)
         if name == "display":
-            return DisplayFile(flags, self.total, self.display)
+            return self._new_display(flags)
         return DeviceFile(Device(0, 0, 0, None, name), flags, self.random)
+
+    def _new_display(self, flags: Open) -> OpenFile:
+        """
+        One at a time: each may hold a bundle of megabytes until it is complete.
+        """
+        if self.showing is not None and not self.showing.over:
+            raise GuestFault(Errno.EBUSY, "a display is open already; finish or close it first")
+        self.showing = DisplayFile(flags, self.total, self.display)
+        return self.showing
+
+    def keep_time(self, clock: Clock) -> None:
+        """
+        Have the session's clock, and waits as that clock sees them.
+        """
+        wait = self.sleeper.wait
+        self.clock = clock
+        self.sleeper = Sleeper(lambda seconds: clock.wait(seconds, wait))
 
     def deny(self, fault: GuestFault) -> None:
         """

@@ -47,6 +47,7 @@ def runtime_program(parts: Parts) -> str:
         f"module.Absent.IMAGE = {parts.image!r}\n"
         f"module.Absent.ELSEWHERE = {elsewhere!r}\n"
         f"exec({imported!r}, {{}})\n"
+        "module.remember_generators()\n"
         "entry = module.entry\n"
         "gc.collect()\n"
         "gc.freeze()\n"

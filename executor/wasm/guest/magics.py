@@ -18,14 +18,14 @@ PLACE = "__notebook_command_{}__"
 
 LINE_END = re.compile(r"\r\n|\r|\n")
 COMMAND = re.compile(
-    r"(?P<indent>\s*)(?P<target>[A-Za-z_][\w.,\[\]'\" ]*=\s*)?"
+    r"(?P<indent>\s*)(?P<target>[A-Za-z_][\w.,\[\] ]*=\s*)?"
     r"(?:(?P<magic>%(?P<name>%?[A-Za-z_]\w*)(?P<rest>\s.*)?)|!!?(?!=)\s*(?P<line>\S.*))$"
 )
 # Written without its mark where a notebook lets one.
 BARE = re.compile(r"(?P<indent>\s*)(?P<line>(?:pip3?|conda|python3? -m pip) install\s+\S.*)$")
 OUTER = re.compile(r"\s*%%(?P<name>[A-Za-z_]\w*|!)(?P<rest>.*)$")
 ASKED = re.compile(
-    r"(?P<indent>\s*)(?:(?P<after>[A-Za-z_][\w.]*)(?P<more>\??)\?|"
+    r"(?P<indent>\s*)(?:(?P<after>[A-Za-z_][\w.]*)\s?(?P<more>\??)\?|"
     r"\?(?P<much>\??)\s*(?P<of>[A-Za-z_][\w.]*))\s*;?\s*$"
 )
 TOKEN = re.compile(r"#.*|\"\"\"|'''|\"|'|[(\[{]|[)\]}]|\\$")
@@ -62,12 +62,23 @@ def tree(code, name, flags):
     found = extracted(lines)
     if outer is None and not found:
         return None
-    made = compile("\n".join(lines), name, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
+    made = compiled(lines, name, flags, code)
     body = Replacement(found, name).visit(made).body
     if outer is not None:
         command = Command(outer["name"], outer["rest"], first + 1, "%%" + outer["name"])
         body = surrounded(body, command)
     return ready(body)
+
+
+def compiled(lines, name, flags, code):
+    """The tree of the lines as they are now; an error shows the line as the cell has it."""
+    try:
+        text = "\n".join(lines)
+        return compile(text, name, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
+    except SyntaxError as error:
+        if error.lineno and error.text is not None:
+            error.text = [*LINE_END.split(code), ""][error.lineno - 1]
+        raise
 
 
 def ready(body):
@@ -92,16 +103,18 @@ def extracted(lines):
             state.read(lines[number])
             number += 1
             continue
-        while number < len(lines) - 1 and lines[number].endswith("\\"):
-            number += 1
-            lines[number], joined = "", lines[number]
-            command.rest = f"{command.rest.rstrip(chr(92))} {joined.strip()}".rstrip(
-                chr(92)
-            ).strip()
-        lines[start] = text + PLACE.format(len(found))
+        number = ended(lines, start)
+        command.rest = " ".join([command.rest, *lines[start + 1 : number]]).replace("\\ ", " ")
+        lines[start:number] = [text + PLACE.format(len(found))] + [""] * (number - start - 1)
         found.append(command)
-        number += 1
     return found
+
+
+def ended(lines, number):
+    """The line after a command that begins at `number`: a backslash at a line's end joins the next."""
+    while number < len(lines) - 1 and lines[number].endswith("\\"):
+        number += 1
+    return number + 1
 
 
 def command_at(lines, number):

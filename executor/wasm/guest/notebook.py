@@ -19,15 +19,29 @@ SILENT = set(
     "matplotlib config autoreload aimport precision colors xmode pdb autosave autocall autoawait "
     "pprint automagic reload_ext".split()
 )
-PACKAGES = {"pip", "pip3", "conda", "mamba", "micromamba", "pipenv", "poetry", "pdm", "easy_install"}
+PACKAGES = {
+    "pip",
+    "pip3",
+    "conda",
+    "mamba",
+    "micromamba",
+    "pipenv",
+    "poetry",
+    "pdm",
+    "easy_install",
+}
 SYSTEM_PACKAGES = {"apt", "apt-get", "yum", "dnf", "apk", "brew"}
 # Magics that are shell commands in Jupyter as well.
 SHELL = set("ls ll la cat mkdir rmdir rm cp mv less more man head tail touch sx system".split())
 # The body of these cells is another language's.
 SHELLS = set("! bash sh script system sx cmd".split())
 SHOWN = {
-    "html": "text/html", "markdown": "text/markdown", "latex": "text/latex",
-    "svg": "image/svg+xml", "javascript": "application/javascript", "js": "application/javascript",
+    "html": "text/html",
+    "markdown": "text/markdown",
+    "latex": "text/latex",
+    "svg": "image/svg+xml",
+    "javascript": "application/javascript",
+    "js": "application/javascript",
 }
 # What to write instead, with the command's first word.
 INSTEAD = {
@@ -43,8 +57,15 @@ INSTEAD = {
     "load_ext": "the import of the package itself: there are no extensions of IPython's",
     "python": "the code itself, without the first line",
 }
-SAME = {"whos": "who", "who_ls": "who", "hist": "history", "python3": "python", "mprun": "memit",
-        "lprun": "prun", "pinfo": "debug"}
+SAME = {
+    "whos": "who",
+    "who_ls": "who",
+    "hist": "history",
+    "python3": "python",
+    "mprun": "memit",
+    "lprun": "prun",
+    "pinfo": "debug",
+}
 # Distributions whose module has another name; beyond these a dash becomes an underscore.
 MODULES = {
     "attrs": "attr", "beautifulsoup4": "bs4", "fonttools": "fontTools", "msgpack-python": "msgpack",
@@ -73,7 +94,9 @@ def shell(line):
     with contextlib.suppress(PermissionError):
         judge(line)
     if program in SYSTEM_PACKAGES:
-        raise PermissionError(f"!{program}: nothing can be installed here, and no program runs. {PYTHON_ONLY}")
+        raise PermissionError(
+            f"!{program}: nothing can be installed here, and no program runs. {PYTHON_ONLY}"
+        )
     raise PermissionError(
         f"!{program or line}: there is no shell here, and no program can be started. "
         f"{instead(program, words[1:])}"
@@ -138,7 +161,11 @@ def searching(given, _options):
 
 def removing(given, options):
     name = one(given, "FILE")
-    return f"import shutil; shutil.rmtree({name!r})" if "r" in options.lower() else f"import os; os.remove({name!r})"
+    return (
+        f"import shutil; shutil.rmtree({name!r})"
+        if "r" in options.lower()
+        else f"import os; os.remove({name!r})"
+    )
 
 
 def copying(given, options):
@@ -274,7 +301,9 @@ def refused(name, rest):
     told = f"%{name} is a command of IPython's, which is not here."
     advice = INSTEAD.get(SAME.get(name, name))
     if advice is None:
-        return NotImplementedError(f"{told} These are: {', '.join('%' + one for one in sorted(KNOWN))}")
+        return NotImplementedError(
+            f"{told} These are: {', '.join('%' + one for one in sorted(KNOWN))}"
+        )
     return NotImplementedError(f"{told} Write instead: {advice.format(one(split(rest), 'FILE'))}")
 
 
@@ -288,7 +317,9 @@ def working_directory(_rest):
 
 
 def environment(rest):
-    name, mark, text = (part.strip() for part in rest.replace(" ", "=", "=" not in rest).partition("="))
+    name, mark, text = (
+        part.strip() for part in rest.replace(" ", "=", "=" not in rest).partition("=")
+    )
     if mark and text:
         os.environ[name] = text
         print(f"env: {name}={text}")
@@ -335,10 +366,20 @@ def timeit(rest, setup="pass"):
 
     options, statement = numbers(rest)
     timer = Timer(statement or "pass", setup or "pass", globals=sys.modules["__main__"].__dict__)
+    if not clock_counts_work():
+        timer.timeit(1)
+        print("Ran once. The clock of this session does not tell how long work takes.")
+        return
     loops, runs = options.get("n") or enough(timer), options.get("r") or 3
     best = min(timer.repeat(runs, loops)) / loops
-    each = lasted(best) if best else "no time, on the clock of this session,"
-    print(f"{each} per loop (best of {runs} runs, {loops:,} loops each)")
+    print(f"{lasted(best)} per loop (best of {runs} runs, {loops:,} loops each)")
+
+
+def clock_counts_work():
+    """Not if a policy has it stand still, or move by looks alone."""
+    before = time.monotonic()
+    sum(range(10**6))
+    return time.monotonic() - before >= 1e-3
 
 
 def numbers(rest):
@@ -352,9 +393,9 @@ def numbers(rest):
 
 
 def enough(timer):
-    """How many loops take long enough to be measured; one where the clock stands still."""
+    """How many loops take long enough to be measured."""
     loops = 1
-    while loops < LOOPS_MAX and timer.timeit(loops) < TIMED and time.monotonic():
+    while loops < LOOPS_MAX and timer.timeit(loops) < TIMED:
         loops *= 10
     return loops
 
@@ -373,7 +414,9 @@ def cell(name, rest, body):
     if name in SHOWN:
         return builtins.display({SHOWN[name]: body}, raw=True)
     if name in SHELLS:
-        first = next((text for text in map(str.strip, body.splitlines()) if text and text[0] != "#"), "")
+        first = next(
+            (text for text in map(str.strip, body.splitlines()) if text and text[0] != "#"), ""
+        )
         return shell(first)
     raise refused(name, rest)
 

@@ -11,6 +11,7 @@ import _thread
 import ast
 import builtins
 import contextvars
+import gc
 import json
 import linecache
 import math
@@ -67,8 +68,37 @@ def begin(request):
     """Take the session's facts: environment, directory, fresh randomness."""
     os.environ.update(request["environment"])
     os.chdir(request["directory"])
-    random.seed(bytes.fromhex(request["seed"]))
+    reseed(bytes.fromhex(request["seed"]))
     return {"status": "ok"}
+
+
+def remember_generators():
+    """Keep every generator that the imports before the fork made: sessions would share it."""
+    kinds = (random.Random,)
+    if "numpy.random" in sys.modules:
+        made = sys.modules["numpy.random"]
+        kinds += (made.RandomState, made.Generator)
+    found = (one for one in gc.get_objects() if issubclass(type(one), kinds))
+    GENERATORS[:] = [one for one in found if not isinstance(one, random.SystemRandom)]
+
+
+def reseed(seed):
+    """Give this session chance of its own, wherever it was drawn from before the fork."""
+    for number, one in enumerate(GENERATORS):
+        random.seed(b"%d:%b" % (number, seed))
+        words = [random.getrandbits(32) for _ in range(16)]
+        if isinstance(one, random.Random):
+            one.seed(repr(words))
+        elif hasattr(one, "bit_generator"):
+            one.bit_generator.state = type(one.bit_generator)(words).state
+        else:
+            one.seed(words)
+    if "numpy.random" in sys.modules:
+        random.seed(b"numpy:" + seed)
+        sys.modules["numpy.random"].seed([random.getrandbits(32) for _ in range(16)])
+    if "tempfile" in sys.modules:
+        sys.modules["tempfile"]._name_sequence = None
+    random.seed(seed)
 
 
 def run(request):
@@ -452,6 +482,7 @@ _interrupt_main = _thread.interrupt_main
 _poller = select.poll() if hasattr(select, "poll") else None
 _loop = None
 _display = None
+GENERATORS = []
 _magics = None
 # What an interrupt says that is still to be raised.
 _interrupted = ()

@@ -46,6 +46,17 @@ class Device:
         return caught.value.errno
 
 
+def test_one_display_is_open_at_a_time_and_the_next_when_it_is_over(kernel):
+    first = kernel.open("/dev/display", WRONLY)
+    kernel.write(first, written(FORMS)[:-1])
+    assert kernel.open("/dev/display", WRONLY) == -Errno.EBUSY
+    assert kernel.call("fd_close", first) == 0
+    second = kernel.open("/dev/display", WRONLY)
+    assert kernel.write(second, written(FORMS)) == len(written(FORMS))
+    third = kernel.open("/dev/display", WRONLY)
+    assert (second, third) == (second, second + 1), "a complete one is no hindrance"
+
+
 # ---- what passes ---------------------------------------------------------------------------------
 
 
