@@ -38,6 +38,7 @@ bench: setup
 
 # Writes the expected texts of the tests (policy errors, explanations, audit tables) anew.
 docs: $(READY)
+	@$(BIN)/codecage image imports > docs/wasm-syscalls.md
 	@CODECAGE_REWRITE=1 $(BIN)/python -m pytest -q tests/policy tests/executor/audit
 
 generate: $(READY)

@@ -17,7 +17,8 @@ from executor.kernel.cage import Caged
 from policy.types import Access, Clock, Policy
 
 WORK: Final = "/work"
-# The time at which a frozen clock stands, the same for every image: 2026-01-01T00:00:00Z.
+# The time at which a frozen clock stands and a virtual one begins, the same for every image:
+# 2026-01-01T00:00:00Z.
 FROZEN_NS: Final = 1_767_225_600 * 10**9
 _ENTROPY: Final = 32
 
@@ -65,6 +66,7 @@ def begin_frame(facts: Facts) -> frames_pb2.ToWorker:
         entropy=facts.entropy,
         deterministic=policy.seed is not None,
         frozen_clock_ns=FROZEN_NS if policy.clock is Clock.FROZEN else 0,
+        virtual_clock_ns=FROZEN_NS if policy.clock is Clock.VIRTUAL else 0,
         memory_bytes=limits.memory,
         scratch_bytes=limits.scratch,
         max_files=limits.files,

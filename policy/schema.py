@@ -61,7 +61,8 @@ def said(value: object) -> str:
 
 
 def _one_of(*words: str, also: str = "") -> BeforeValidator:
-    allowed = f"write {' or '.join(words)}{also}"
+    first, last = ", ".join(words[:-1]), words[-1]
+    allowed = f"write {first} or {last}{also}" if first else f"write {last}{also}"
 
     def check(value: object) -> object:
         if value not in words:
@@ -274,5 +275,7 @@ class PolicySection(_Section):
     environment: Annotated[dict[str, str], _at_most(MAX_VARIABLES)] = Field(default_factory=dict)
     limits: LimitsSection = Field(default_factory=LimitsSection)
     random: Annotated[RandomSection | None, BeforeValidator(_present)] = None
-    clock: Annotated[Literal["real", "frozen"], _one_of("real", "frozen")] = "real"
+    clock: Annotated[Literal["real", "frozen", "virtual"], _one_of("real", "frozen", "virtual")] = (
+        "real"
+    )
     disclose: bool = False

@@ -17,11 +17,13 @@ class Access(Enum):
 
 class Clock(Enum):
     """
-    Which time the guest sees: `REAL` (floored to 1 ms), or `FROZEN` at the image's time.
+    Which time the guest sees: `REAL` (floored to 1 ms), `FROZEN` at the image's time, or
+    `VIRTUAL`, which begins there and is moved by the guest's own looks and waits alone.
     """
 
     REAL = "real"
     FROZEN = "frozen"
+    VIRTUAL = "virtual"
 
 
 @dataclass(frozen=True, slots=True)

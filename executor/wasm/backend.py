@@ -27,7 +27,7 @@ from executor.wasm.commands import perform
 from executor.wasm.displays import parts
 from executor.wasm.jail import WATCHDOG_SIGNALS
 from executor.wasm.output import OutputBuffer
-from executor.wasm.process import HOME, WORK, Clock, Denial, Entropy, Exited
+from executor.wasm.process import HOME, WORK, Clock, Denial, Entropy, Exited, VirtualClock
 from executor.wasm.space import Space
 
 _SIGINT: Final = 2
@@ -206,7 +206,7 @@ class Session:
         process.descriptors.limit = begin.max_open_files
         process.kernel_entropy = os.urandom
         process.entropy = Entropy(begin.entropy if begin.deterministic else None)
-        process.clock = Clock(begin.frozen_clock_ns or None)
+        process.keep_time(_clock(begin))
         process.environment = {**guest.environment, **begin.environment}
         process.broker = Broker(self._channel)
         self._mount(begin, total)
@@ -304,6 +304,12 @@ class Session:
             note = wire.Note(what=name, errno=errno, count=min(count, 2**32 - 1))
             self._last.append(wire.FromWorker(note=note))
         self._notes.clear()
+
+
+def _clock(begin: wire.Begin) -> Clock:
+    if begin.virtual_clock_ns:
+        return VirtualClock(begin.virtual_clock_ns)
+    return Clock(begin.frozen_clock_ns or None)
 
 
 def _ended(reason: str, code: int = 0) -> wire.CellDone:

@@ -66,7 +66,7 @@ WASI_ROWS: Final[tuple[Row, ...]] = (
         wasi_paths.path_readlink,
         "/dev/denial holds the reason of the last refusal",
     ),
-    _refused("path_link", "iiiiiii>i", wasi_paths.path_link, "no hard links (EPERM)"),
+    _refused("path_link", "iiiiiii>i", wasi_paths.path_link, "EPERM: no hard links"),
     # Open files.
     _row(
         "fd_prestat_get",
@@ -111,14 +111,20 @@ WASI_ROWS: Final[tuple[Row, ...]] = (
     _row("args_get", "ii>i", wasi_process.args_get),
     _row("environ_sizes_get", "ii>i", system.environ_sizes_get),
     _row("environ_get", "ii>i", system.environ_get),
-    _row("clock_time_get", "iIi>i", system.clock_time_get, "steps of 1 ms"),
+    _row(
+        "clock_time_get",
+        "iIi>i",
+        system.clock_time_get,
+        "steps of 1 ms; 10 us a look on a virtual clock",
+    ),
     _row("clock_res_get", "ii>i", system.clock_res_get),
     _row("random_get", "ii>i", system.random_get, "1 MiB at most"),
     _row(
         "poll_oneoff",
         "iiii>i",
         wasi_process.poll_oneoff,
-        "nothing becomes ready while it waits; an interrupt ends a wait early",
+        "nothing becomes ready while it waits; an interrupt ends a wait early; a virtual clock is "
+        "put on instead",
     ),
     Row(WASI, "sched_yield", ">i", Support.CONSTANT, None, Failure.VALUE, 0, "one thread"),
     Row(
@@ -132,10 +138,10 @@ WASI_ROWS: Final[tuple[Row, ...]] = (
         "ends the session",
     ),
     # The network.
-    _refused("sock_accept", "iii>i", wasi_process.sock_accept, "no socket can exist"),
-    _refused("sock_recv", "iiiiii>i", wasi_process.sock_recv, "no socket can exist"),
-    _refused("sock_send", "iiiii>i", wasi_process.sock_send, "no socket can exist"),
-    _refused("sock_shutdown", "ii>i", wasi_process.sock_shutdown, "no socket can exist"),
+    _refused("sock_accept", "iii>i", wasi_process.sock_accept, "ENOTSOCK: no socket can exist"),
+    _refused("sock_recv", "iiiiii>i", wasi_process.sock_recv, "ENOTSOCK: no socket can exist"),
+    _refused("sock_send", "iiiii>i", wasi_process.sock_send, "ENOTSOCK: no socket can exist"),
+    _refused("sock_shutdown", "ii>i", wasi_process.sock_shutdown, "ENOTSOCK: no socket can exist"),
 )
 
 

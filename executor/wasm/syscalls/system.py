@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from executor.wasm.abi import TM, Errno, GuestFault, signed, signed64
 from executor.wasm.memory import TRANSFER_MAX
-from executor.wasm.process import CLOCK_FLOOR_NS, Exited, Process
+from executor.wasm.process import Exited, Process
 
 _PAGE = 65_536
 _REALTIME, _MONOTONIC, _PROCESS_CPU, _THREAD_CPU = range(4)
@@ -31,7 +31,7 @@ def clock_res_get(process: Process, clock: int, result: int) -> int:
     A clock's step: clock_getres(2).
     """
     _clock(process, clock)
-    process.memory.put_u64(result, CLOCK_FLOOR_NS)
+    process.memory.put_u64(result, process.clock.resolution_ns)
     return 0
 
 

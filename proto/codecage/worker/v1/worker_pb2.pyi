@@ -112,6 +112,7 @@ class Begin(google.protobuf.message.Message):
     OUTPUT_BYTES_FIELD_NUMBER: builtins.int
     MAX_REQUESTS_FIELD_NUMBER: builtins.int
     POLICY_NAME_FIELD_NUMBER: builtins.int
+    VIRTUAL_CLOCK_NS_FIELD_NUMBER: builtins.int
     entropy: builtins.bytes
     """32 bytes from which the guest's generators are seeded."""
     deterministic: builtins.bool
@@ -126,6 +127,8 @@ class Begin(google.protobuf.message.Message):
     max_requests: builtins.int
     """Requests to the gate in the session's life."""
     policy_name: builtins.str
+    virtual_clock_ns: builtins.int
+    """The clock begins at this many nanoseconds, and only the guest moves it (0: it does not)."""
     @property
     def mounts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___MountPoint]: ...
     @property
@@ -145,8 +148,9 @@ class Begin(google.protobuf.message.Message):
         output_bytes: builtins.int = ...,
         max_requests: builtins.int = ...,
         policy_name: builtins.str = ...,
+        virtual_clock_ns: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["deterministic", b"deterministic", "entropy", b"entropy", "environment", b"environment", "frozen_clock_ns", b"frozen_clock_ns", "max_files", b"max_files", "max_open_files", b"max_open_files", "max_requests", b"max_requests", "memory_bytes", b"memory_bytes", "mounts", b"mounts", "output_bytes", b"output_bytes", "policy_name", b"policy_name", "scratch_bytes", b"scratch_bytes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["deterministic", b"deterministic", "entropy", b"entropy", "environment", b"environment", "frozen_clock_ns", b"frozen_clock_ns", "max_files", b"max_files", "max_open_files", b"max_open_files", "max_requests", b"max_requests", "memory_bytes", b"memory_bytes", "mounts", b"mounts", "output_bytes", b"output_bytes", "policy_name", b"policy_name", "scratch_bytes", b"scratch_bytes", "virtual_clock_ns", b"virtual_clock_ns"]) -> None: ...
 
 global___Begin = Begin
 
