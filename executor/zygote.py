@@ -24,18 +24,18 @@ from executor.images.bootable import parts
 from executor.images.cache import default_cache
 from executor.kernel.errors import InternalError
 from executor.kernel.spawn import MESSAGE_MAX, SpawnWorker, WorkerExited, WorkerSpawned, ZygoteReady
-from executor.linux import prctl, rlimits
+from executor.linux import oom, prctl, rlimits
 from executor.wasm import jail, zygote_lock
-from executor.wasm.boot import boot
-from executor.wasm.engine import MAX_WASM_STACK
+from executor.wasm.boot import STACK, boot
 from executor.wasm.jail import Identity
 from executor.worker import Birth, live
 
 # Looked up now: a worker cannot read the files of a codec that it meets first.
 CODECS = ("ascii", "latin-1", "utf-8")
-_STACK_OF_PYTHON = 4 * 2**20
 # glibc's malloc keeps one arena per thread; one is enough for a worker and its watchdog.
 _M_ARENA_MAX = -8
+# Of CPU time; the server waits for two minutes.
+_BOOT_SECONDS = 120
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,9 +44,12 @@ def main(arguments: list[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Now: a change of user makes the process not dumpable, and then this file is root's.
+    score = oom.own()
+    prctl.set_not_dumpable()
     ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
     # The guest's stack is a part of this thread's, which grows as far as the limit lets it.
-    rlimits.apply({rlimits.Limit.STACK: MAX_WASM_STACK + _STACK_OF_PYTHON})
+    rlimits.apply({rlimits.Limit.STACK: STACK})
     for name in CODECS:
         codecs.lookup(name)
     image = catalog.find_key(options.key, default_cache())
@@ -57,10 +60,11 @@ def main(arguments: list[str] | None = None) -> int:
     if identity is not None:
         _become(identity)
     zygote_lock.lock()
-    guest = boot(opened)
+    with rlimits.within_seconds(_BOOT_SECONDS):
+        guest = boot(opened)
     birth = Birth(os.getpid(), guest, guest.digest(), identity)
     with socket.socket(fileno=options.socket) as server:
-        return Zygote(server, birth).serve()
+        return Zygote(server, birth, score).serve()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,7 +89,6 @@ def _become(identity: Identity) -> None:
     os.setgroups([])
     os.setresgid(identity.gid, identity.gid, identity.gid)
     os.setresuid(identity.uid, identity.uid, identity.uid)
-    prctl.set_dumpable()
 
 
 class Zygote:
@@ -93,9 +96,10 @@ class Zygote:
     The serving half: forks, reports each worker's process and each worker's end.
     """
 
-    def __init__(self, server: socket.socket, birth: Birth) -> None:
+    def __init__(self, server: socket.socket, birth: Birth, score: oom.Score) -> None:
         self._server = server
         self._birth = birth
+        self._score = score
         self._workers: dict[int, int] = {}
         jail.prepare()
         gc.collect()
@@ -140,7 +144,7 @@ class Zygote:
 
     def _spawn(self, number: int, connection: socket.socket) -> None:
         try:
-            pid = os.fork()
+            pid = self._score.fork()
         except OSError as error:
             if error.errno not in {errno.EAGAIN, errno.ENOMEM}:
                 raise

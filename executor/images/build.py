@@ -14,6 +14,12 @@ Building an image, from a declaration and its lock to a published directory.
 
 Nothing is resolved here: what the lock does not name is not installed. A build that is refused
 leaves the images that are there as they are.
+
+Steps that read wheels, or boot what strangers wrote, run in processes that can change nothing of
+the draft: each leaves its result in a directory of its own, and the build copies it. Otherwise a
+wheel that takes its compiler over would put its code in the place of the guest, and from there
+into other images, which take compiled guests from each other. For the same reason only an image
+without native parts lends its code.
 """
 
 import json
@@ -27,7 +33,7 @@ from pathlib import Path, PurePosixPath
 
 from packaging.requirements import Requirement
 
-from executor.images import catalog, manifest, native, wheels
+from executor.images import catalog, manifest, native, pyc, wheels
 from executor.images.cache import Cache, default_cache, exclusive, prepare, sweep, write_new
 from executor.images.declaration import Declaration, load
 from executor.images.errors import ImageRefusedError, LockRefusedError, ToolFailedError
@@ -39,10 +45,16 @@ from executor.images.lock import Lock, LockedPackage, normalise, read_lock
 from executor.images.manifest import FileEntry, Image, Manifest, NativeModule, Package
 from executor.images.node import run_module
 from executor.images.opened import open_sources
+from executor.images.outcome import taken
 from executor.images.pins import installed_wasmtime, load_pins, require_wasmtime, sha256
 from executor.images.progress import Progress, Report, Step, reported, silent
 from executor.images.pyodide import translator
 from executor.images.sealed import read
+
+# Bounds of what a step leaves: the compiled guest and bytecode (no tool writes a larger file
+# than `ToolLimits.file`), and a few numbers.
+_LARGEST = 2**29
+_LARGEST_FACTS = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,13 +185,14 @@ def _make(plan: _Plan, cache: Cache, progress: Report) -> Image:
         parts = guest_parts(plan.kind, cache, room.make("guest"), progress)
         draft = work / "image"
         draft.mkdir(mode=0o700)
-        _compile(plan, parts, room, draft)
+        made = _compile(plan, parts, room, draft)
         write_new(draft / manifest.STDLIB, parts.stdlib)
         _write_extra(parts.extra, draft)
         wheels.install(gathered, draft / manifest.SITE_PACKAGES)
         modules = _native(plan, gathered, room, draft)
         facts = _asked(plan, room, draft)
         described = _describe(plan, gathered, modules, facts, draft)
+        _require_unchanged(described, made)
         _try(described, room, draft)
         with reported(Step.PUBLISH, draft, progress):
             return catalog.publish(cache, draft, described)
@@ -208,11 +221,15 @@ def _wheels(plan: _Plan, room: _Room) -> tuple[wheels.Wheel, ...]:
         return wheels.gather(room.cache, plan.installed, sources, tick, plan.kind)
 
 
-def _compile(plan: _Plan, parts: GuestParts, room: _Room, draft: Path) -> None:
+def _compile(plan: _Plan, parts: GuestParts, room: _Room, draft: Path) -> dict[str, str]:
+    """
+    Write the compiled modules of the guest. Returns the SHA-256 of each by its file's name.
+    """
     wanted = parts.modules()
     made = _compiled_before(plan, wanted, room.cache) or _compile_now(wanted, room)
     for name, data in made.items():
         write_new(draft / name, data)
+    return {name: sha256(data) for name, data in made.items()}
 
 
 def _compiled_before(
@@ -224,6 +241,9 @@ def _compiled_before(
             continue
         try:
             image = catalog.load(cache, entry)
+            # Its build compiled what strangers wrote; it may be less than its manifest says.
+            if image.manifest.modules:
+                continue
             return {name: read(image, name) for name in wanted}
         except ImageRefusedError:
             continue
@@ -239,7 +259,7 @@ def _compile_now(wanted: Mapping[str, bytes], room: _Room) -> dict[str, bytes]:
         arguments += [str(source), str(work / name)]
     with reported(Step.COMPILE, work, room.progress) as tick:
         run_module("executor.images.compile", arguments, work, tick, ())
-    return {name: (work / name).read_bytes() for name in wanted}
+    return {name: taken(work / name, _LARGEST) for name in wanted}
 
 
 def _write_extra(extra: Mapping[str, bytes], draft: Path) -> None:
@@ -273,17 +293,27 @@ def _asked(plan: _Plan, room: _Room, draft: Path) -> dict[str, int]:
     """
     What the guest itself is booted for: bytecode, or facts about its interpreter.
     """
-    with reported(Step.BYTECODE, draft, room.progress) as tick:
-        work = room.make("booted")
+    work = room.make("booted")
+    with reported(Step.BYTECODE, work, room.progress) as tick:
         if plan.kind.origin is Origin.NPM:
-            run_module("executor.images.bytecode", _bytecode(plan, draft), work, tick, (draft,))
+            arguments = _bytecode(plan, draft, work)
+            run_module("executor.images.bytecode", arguments, work, tick, (), (draft,))
+            _place_bytecode(plan, draft, work)
             return {}
         answer = work / "facts.json"
         names = (manifest.PYTHON, manifest.STDLIB, manifest.EXTRA)
         arguments = [plan.kind.name, *(str(draft / name) for name in names), str(answer)]
-        run_module("executor.images.facts", arguments, work, tick, (draft,))
-        found: dict[str, int] = json.loads(answer.read_bytes())
+        run_module("executor.images.facts", arguments, work, tick, (), (draft,))
+        found: dict[str, int] = json.loads(taken(answer, _LARGEST_FACTS))
         return found
+
+
+def _place_bytecode(plan: _Plan, draft: Path, work: Path) -> None:
+    library = taken(work / manifest.STDLIB, _LARGEST)
+    packages = taken(work / pyc.PACKED, _LARGEST)
+    (draft / manifest.STDLIB).unlink()
+    write_new(draft / manifest.STDLIB, library)
+    pyc.install(packages, draft / manifest.SITE_PACKAGES, plan.kind.layout.cache_tag)
 
 
 def _try(described: Manifest, room: _Room, draft: Path) -> None:
@@ -303,7 +333,7 @@ def _try(described: Manifest, room: _Room, draft: Path) -> None:
             ) from error
 
 
-def _bytecode(plan: _Plan, draft: Path) -> list[str]:
+def _bytecode(plan: _Plan, draft: Path, work: Path) -> list[str]:
     names = (
         manifest.PYTHON,
         manifest.TRAMPOLINE,
@@ -311,7 +341,7 @@ def _bytecode(plan: _Plan, draft: Path) -> list[str]:
         manifest.STDLIB,
         manifest.SITE_PACKAGES,
     )
-    return [plan.kind.name, *(str(draft / name) for name in names)]
+    return [plan.kind.name, *(str(draft / name) for name in names), str(work)]
 
 
 def _describe(
@@ -349,3 +379,17 @@ def _entries(draft: Path) -> Iterator[FileEntry]:
     for path in sorted(path for path in draft.rglob("*") if path.is_file()):
         data = path.read_bytes()
         yield FileEntry(str(path.relative_to(draft)), sha256(data), len(data))
+
+
+def _require_unchanged(described: Manifest, made: Mapping[str, str]) -> None:
+    """
+    Raise ImageRefusedError unless the guest's modules are those that were compiled.
+    """
+    for name, digest in made.items():
+        found = described.entry(name).sha256
+        if found != digest:
+            raise ImageRefusedError(
+                f"{name} of the image {described.name} was compiled with SHA-256 {digest} and now "
+                f"has {found}: a later step of the build, or somebody else, changed it. Nothing "
+                "was published; one of the packages is hostile, or the cache is not yours alone."
+            )

@@ -1,23 +1,28 @@
 """
 Run as a module: compile an image's Python to bytecode, on the guest's own Python.
 
-    python -m executor.images.bytecode GUEST PYTHON TRAMPOLINE CLOSURES STDLIB SITE_PACKAGES
+    python -m executor.images.bytecode GUEST PYTHON TRAMPOLINE CLOSURES STDLIB SITE_PACKAGES TARGET
 
 The standard library comes as source. Compiling what a zygote imports at every start would cost
 half a second, and a package's first import seconds, so it is done once, here: the guest is
-booted from the draft image and compiles each file, and the result is written beside the source,
+booted from the draft image and compiles each file, and the result goes to where the source is,
 which tracebacks need. The bytecode is marked as unchecked and hash-based (PEP 552): the image is
 read-only, and no time stamp enters it.
+
+The draft is only read. TARGET, a directory, gets the library's new zip and the packages' bytecode
+in one file (`pyc.py`); the build puts them into their places.
 """
 
 import base64
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Final
 
+from executor.images import pyc
+from executor.images.manifest import STDLIB
 from executor.wasm.boot import boot
 from executor.wasm.booted import Guest
 from executor.wasm.parts import Parts
@@ -51,9 +56,9 @@ _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 
 def main(arguments: list[str]) -> int:
     """
-    Add bytecode to the library's zip and the package directory, in place.
+    Compile the library and the packages. Returns 0.
     """
-    name, python, trampoline, closures, stdlib, packages = arguments
+    name, python, trampoline, closures, stdlib, packages, target = arguments
     library = Path(stdlib).read_bytes()
     guest = boot(
         Parts(
@@ -69,8 +74,8 @@ def main(arguments: list[str]) -> int:
     seen = guest.layout.stdlib
     compiled = _compile(guest, {f"{seen}/{name}": data for name, data in sources.items()})
     code = {path.removeprefix(f"{seen}/"): data for path, data in compiled.items()}
-    _write_library(Path(stdlib), sources, code)
-    _write_packages(guest, Path(packages))
+    _write_library(Path(target) / STDLIB, sources, code)
+    Path(target, pyc.PACKED).write_bytes(pyc.pack(_packages(guest, Path(packages))))
     return 0
 
 
@@ -82,6 +87,9 @@ def _members(library: bytes) -> dict[str, bytes]:
 def _compile(guest: Guest, sources: Mapping[str, bytes]) -> dict[str, bytes]:
     """
     The bytecode of every source that compiles, by the guest's path of the source.
+
+    The guest's answer is a guest's: packages are compiled by the same interpreter before it.
+    Raises ValueError where it is malformed or of a path that it was not asked about.
     """
     _cell(guest, _PROGRAM)
     wanted = [(path, data) for path, data in sorted(sources.items()) if path.endswith(".py")]
@@ -91,7 +99,11 @@ def _compile(guest: Guest, sources: Mapping[str, bytes]) -> dict[str, bytes]:
             (path, base64.b64encode(data).decode()) for path, data in wanted[start : start + _BATCH]
         ]
         _cell(guest, f"compile_all({batch!r})")
-        compiled.update(_records(guest.read_file("/tmp/bytecode")))  # noqa: S108 - the guest's own
+        made = pyc.unpack(guest.read_file("/tmp/bytecode"))  # noqa: S108 - the guest's own
+        strange = made.keys() - dict(batch).keys()
+        if strange:
+            raise ValueError(f"the guest answered about {min(strange)!r}, which it was not asked")
+        compiled |= made
     return compiled
 
 
@@ -101,31 +113,16 @@ def _cell(guest: Guest, code: str) -> None:
         raise RuntimeError(f"the guest could not compile: {answer.get('traceback', answer)}")
 
 
-def _records(data: bytes) -> Iterator[tuple[str, bytes]]:
-    at = 0
-    while at < len(data):
-        name, at = _sized(data, at)
-        code, at = _sized(data, at)
-        yield name.decode(), code
-
-
-def _sized(data: bytes, at: int) -> tuple[bytes, int]:
-    length = int.from_bytes(data[at : at + 4], "little")
-    return data[at + 4 : at + 4 + length], at + 4 + length
-
-
 def _write_library(path: Path, sources: Mapping[str, bytes], compiled: Mapping[str, bytes]) -> None:
     """
     The zip anew: sources as they were, bytecode stored without compression, which reads faster.
     """
-    target = path.with_suffix(".new")
-    with zipfile.ZipFile(target, "w") as archive:
+    with zipfile.ZipFile(path, "w") as archive:
         for name, data in sources.items():
             _add(archive, name, data, zipfile.ZIP_DEFLATED)
             code = compiled.get(name)
             if code is not None:
                 _add(archive, f"{name}c", code, zipfile.ZIP_STORED)
-    target.replace(path)
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes, method: int) -> None:
@@ -134,14 +131,14 @@ def _add(archive: zipfile.ZipFile, name: str, data: bytes, method: int) -> None:
     archive.writestr(entry, data)
 
 
-def _write_packages(guest: Guest, root: Path) -> None:
+def _packages(guest: Guest, root: Path) -> dict[str, bytes]:
+    """
+    The bytecode of the packages, by the source's path below `root`.
+    """
     seen = guest.layout.site_packages
     sources = {f"{seen}/{path.relative_to(root)}": path.read_bytes() for path in root.rglob("*.py")}
-    for name, code in _compile(guest, sources).items():
-        source = root / name.removeprefix(f"{seen}/")
-        folder = source.parent / "__pycache__"
-        folder.mkdir(exist_ok=True)
-        (folder / f"{source.stem}.{guest.layout.cache_tag}.pyc").write_bytes(code)
+    compiled = _compile(guest, sources)
+    return {name.removeprefix(f"{seen}/"): code for name, code in compiled.items()}
 
 
 if __name__ == "__main__":

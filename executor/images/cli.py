@@ -1,5 +1,5 @@
 """
-`codecage image`: build, lock, audit, list, verify, prune.
+`codecage image`: build, lock, audit, list, verify, prune, imports.
 
 Exit codes: 0 done; 1 failed, with the reason on stderr; 2 wrong usage (argparse's own). Results
 go to stdout and progress to stderr, so that `--json` can be piped.
@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from executor.images import audit, catalog, locking, provides, report
@@ -20,6 +21,7 @@ from executor.images.guests import DEFAULT, GUESTS, guest_kind
 from executor.images.identity import PLAIN_NAME
 from executor.images.lock import SHIPPED_LOCK
 from executor.images.manifest import Image
+from executor.wasm import support
 
 _EXIT_CODES = "exit codes: 0 done, 1 failed (the reason is on stderr), 2 wrong usage"
 
@@ -39,6 +41,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     _register_list(commands)
     _register_verify(commands)
     _register_prune(commands)
+    _register_imports(commands)
 
 
 def _add(
@@ -263,4 +266,26 @@ def _prune(arguments: argparse.Namespace) -> int:
         print(json.dumps({"freed": freed}))
     else:
         print(f"Freed {report.size_text(freed)}.")
+    return 0
+
+
+def _register_imports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "print what guests can ask of the host, and how far each call is supported"
+    parser = _add(commands, "imports", about, _imports)
+    parser.add_argument(
+        "guest",
+        nargs="?",
+        choices=support.guests(),
+        metavar="GUEST",
+        help=f"one kind of guest ({', '.join(support.guests())}); default: all",
+    )
+
+
+def _imports(arguments: argparse.Namespace) -> int:
+    if arguments.json:
+        wanted = [arguments.guest] if arguments.guest else support.guests()
+        found = [asdict(one) for guest in wanted for one in support.imports_of(guest)]
+        print(json.dumps([one | {"support": one["support"].value} for one in found], indent=2))
+    else:
+        print(support.page(arguments.guest), end="")
     return 0

@@ -5,32 +5,43 @@ The npm package carries that file, and its hash is pinned; a user may give one o
 extended with wheels that they built. The wheels lie at a base address that the user configures:
 there is no default, because nothing is fetched from where nobody said. What comes from there is
 believed no more than any other bytes: it must have the hash of the image's lock.
+
+A download is a process of its own (`download.py`), because a server that gives a byte a minute
+would otherwise hold the build, and every other that waits for its lock, for as long as it likes.
 """
 
-import http.client
 import importlib.util
 import json
 import os
 import re
-import urllib.error
-import urllib.request
+import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from executor.images.errors import LockRefusedError, SourceRefusedError
+from executor.images.errors import LockRefusedError, SourceRefusedError, ToolFailedError
 from executor.images.guests import GuestKind
 from executor.images.lock import LockedPackage, normalise
+from executor.images.outcome import taken
 from executor.images.pins import sha256
-from executor.images.process import Tick
+from executor.images.process import (
+    Access,
+    Tick,
+    ToolLimits,
+    network_environment,
+    python_path,
+    run,
+)
 from executor.images.releases import Release, Wanted
 from executor.images.unpack import MAX_BYTES
+from executor.linux.confine import Network
 
 BASE_VARIABLE: Final = "CODECAGE_PYODIDE_BASE"
 _LARGEST_LOCK: Final = 16 * 2**20
-_TIMEOUT_SECONDS: Final = 60
-_CHUNK: Final = 2**20
+# Of one wheel: a total time, and no more on the disk than a wheel may have.
+_LIMITS: Final = ToolLimits(file=MAX_BYTES + 2**20, wall_seconds=600)
 # One plain name: the base address says where, and no entry of a lock may say otherwise.
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,254}")
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
@@ -54,13 +65,25 @@ def configured_base(option: str | None) -> str | None:
     """
     The base address: the option's, else $CODECAGE_PYODIDE_BASE, else None.
 
-    Raises SourceRefusedError for one that is not http or https with a host.
+    Raises SourceRefusedError for one that is not http or https with a host, or that holds a
+    user's name or password, which would stand in messages and in the list of processes.
     """
     base = option or os.environ.get(BASE_VARIABLE, "")
     if not base:
         return None
-    parts = urlsplit(base)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+    try:
+        parts = urlsplit(base)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        parts, usable = urlsplit(""), False
+    # What cannot be read may hold one as well; then too it is not repeated.
+    if "@" in (parts.netloc if usable else base):
+        raise SourceRefusedError(
+            "The base address cannot be used: it holds a user or a password (what stands before "
+            "@), and it may name no secret. Serve the wheels without one, or download them and "
+            "name their directory in `sources`."
+        )
+    if not usable or parts.query or parts.fragment:
         raise SourceRefusedError(
             f"The base address {base!r} cannot be used: it must be http or https, with a host and "
             "without ? or #, and name the directory that holds the wheels."
@@ -142,12 +165,16 @@ def check_with_pyodide_lock(text: bytes, file: str) -> bool:
 
 class Distribution:
     """
-    A distribution that was read, with the address of its wheels (None: not configured).
+    A distribution that was read, with the address of its wheels (None: not configured), and
+    what the download of one wheel may use.
     """
 
-    def __init__(self, entries: dict[str, Entry], base: str | None) -> None:
+    def __init__(
+        self, entries: dict[str, Entry], base: str | None, limits: ToolLimits = _LIMITS
+    ) -> None:
         self._entries = entries
         self._base = base
+        self._limits = limits
 
     def find(self, wanted: Wanted, tick: Tick) -> Release | None:
         """
@@ -186,7 +213,7 @@ class Distribution:
                 "release that holds its wheels. Or put the wheels into a directory and name it "
                 "in `sources`."
             )
-        data = _download(self._base + quote(entry.file_name), tick)
+        data = _download(self._base + quote(entry.file_name), self._limits, tick)
         if sha256(data) != entry.sha256:
             raise SourceRefusedError(
                 f"{entry.file_name} came with SHA-256 {sha256(data)}, and {entry.sha256} was asked "
@@ -195,32 +222,24 @@ class Distribution:
         return data
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    # Not build_opener: it also opens file: and ftp: addresses, to which a server may redirect.
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPRedirectHandler(),
-        urllib.request.HTTPErrorProcessor(),
-    ):
-        opener.add_handler(handler)
-    return opener
-
-
-def _download(address: str, tick: Tick) -> bytes:
-    data = bytearray()
-    try:
-        with _opener().open(address, timeout=_TIMEOUT_SECONDS) as answer:
-            while chunk := answer.read(_CHUNK):
-                data += chunk
-                if len(data) > MAX_BYTES:
-                    raise SourceRefusedError(f"{address} gives more than {MAX_BYTES} bytes.")
-                tick()
-    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-        raise SourceRefusedError(
-            f"{address} could not be fetched: {error}. Check the base address and the network."
-        ) from error
-    return bytes(data)
+def _download(address: str, limits: ToolLimits, tick: Tick) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="codecage-") as made:
+        room = Path(made)
+        target = room / "wheel"
+        command = (sys.executable, "-P", "-m", "executor.images.download", address, str(target))
+        environment = network_environment(room) | {"PYTHONPATH": python_path()}
+        try:
+            run(
+                command,
+                directory=room,
+                environment=environment,
+                limits=limits,
+                tick=tick,
+                access=Access(Network.OUTWARD),
+            )
+            return taken(target, MAX_BYTES)
+        except ToolFailedError as error:
+            raise SourceRefusedError(
+                f"{address} could not be fetched: {str(error).splitlines()[-1]} "
+                "Check the base address and the network."
+            ) from error

@@ -41,22 +41,12 @@ def set_not_dumpable() -> None:
     """
     No core dump, and no look from processes of the same user (ptrace, /proc/PID/mem).
 
-    A change of user or group resets it, so it comes after.
+    A change of user or group resets it, so it comes after. A process still reads and lists its
+    own /proc (maps, status, task, fd), but root owns what is there: it can write none of it.
+    Source: proc_pid(5), ptrace(2) "Ptrace access mode checking".
     """
     _set("dumpable", _SET_DUMPABLE, 0)
     _expect("dumpable", call("prctl", _GET_DUMPABLE), 0)
-
-
-def set_dumpable() -> None:
-    """
-    Let this process look at itself in proc(5) again after it has changed its user.
-
-    A change of user makes a process not dumpable, and /proc/self is then root's. A zygote needs
-    it for its workers, which lock themselves with it and give it up as one of their steps.
-    Raises MechanismFailed when it does not hold.
-    """
-    _set("dumpable", _SET_DUMPABLE, 1)
-    _expect("dumpable", call("prctl", _GET_DUMPABLE), 1)
 
 
 def set_parent_death_signal(number: int) -> None:

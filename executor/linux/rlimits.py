@@ -8,8 +8,10 @@ RLIMIT_NPROC counts a user's processes, not a process's children: one worker wou
 others, so fork is refused by seccomp instead. Source: getrlimit(2).
 """
 
+import math
 import resource
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 
@@ -21,7 +23,7 @@ _MEND = "raise the server's own hard limits, or ask for less"
 
 class Limit(IntEnum):
     """
-    The limits that we set, each in its own unit: bytes, except DESCRIPTORS (one past the highest).
+    The limits that we set, in bytes; DESCRIPTORS is one past the highest, CPU counts seconds.
     """
 
     CORE = resource.RLIMIT_CORE
@@ -31,6 +33,7 @@ class Limit(IntEnum):
     MESSAGE_QUEUES = resource.RLIMIT_MSGQUEUE
     DATA = resource.RLIMIT_DATA
     STACK = resource.RLIMIT_STACK
+    CPU = resource.RLIMIT_CPU
 
 
 def apply(limits: Mapping[Limit, int]) -> None:
@@ -42,6 +45,47 @@ def apply(limits: Mapping[Limit, int]) -> None:
     """
     for limit, value in limits.items():
         _apply(limit, value)
+
+
+def lower(limits: Mapping[Limit, int]) -> None:
+    """
+    As `apply`, but what the host limits to less already stays as it is.
+    """
+    for limit, value in limits.items():
+        _apply(limit, _least(value, _hard(limit)))
+
+
+def at_least(limit: Limit, value: int) -> None:
+    """
+    Raise the soft limit to `value` where it is lower. Raises MechanismFailed above the hard one.
+    """
+    soft, hard = resource.getrlimit(limit)
+    if soft == resource.RLIM_INFINITY or soft >= value:
+        return
+    if hard != resource.RLIM_INFINITY and value > hard:
+        raise MechanismFailed(
+            MECHANISM, f"{limit.name} {value} is above the hard limit {hard}; {_MEND}"
+        )
+    _set(limit, (value, hard))
+
+
+@contextmanager
+def within_seconds(seconds: int) -> Iterator[None]:
+    """
+    Let the process use `seconds` (1 or more) more of CPU time inside; SIGXCPU then ends it.
+
+    The hard limit stays, so the limit is gone afterwards, also for children: it stops a mistake,
+    and nobody who means to raise it. Raises MechanismFailed when it cannot be set or taken back.
+    Source: getrlimit(2), RLIMIT_CPU.
+    """
+    before = resource.getrlimit(Limit.CPU)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    bound = math.ceil(used.ru_utime + used.ru_stime) + seconds
+    _set(Limit.CPU, (_least(bound, before[0]), before[1]))
+    try:
+        yield
+    finally:
+        _set(Limit.CPU, before)
 
 
 def data_in_use(pid: int | None = None) -> int:
@@ -76,14 +120,26 @@ def _apply(limit: Limit, value: int) -> None:
     # -1 is RLIM_INFINITY: "no limit" must never come out of an arithmetic mistake.
     if value < 0:
         raise MechanismFailed(MECHANISM, f"{limit.name} {value}; limits are 0 or more")
-    with asking(MECHANISM, f"reading {limit.name}", _MEND):
-        _, hard = resource.getrlimit(limit)
+    hard = _hard(limit)
     if hard != resource.RLIM_INFINITY and value > hard:
         raise MechanismFailed(
             MECHANISM, f"{limit.name} {value} is above the hard limit {hard}; {_MEND}"
         )
-    with asking(MECHANISM, f"setting {limit.name} to {value}", _MEND):
-        resource.setrlimit(limit, (value, value))
+    _set(limit, (value, value))
+
+
+def _least(value: int, limit: int) -> int:
+    return value if limit == resource.RLIM_INFINITY else min(value, limit)
+
+
+def _hard(limit: Limit) -> int:
+    with asking(MECHANISM, f"reading {limit.name}", _MEND):
+        return resource.getrlimit(limit)[1]
+
+
+def _set(limit: Limit, wanted: tuple[int, int]) -> None:
+    with asking(MECHANISM, f"setting {limit.name} to {wanted[0]}", _MEND):
+        resource.setrlimit(limit, wanted)
         found = resource.getrlimit(limit)
-    if found != (value, value):
-        raise MechanismFailed(MECHANISM, f"{limit.name} does not read back as {value}; {_MEND}")
+    if found != wanted:
+        raise MechanismFailed(MECHANISM, f"{limit.name} does not read back as {wanted[0]}; {_MEND}")

@@ -2,19 +2,29 @@
 Booting the guest of an image: one function, for every kind of guest.
 """
 
+from typing import Final
+
+from executor.linux import rlimits
 from executor.wasm.booted import Guest
 from executor.wasm.emscripten import EmscriptenGuest
+from executor.wasm.engine import MAX_WASM_STACK
 from executor.wasm.layout import WASI_315
 from executor.wasm.parts import Parts
 from executor.wasm.wasip1 import WasiGuest
 
+# The guest's stack is a part of the main thread's, which grows as far as its limit lets it; the
+# rest is for the Python around the guest.
+STACK: Final = MAX_WASM_STACK + 4 * 2**20
+
 
 def boot(parts: Parts) -> Guest:
     """
-    Boot the guest that the image holds, in this process and single-threaded.
+    Boot the guest that the image holds, in this process's main thread.
 
-    Raises InternalError where the image's module is not what its manifest says.
+    Raises InternalError where the image's module is not what its manifest says, MechanismFailed
+    where the process may not have the stack that the guest needs.
     """
+    rlimits.at_least(rlimits.Limit.STACK, STACK)
     if parts.guest == WASI_315.guest:
         return WasiGuest(parts)
     return EmscriptenGuest(parts)

@@ -33,7 +33,7 @@ from enum import Enum
 from pathlib import Path
 
 from executor.kernel.spawn import INTERRUPT_SIGNAL, LIMIT_SIGNAL
-from executor.linux import descriptors, landlock, prctl, rlimits, seccomp
+from executor.linux import descriptors, landlock, oom, prctl, rlimits, seccomp
 from executor.linux.errors import MechanismFailed, MechanismMissing, asking
 from executor.linux.filters import (
     ALLOW,
@@ -147,6 +147,12 @@ WORKER_FILTER = Filter(
         Allow("rt_sigprocmask", "threads start with signals blocked; traps restore the mask"),
         Allow("rt_sigreturn", "the end of every signal handler"),
         Allow("sigaltstack", "the engine handles stack overflow on a stack of its own"),
+        Allow(
+            "rt_sigaction",
+            "the engine gives back the signal of a fault that is not the guest's, which then ends"
+            " the worker; refused, the same fault would come again without end",
+            (OneOf(0, tuple(sorted(ENGINE_SIGNALS))),),
+        ),
         Allow("rt_sigtimedwait", "the watchdog waits for the broker and for its timer"),
         Allow("setitimer", "the watchdog's timer", (equals(0, 0),)),
         Allow("restart_syscall", "the kernel continues a wait that a stop has interrupted"),
@@ -192,7 +198,7 @@ WORKER_FINAL_FILTER = Filter(
 
 class Level(Enum):
     """
-    How much stands around the wasm sandbox; the names of `isolation.min`.
+    How much stands around the wasm sandbox, as the log names it.
     """
 
     W1 = "seccomp"
@@ -314,7 +320,7 @@ def _plan(confinement: Confinement) -> _Plan:
     if not abi and confinement.minimum is Level.W2:
         raise MechanismMissing(
             landlock.MECHANISM,
-            "this kernel does not offer it and isolation W2 needs it; enable it"
+            "this kernel does not offer it and level W2 needs it; enable it"
             " (CONFIG_SECURITY_LANDLOCK, lsm=landlock)",
         )
     if confinement.data_growth < 0:
@@ -412,8 +418,7 @@ def _working_directory(_plan: _Plan) -> None:
 
 
 def _first_to_be_killed(_plan: _Plan) -> None:
-    with asking("oom_score_adj", "writing 1000", "mount /proc writable"):
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    oom.require_highest()
 
 
 def _limits(plan: _Plan) -> None:
@@ -498,7 +503,7 @@ STEPS = (
     Step("signals", "no handler of the zygote runs here", _signals),
     Step("descriptors", "nothing of the zygote or of a sibling stays open", _descriptors),
     Step("working directory", "no directory of the host is held", _working_directory),
-    Step("oom score", "needs /proc; the worker goes before the server", _first_to_be_killed),
+    Step("oom score", "needs /proc; the worker goes before its zygote", _first_to_be_killed),
     Step("limits", "needs /proc; hard, so that they stay", _limits),
     Step("bounding set", "needs CAP_SETPCAP, which the next step loses", _bounding_set),
     Step("user", "guest code never runs as uid 0", _change_user),

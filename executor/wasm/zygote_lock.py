@@ -11,9 +11,8 @@ It still forks, and each worker still locks itself (`jail.lock_down`) under this
 domains only ever add up. So a row here must bar nothing that a step of the jail does, and that
 is why this is a list of what is barred. What the jail needs and what is therefore left:
 
-    /proc            read, and files that exist written: oom_score_adj, by each worker. As the
-                     user of a zygote that is its own processes' and, of others of that user,
-                     how soon the kernel ends them; never their memory (landlock(7), ptrace)
+    /proc            read: maps, status and task of a worker's own. Written by nobody: a worker
+                     is born with its oom_score_adj (`linux.oom`), which is opened before
     executable       callbacks are made by libffi in memory that is writable and executable, and
     memory           modules are mapped; the jail forbids both to the worker
     prctl, capset,   they can only take away
@@ -21,17 +20,25 @@ is why this is a list of what is barred. What the jail needs and what is therefo
 
 Rejected: a table of what is allowed, as the worker has. It would be the worker's rows and all
 its steps' and the boot's, for every Python and libc, and still be weaker than the worker's own.
-Rejected: no rule for /proc, with oom_score_adj inherited. The zygote would be killed with the
-first worker that takes too much, and with it every session.
+
+Signals are barred by call, since before Landlock ABI 6 and at level W1 nothing else does it: also
+those that a descriptor's owner is sent (F_SETOWN in fcntl(2), FIOSETOWN), so fcntl and ioctl
+have lists of what passes.
+
+A zygote is not dumpable and its workers never are: no process of its user opens their memory.
+What it takes is bounded, with room for its workers, whose own limits are lower: data for a
+guest's whole memory twice and what the host holds of it, no core, no file, no queue. Memory that
+is shared counts under none of these limits, and a zygote can still map it.
 """
 
 import functools
 import os
+import signal
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from executor.linux import landlock, prctl, seccomp
+from executor.linux import landlock, prctl, rlimits, seccomp
 from executor.linux.barring import (
     ATTRIBUTE_CHANGES,
     NAME_CHANGES,
@@ -41,13 +48,32 @@ from executor.linux.barring import (
     host_rows,
 )
 from executor.linux.errors import MechanismFailed, MechanismMissing, asking
-from executor.linux.filters import EPERM, KILL_PROCESS, Prepared, prepare
+from executor.linux.filters import (
+    EPERM,
+    KILL_PROCESS,
+    Allow,
+    OneOf,
+    OwnPid,
+    Prepared,
+    equals,
+    prepare,
+)
 from executor.linux.landlock import Handled, PathRule, Reach
 from executor.linux.libc import call
+from executor.linux.rlimits import Limit
 from executor.wasm.jail import Level
 
 _PROC = "/proc"
 _NULL = "/dev/null"
+
+# Of private writable memory: a guest's 4 GiB at boot and 4 GiB that a worker may add at most,
+# each with its 64 MiB, and 2 GiB of Python, engine and modules.
+DATA_GROWTH = 2 * (2**32 + 2**26) + 2**31
+
+# DUPFD, GETFD, SETFD, GETFL, SETFL, locks (both kinds), DUPFD_CLOEXEC, the pipe's size, seals.
+_DESCRIPTOR_ACTS = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1031, 1032, 1033, 1034)
+# TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX.
+_DEVICE_ACTS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 
 # Killed: calls that no code of ours makes. Refused: calls that a library may try and do without.
 ZYGOTE_FILTER = all_but(
@@ -65,6 +91,26 @@ ZYGOTE_FILTER = all_but(
             "kill tkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal",
             "signals other processes; the server ends workers",
             EPERM,
+        ),
+        # No filter can name the processes that will inherit it: abort(3) in a worker is refused
+        # this and goes on to an instruction that faults, which ends it by SIGSEGV instead.
+        Allow(
+            "tgkill",
+            "abort of the zygote, and no signal to anyone else",
+            (OwnPid(0), equals(2, signal.SIGABRT)),
+            otherwise=EPERM,
+        ),
+        Allow(
+            "fcntl",
+            "copies, flags, locks and seals, and no signal to whom it names",
+            (OneOf(1, _DESCRIPTOR_ACTS),),
+            otherwise=EPERM,
+        ),
+        Allow(
+            "ioctl",
+            "what Python asks of descriptors, and no signal to whom it names",
+            (OneOf(1, _DEVICE_ACTS),),
+            otherwise=EPERM,
         ),
         *barred(NAME_CHANGES, "changes files", EPERM),
         *barred(ATTRIBUTE_CHANGES, "changes files, and Landlock has no right for it", EPERM),
@@ -97,18 +143,20 @@ def lock(minimum: Level = Level.W2) -> Locked:
     if not abi and minimum is Level.W2:
         raise MechanismMissing(
             landlock.MECHANISM,
-            "this kernel does not offer it and isolation W2 needs it for zygotes too; enable it"
+            "this kernel does not offer it and level W2 needs it for zygotes too; enable it"
             " (CONFIG_SECURITY_LANDLOCK, lsm=landlock)",
         )
     _require_user()
     _require_one_thread()
     program = _prepared().for_process(os.getpid())
+    rlimits.lower(_bounds())
     prctl.drop_bounding_set()
     prctl.drop_capabilities()
     prctl.set_no_new_privs()
     if abi:
         landlock.restrict(_rules(landlock.handled_by(abi)))
     seccomp.install(program, tsync=True)
+    prctl.set_not_dumpable()
     _try_locks(abi)
     return Locked(Level.W2 if abi else Level.W1, abi)
 
@@ -135,8 +183,19 @@ def _require_one_thread() -> None:
         )
 
 
+def _bounds() -> dict[Limit, int]:
+    return {
+        Limit.CORE: 0,
+        Limit.FILE_SIZE: 0,
+        Limit.LOCKED_MEMORY: 0,
+        Limit.MESSAGE_QUEUES: 0,
+        Limit.DATA: rlimits.data_in_use() + DATA_GROWTH,
+    }
+
+
 def _rules(handled: Handled) -> tuple[PathRule, ...]:
-    return tuple(landlock.beneath(path, Reach.UPDATE, handled) for path in (_PROC, _NULL))
+    reached = ((_PROC, Reach.READ), (_NULL, Reach.UPDATE))
+    return tuple(landlock.beneath(path, reach, handled) for path, reach in reached)
 
 
 def _try_locks(abi: int) -> None:

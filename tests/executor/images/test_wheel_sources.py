@@ -25,6 +25,7 @@ from executor.images.errors import SourceRefusedError, WheelRefusedError
 from executor.images.guests import DEFAULT, guest_kind
 from executor.images.lock import LockedPackage
 from executor.images.pins import sha256
+from executor.images.process import ToolLimits
 from executor.images.releases import Wanted
 from executor.images.wheels import Sources, gather
 
@@ -220,6 +221,60 @@ def test_a_server_cannot_send_us_to_a_file_of_this_machine(shelf, served):
         place.take(wheel.package(), no_tick)
 
 
+@pytest.fixture(params=["body", "headers"])
+def dripping(request) -> Iterator[str]:
+    """
+    A server that gives a byte, and another, and never comes to an end.
+    """
+    over = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            if request.param == "body":
+                self.end_headers()
+            else:
+                self.flush_headers()
+            while not over.wait(0.02):
+                try:
+                    self.wfile.write(b"x")
+                except OSError:
+                    return
+
+        def log_message(self, *_: object) -> None:
+            """
+            In silence.
+            """
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    over.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_server_that_drips_is_left_when_the_time_is_up(dripping):
+    wheel = CraftedWheel()
+    limits = ToolLimits(wall_seconds=1)
+    place = Distribution(entries(entry(wheel)), configured_base(dripping), limits)
+    ticks: list[None] = []
+    with pytest.raises(SourceRefusedError, match="was stopped after 1 s, the time it may take"):
+        place.take(wheel.package(), lambda: ticks.append(None))
+    assert ticks
+
+
+def test_a_server_that_gives_more_than_a_wheel_may_have_is_left(shelf, served):
+    wheel = CraftedWheel()
+    (shelf / wheel.filename).write_bytes(bytes(2**16))
+    limits = ToolLimits(file=2**15)
+    place = Distribution(entries(entry(wheel)), configured_base(served), limits)
+    with pytest.raises(SourceRefusedError, match="could not be fetched"):
+        place.take(wheel.package(), no_tick)
+
+
 def test_a_wheel_of_another_hash_is_not_the_distributions():
     wheel = CraftedWheel()
     place = Distribution(entries(entry(wheel)), None)
@@ -237,11 +292,27 @@ def test_a_wheel_of_another_hash_is_not_the_distributions():
         "http://",
         "http://a/?x",
         "https://a/#x",
+        "http://[::1/",
+        "http://a:port/",
     ],
 )
 def test_an_address_that_is_no_web_directory_is_refused(base):
     with pytest.raises(SourceRefusedError, match="cannot be used"):
         configured_base(base)
+
+
+@pytest.mark.parametrize(
+    "base",
+    ["http://me:hunter2@a.invalid/", "https://hunter2@a.invalid/x", "http://me:hunter2@[::1/"],
+)
+def test_an_address_with_a_secret_in_it_is_refused_and_not_repeated(base):
+    with pytest.raises(SourceRefusedError, match="holds a user or a password") as caught:
+        configured_base(base)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_an_at_sign_in_the_path_is_no_secret():
+    assert configured_base("http://a.invalid/x@1") == "http://a.invalid/x@1/"
 
 
 def test_the_option_wins_over_the_environment(monkeypatch):

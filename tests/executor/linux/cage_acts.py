@@ -137,7 +137,7 @@ simple("setuid_own", "setuid", os.getuid())
 simple("setgroups_none", "getgroups", 0, 0)
 simple("umask", "umask", 0o77)
 simple("mlock", "mlockall", 4)
-simple("rt_sigaction_take_over", "rt_sigaction", signal.SIGSEGV, 0, bytes(32), 8)
+simple("rt_sigaction_take_over", "rt_sigaction", signal.SIGALRM, 0, bytes(32), 8)
 simple("futex_with_priority", "futex", bytes(4), 0x80 | 6, 0, 0)
 simple("number_of_the_future", "file_setattr", -1, 0, 0, 0, 0)
 

@@ -18,7 +18,8 @@ import wasmtime
 from cage_acts import ACTS, KEPT, LIBC, PAGE, Round, a_file, act, address
 from cage_range import World
 
-from executor.linux import descriptors
+from executor.linux import descriptors, seccomp
+from executor.linux.filters import ALLOW, EPERM, Allow, Filter, OneOf, compile_filter
 from executor.linux.libc import call
 
 __all__ = ["ACTS"]
@@ -223,6 +224,29 @@ def time_and_entropy(world: World) -> Round:
 
 @act
 def abort(world: World) -> Round:
+    yield
+    os.abort()
+
+
+@act
+def fault_beside_the_guest(world: World) -> Round:
+    """
+    A fault of the host's code, where the engine has a handler for those of the guest's.
+    """
+    engine = wasmtime.Engine()
+    wasmtime.Store(engine)
+    yield
+    return ctypes.string_at(0)
+
+
+@act
+def abort_without_a_signal(world: World) -> Round:
+    """
+    abort(3) below a filter of the zygote's, which knows another process id.
+    """
+    wasmtime.Store(wasmtime.Engine())
+    row = Allow("tgkill", "the zygote's", (OneOf(0, (1,)),), otherwise=EPERM)
+    seccomp.install(compile_filter(Filter("zygote", (row,), ALLOW), os.getpid()), tsync=True)
     yield
     os.abort()
 

@@ -1,4 +1,5 @@
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -43,7 +44,7 @@ def run(script: str) -> str:
 
 @pytest.mark.parametrize("limit", list(Limit))
 def test_a_limit_is_set_soft_and_hard(limit):
-    value = {Limit.DATA: 2**30, Limit.DESCRIPTORS: 64}.get(limit, 0)
+    value = {Limit.DATA: 2**30, Limit.DESCRIPTORS: 64, Limit.CPU: 600}.get(limit, 0)
     said = run(f"""
 rlimits.apply({{Limit.{limit.name}: {value}}})
 print(resource.getrlimit(Limit.{limit.name}))
@@ -94,3 +95,45 @@ def test_the_data_in_use_is_counted_in_bytes():
     used = rlimits.data_in_use()
     assert 2**20 < used < 2**40
     assert used % 4096 == 0
+
+
+def test_a_limit_is_lowered_and_one_that_is_lower_stays():
+    said = run("""
+rlimits.apply({Limit.DESCRIPTORS: 64})
+rlimits.lower({Limit.DESCRIPTORS: 65, Limit.CORE: 0})
+print(resource.getrlimit(Limit.DESCRIPTORS), resource.getrlimit(Limit.CORE))
+rlimits.lower({Limit.DESCRIPTORS: 63})
+print(resource.getrlimit(Limit.DESCRIPTORS))
+""")
+    assert said == "(64, 64) (0, 0)\n(63, 63)"
+
+
+def test_processor_time_is_bounded_inside_and_not_afterwards():
+    said = run("""
+before = resource.getrlimit(Limit.CPU)
+with rlimits.within_seconds(60):
+    soft, hard = resource.getrlimit(Limit.CPU)
+    print(60 <= soft < 120, hard == before[1])
+print(resource.getrlimit(Limit.CPU) == before)
+""")
+    assert said == "True True\nTrue"
+
+
+def test_a_lower_bound_of_the_host_stays_inside():
+    said = run("""
+resource.setrlimit(resource.RLIMIT_CPU, (50, resource.RLIM_INFINITY))
+with rlimits.within_seconds(60):
+    print(resource.getrlimit(Limit.CPU)[0])
+print(resource.getrlimit(Limit.CPU)[0])
+""")
+    assert said == "50\n50"
+
+
+def test_who_computes_longer_is_ended():
+    done = subprocess.run(
+        [sys.executable, "-c", f"{PRELUDE}with rlimits.within_seconds(1):\n    while True: pass"],
+        env={"PYTHONPATH": str(ROOT)},
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == -signal.SIGXCPU

@@ -218,6 +218,17 @@ def test_abort_still_ends_the_worker(shooting):
     assert shooting.run("abort", caged=True).signal == "SIGABRT"
 
 
+def test_abort_ends_a_worker_that_may_not_even_signal_itself(shooting):
+    assert shooting.run("abort_without_a_signal", caged=True).signal == "SIGSEGV"
+
+
+def test_a_fault_that_is_not_the_guests_ends_the_worker(shooting):
+    """
+    The engine's handler hands it on; were it kept from that, the fault would repeat for ever.
+    """
+    assert shooting.run("fault_beside_the_guest", caged=True).signal == "SIGSEGV"
+
+
 def test_two_descriptors_at_once_are_not_accepted(shooting):
     outcome = shooting.run("two_received_files", caged=True)
     assert (
@@ -255,6 +266,7 @@ NEEDED_BY = {
     "set_robust_list": "one_more_thread",
     "rseq": "one_more_thread",
     "gettid": "one_more_thread",
+    "rt_sigaction": "fault_beside_the_guest",
     "rt_sigprocmask": "one_more_thread",
     "rt_sigreturn": "wasm",
     "sigaltstack": "wasm",
@@ -395,12 +407,12 @@ OTHERWISE_BROKEN = [
     (
         "nothing",
         {"refuse": "landlock_create_ruleset", "errno": "ENOSYS"},
-        MISSING + "Landlock: this kernel does not offer it and isolation W2 needs it",
+        MISSING + "Landlock: this kernel does not offer it and level W2 needs it",
     ),
     (
         "nothing",
         {"refuse": "landlock_create_ruleset", "errno": "EOPNOTSUPP"},
-        MISSING + "Landlock: this kernel does not offer it and isolation W2 needs it",
+        MISSING + "Landlock: this kernel does not offer it and level W2 needs it",
     ),
 ]
 
@@ -465,7 +477,13 @@ def test_the_lesser_level_still_takes_landlock_where_there_is_one(shooting):
 def test_every_act_is_used():
     used = {*ATTACKS, *WORK, *NEEDED_BY.values(), *(act for act, _, _ in BROKEN.values())}
     used |= {act for act, _, _ in OTHERWISE_BROKEN}
-    used |= {"abort", "two_received_files", "two_threads", "filter_after_the_final_filter"}
+    used |= {
+        "abort",
+        "abort_without_a_signal",
+        "two_received_files",
+        "two_threads",
+        "filter_after_the_final_filter",
+    }
     assert sorted(ACTS) == sorted(used)
 
 

@@ -6,6 +6,7 @@ of barred ones does not name is harmless; Landlock stands behind it for files an
 """
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,155 +14,13 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from zygote_acts import ACTS, LOCKED, PRELUDE, SIGNALS
 
+from executor import worker
 from executor.linux.filters import Allow, Refuse
 from executor.wasm import jail, zygote_lock
 
 ROOT = Path(__file__).resolve().parents[3]
-
-# A zygote in small: its imports, a process of the same user beside it, root given up, the lock.
-# What it prints is "done", or the errno's name; the status is that of `done_by` a fork.
-PRELUDE = """
-import array, codecs, ctypes, errno, fcntl, mmap, os, resource, select, signal, socket, struct, sys
-import threading, time
-from pathlib import Path
-import executor.linux.programs
-from executor.linux import landlock, prctl, seccomp
-from executor.linux.errors import MechanismError
-from executor.linux.filters import ALLOW, Action, Filter, Refuse, Verdict, compile_filter
-from executor.linux.libc import call
-from executor.wasm import jail, zygote_lock
-
-for name in ("ascii", "latin-1"):
-    codecs.lookup(name)
-folder, port = sys.argv[1], int(sys.argv[2])
-libc = ctypes.CDLL(None, use_errno=True)
-idle = socket.socket()
-ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-
-def give_up_root():
-    if os.geteuid() == 0:
-        os.setgroups([])
-        os.setresgid(65534, 65534, 65534)
-        os.setresuid(65534, 65534, 65534)
-        prctl.set_dumpable()
-
-beside, here = socket.socketpair()
-victim = os.fork()
-if victim == 0:
-    for other in (here, ours, theirs):
-        other.close()
-    give_up_root()
-    beside.send(b"+")
-    beside.recv(1)
-    os._exit(0)
-beside.close()
-here.recv(1)
-give_up_root()
-opened = os.open(folder + "/mine", os.O_RDWR | os.O_CREAT, 0o600)
-held = os.open(folder, os.O_PATH)
-program = os.memfd_create("program", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-os.write(program, Path("/bin/true").read_bytes())
-KEPT = []
-
-def text(data):
-    KEPT.append(ctypes.create_string_buffer(data))
-    return ctypes.addressof(KEPT[-1])
-
-def at(name):
-    return (folder + "/" + name).encode()
-
-def ended(pid):
-    if os.waitpid(pid, 0)[1]:
-        raise OSError(errno.ECHILD, "it did not end well")
-
-def said(act):
-    try:
-        act()
-    except OSError as error:
-        return errno.errorcode[error.errno]
-    return "done"
-"""
-
-NETWORK = {
-    "make_a_socket": "socket.socket()",
-    "make_a_unix_socket": "socket.socket(socket.AF_UNIX)",
-    "make_a_netlink_socket": "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)",
-    "make_a_pair_of_sockets": "socket.socketpair()",
-    "connect_a_socket_that_it_has": "idle.connect(('127.0.0.1', port))",
-    "bind_a_socket_that_it_has": "idle.bind(('127.0.0.1', 0))",
-    "listen_on_a_socket_that_it_has": "idle.listen()",
-}
-SIGNALS = {
-    "signal_another_process": "os.kill(victim, 0)",
-    "signal_a_thread_of_another": "call('tkill', victim, 0)",
-    "signal_by_descriptor": "signal.pidfd_send_signal(os.pidfd_open(victim), 0)",
-    "queue_a_signal": "call('rt_sigqueueinfo', victim, 0, text(struct.pack('3i', 0, 0, -1) + bytes(116)))",
-}
-FILES = {
-    "create_a_file_the_old_way": "call('creat', text(at('new')), 0o600)",
-    "make_a_directory": "os.mkdir(at('made'))",
-    "make_a_fifo": "os.mkfifo(at('fifo'))",
-    "rename_a_file": "os.rename(at('mine'), at('other'))",
-    "link_a_file": "os.link(at('mine'), at('other'))",
-    "link_by_name": "os.symlink(at('mine'), at('other'))",
-    "remove_a_file": "os.unlink(at('mine'))",
-    "remove_a_directory": "os.rmdir(at('empty'))",
-    "cut_a_file": "os.truncate(at('mine'), 0)",
-    "change_rights": "os.chmod(at('mine'), 0o777)",
-    "change_rights_of_an_open_file": "os.fchmod(opened, 0o777)",
-    "change_owner": "os.chown(at('mine'), -1, -1)",
-    "change_times": "os.utime(at('mine'))",
-    "change_times_of_an_open_file": "os.utime(opened)",
-    "label_a_file": "os.setxattr(at('mine'), 'user.x', b'1')",
-    "take_a_label_away": "os.removexattr(at('labelled'), 'user.x')",
-}
-# What the list of calls lets pass, and Landlock refuses by object.
-OBJECTS = {
-    "create_a_file": "open(at('new'), 'w').close()",
-    "open_a_file_for_writing": "open(at('mine'), 'r+').close()",
-    "append_to_a_file": "open(at('shared'), 'a').close()",
-    "read_a_file": "open(at('mine')).close()",
-    "read_the_list_of_users": "open('/etc/passwd').close()",
-    "list_a_directory": "os.listdir(folder)",
-    "list_a_directory_that_it_holds": "os.listdir(os.open('.', os.O_RDONLY, dir_fd=held))",
-    "make_a_nameless_file": "os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o600)",
-}
-KILLED = {
-    "start_a_program": "os.execv('/bin/true', ['true'])",
-    "start_a_program_from_memory": "call('execveat', program, text(b''), 0, 0, 0x1000)",
-    "spawn_a_program": "ended(os.posix_spawn('/bin/true', ['true'], {}))",
-    "trace_another_process": "call('ptrace', 0x4206, victim, 0, 0)",
-    "read_memory_of_another": "call('process_vm_readv', victim, 0, 0, 0, 0, 0)",
-    "take_a_descriptor_of_another": "call('pidfd_getfd', os.pidfd_open(victim), 2, 0)",
-    "leave_its_namespaces": "call('unshare', 0x1000_0000)",
-    "fork_into_namespaces": "call('clone', 0x1000_0000 | signal.SIGCHLD) or os._exit(0)",
-    "limit_another_process": "resource.prlimit(victim, resource.RLIMIT_CORE)",
-    "be_nicer_than_others": "os.setpriority(os.PRIO_PROCESS, victim, 1)",
-    "pin_another_process": "os.sched_setaffinity(victim, os.sched_getaffinity(0))",
-    "share_memory": "call('shmget', 0, 4096, 0o600)",
-    "make_a_queue": "call('mq_open', text(b'codecage'), os.O_RDONLY | os.O_CREAT, 0o600, 0)",
-    "use_keys": "call('keyctl', 0, -3, 0)",
-    "become_itself": "os.setresuid(-1, -1, -1)",
-    "change_its_personality": "call('personality', 0)",
-}
-HIDDEN = {
-    "open_with_hidden_flags": (
-        "call('openat2', -100, text(at('mine')), text(struct.pack('3Q', 2, 0, 0)), 24)"
-    ),
-    "call_without_being_seen": "call('io_uring_setup', 1, text(bytes(120)))",
-    "clone_with_hidden_flags": (
-        "call('clone3', text(struct.pack('11Q', 0, 0, 0, 0, 17, *[0] * 6)), 88) or os._exit(0)"
-    ),
-}
-ACTS = NETWORK | SIGNALS | FILES | OBJECTS | KILLED | HIDDEN
-LOCKED = {
-    **dict.fromkeys(NETWORK | SIGNALS | FILES, "EPERM"),
-    **dict.fromkeys(OBJECTS, "EACCES"),
-    **dict.fromkeys(KILLED, "SIGSYS"),
-    "spawn_a_program": "ECHILD",  # the child is killed, before it is another program
-    **dict.fromkeys(HIDDEN, "ENOSYS"),
-}
 
 
 @pytest.fixture
@@ -251,6 +110,14 @@ print(poll.poll() == [(ours.fileno(), select.POLLIN)], ours.recv(1))
 """,
     "make_a_pipe_for_signals": "print(len(os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)))",
     "start_a_thread": "t = threading.Thread(target=int)\nt.start()\nt.join()\nprint(t.is_alive())",
+    "use_its_descriptors": """
+copy = os.dup(ours.fileno())
+os.set_inheritable(copy, True)
+ours.setblocking(False)
+print(os.isatty(copy), os.get_blocking(copy), fcntl.fcntl(program, 1034))
+""",
+    "take_memory_for_a_guest": "print(call('mmap', 0, 2**32, 3, 0x4022, -1, 0) > 0)",
+    "look_at_its_own_memory": "print('[stack]' in Path('/proc/self/maps').read_text())",
     "read_what_it_is": "print('Seccomp:\\t2' in Path('/proc/self/status').read_text())",
 }
 DONE = {
@@ -261,6 +128,9 @@ DONE = {
     "wait_for_its_socket": "True b'?'",
     "make_a_pipe_for_signals": "2",
     "start_a_thread": "False",
+    "use_its_descriptors": "False False 0",
+    "take_memory_for_a_guest": "True",
+    "look_at_its_own_memory": "True",
     "read_what_it_is": "True",
 }
 
@@ -274,14 +144,14 @@ def test_a_zygote_does_its_work_under_the_lock(work, folder):
 WORKER = """
 def worker():
     parent = os.getpid()
-    pid = os.fork()
+    pid = score.fork()
     if pid:
         ours.close()
         return pid
     code = 70
     try:
         session = jail.Confinement(
-            parent=parent, kept=frozenset({ours.fileno()}), data_growth=2**26
+            parent=parent, kept=frozenset({ours.fileno()}), data_growth=2**32 + 2**26
         )
         held = jail.lock_down(session)
         thread = threading.Thread(target=int)
@@ -320,6 +190,105 @@ def test_so_does_one_of_a_zygote_that_is_not(folder):
     assert zygote(f"{WORKER}print(look(worker()))", folder) == ("(b'W2', '2', '1000', 0)", 0)
 
 
+def test_a_worker_that_was_not_born_with_its_score_ends(folder):
+    plain = WORKER.replace("score.fork()", "os.fork()")
+    assert zygote(
+        f"{plain}zygote_lock.lock()\nprint(os.waitpid(worker(), 0)[1] >> 8, theirs.recv(256)[:35])",
+        folder,
+    ) == ("70 b'oom_score_adj: being 1000 answered '", 0)
+
+
+# What another process of its user could do to a zygote, and with it to all its workers.
+BESIDE = {
+    "open_its_memory": "os.open(f'/proc/{pid}/mem', os.O_RDWR)",
+    "list_its_descriptors": "os.listdir(f'/proc/{pid}/fd')",
+    "read_its_environment": "Path(f'/proc/{pid}/environ').read_bytes()",
+    "make_it_the_first_to_be_ended": "Path(f'/proc/{pid}/oom_score_adj').write_text('1000')",
+    "trace_it": "call('ptrace', 0x4206, pid, 0, 0)",
+}
+BESIDE_LOCKED = dict.fromkeys(BESIDE, "EACCES") | {"trace_it": "EPERM"}
+
+
+@pytest.mark.parametrize("act", sorted(BESIDE))
+@pytest.mark.parametrize("locked", [False, True])
+def test_a_process_of_the_same_user_reaches_only_a_zygote_that_is_not_locked(act, locked, folder):
+    lock = "zygote_lock.lock()\n" if locked else ""
+    said = zygote(f"ask = beside_it(lambda pid: {BESIDE[act]})\n{lock}print(ask())", folder)
+    assert said == (BESIDE_LOCKED[act] if locked else "done", 0)
+
+
+def test_a_worker_is_dumpable_at_no_time(folder):
+    """
+    It is born as its zygote is, and a filter of the test's ends who asks for more.
+    """
+    said = (
+        "zygote_lock.lock()\nkill_who_becomes_dumpable()\nprint(call('prctl', 3), look(worker()))"
+    )
+    assert zygote(f"{WORKER}{REFUSE}{said}", folder) == ("0 (b'W2', '4', '1000', 0)", 0)
+
+
+def test_who_becomes_dumpable_would_have_been_seen(folder):
+    said = "zygote_lock.lock()\nkill_who_becomes_dumpable()\ncall('prctl', 4, 1)"
+    assert zygote(f"{REFUSE}{said}", folder) == ("", -signal.SIGSYS)
+
+
+def test_nobody_opens_the_memory_of_a_running_zygote_or_of_its_worker(request):
+    """
+    From outside, as a plain process of their user, and of itself to show that the act works.
+    """
+    running = request.getfixturevalue("zygote")
+    waiting = running.spawn()
+    done = subprocess.run(
+        [sys.executable, "-c", SPY, str(running.pid), str(waiting.pid)],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    waiting.close()
+    assert done.stdout.split() == ["EACCES", "EACCES", "done"]
+
+
+SPY = """
+import errno, os, sys
+from executor.linux.libc import call
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setresgid(65534, 65534, 65534)
+    os.setresuid(65534, 65534, 65534)
+call("prctl", 4, 1)
+own = os.getpid()
+pid = os.fork()
+for number in () if pid else (*sys.argv[1:], own):
+    try:
+        os.close(os.open(f"/proc/{number}/mem", os.O_RDWR))
+        print("done")
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+if pid:
+    os.waitpid(pid, 0)
+"""
+
+
+def test_abort_still_ends_a_zygote(folder):
+    assert zygote("zygote_lock.lock()\nos.abort()", folder)[1] == -signal.SIGABRT
+
+
+def test_a_zygote_is_bounded_and_its_workers_fit(folder):
+    said, status = zygote(
+        "before = executor.linux.rlimits.data_in_use()\nzygote_lock.lock()\n"
+        "for name in ('CORE', 'FSIZE', 'MEMLOCK', 'MSGQUEUE'):\n"
+        "    print(resource.getrlimit(getattr(resource, f'RLIMIT_{name}')))\n"
+        "soft, hard = resource.getrlimit(resource.RLIMIT_DATA)\n"
+        "print(soft == hard, abs(hard - before - zygote_lock.DATA_GROWTH) < 2**24)",
+        folder,
+    )
+    assert (said.splitlines(), status) == ([*4 * ["(0, 0)"], "True True"], 0)
+    of_a_guest = 2**32 + 2**26
+    assert of_a_guest + worker._DATA_GROWTH < zygote_lock.DATA_GROWTH
+
+
 def test_no_row_of_the_zygote_bars_what_a_worker_needs():
     """
     Of the calls that a worker's filter names, the zygote's bars none outright.
@@ -334,12 +303,25 @@ BROKEN = {
     "Landlock": "refuse('landlock_create_ruleset', errno.ENOSYS); zygote_lock.lock()",
     "Landlock: entered": "refuse('landlock_restrict_self', 0); zygote_lock.lock()",
     "seccomp: loaded": "refuse('seccomp', 0); zygote_lock.lock()",
+    "rlimits: ": "refuse('prlimit64', errno.EPERM); zygote_lock.lock()",
+    "dumpable: set": "refuse('prctl', 0, option=4); zygote_lock.lock()",
+    "dumpable: setting": "refuse('prctl', errno.EPERM, option=4); zygote_lock.lock()",
     "Landlock: restricting": "refuse('landlock_restrict_self', errno.E2BIG); zygote_lock.lock()",
     "seccomp: loading": "refuse('seccomp', errno.EINVAL); zygote_lock.lock()",
 }
 REFUSE = """
-def refuse(name, number):
-    rows = (Refuse(name, "the test says so", Action(Verdict.ERRNO, number)),)
+def refuse(name, number, option=None):
+    why, action = "the test says so", Action(Verdict.ERRNO, number)
+    others = OneOf(0, tuple(value for value in range(100) if value != option))
+    row = Refuse(name, why, action) if option is None else Allow(name, why, (others,), action)
+    bring(row)
+
+def kill_who_becomes_dumpable():
+    others = OneOf(0, tuple(value for value in range(100) if value != 4))
+    rows = (Allow("prctl", "any other", (others,)), Allow("prctl", "no", (OneOf(1, (0,)),)))
+    bring(*rows[:1], replace(rows[1], otherwise=Action(Verdict.KILL_PROCESS)))
+
+def bring(*rows):
     seccomp.install(compile_filter(Filter("break", rows, ALLOW), os.getpid()), tsync=True)
 """
 
@@ -357,6 +339,7 @@ def test_a_lock_that_does_not_hold_is_an_error(mechanism, folder):
 
 
 def test_without_landlock_the_filter_alone_has_to_be_asked_for(folder):
+    signals = "".join(f"said(lambda: {act})," for act in SIGNALS.values())
     script = f"""{REFUSE}
 refuse("landlock_create_ruleset", errno.EOPNOTSUPP)
 try:
@@ -364,10 +347,12 @@ try:
 except MechanismError as error:
     print(type(error).__name__)
 print(zygote_lock.lock(jail.Level.W1), said(socket.socket), said(lambda: open(at("mine")).close()))
+print({{{signals}}})
 """
     said, status = zygote(script, folder)
     assert said == (
-        "MechanismMissing\nLocked(level=<Level.W1: 'seccomp'>, landlock_abi=0) EPERM done"
+        "MechanismMissing\nLocked(level=<Level.W1: 'seccomp'>, landlock_abi=0) EPERM done\n"
+        "{'EPERM'}"
     )
     assert status == 0
 
