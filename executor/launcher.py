@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Final
 
 from executor.kernel.spawn import MESSAGE_MAX, StartZygote
-from executor.linux.prctl import set_parent_death_signal
+from executor.linux.prctl import set_not_dumpable, set_parent_death_signal
 
 _BOOT: Final = (
     "import json, runpy, sys; "
@@ -163,6 +163,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--table", type=json.loads, required=True)
     given = parser.parse_args(arguments)
     set_parent_death_signal(signal.SIGKILL)
+    # Whoever writes its memory starts programs as the server's user.
+    set_not_dumpable()
     if os.getppid() != given.parent:
         return 0  # the server ended before the signal was armed
     # A service manager signals every process of the service; the server alone decides the end.
