@@ -7,69 +7,35 @@ empty gRPC call (the standard health check) on the same channel.
 
 import os
 import re
+import statistics
 import subprocess
-import sys
 from pathlib import Path
 
 import grpc
+from fresh import each
 from measure import Row, alternating_ms
 
 import agent_client
 
-_FORKS = """
-import gc, os, sys, time
-from executor.images import catalog
-from executor.images.bootable import parts
-from executor.wasm.boot import boot
-guest = boot(parts(catalog.find("core")))
-gc.collect(); gc.freeze()
-for line in sys.stdin:
-    started = time.perf_counter()
-    child = os.fork()
-    if child == 0:
-        os._exit(0)
-    os.waitpid(child, 0)
-    print(time.perf_counter() - started, flush=True)
-"""
-
-
-class Forker:
-    """A process with the guest booted, which forks and reaps one child when it is asked."""
-
-    def __init__(self):
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _FORKS],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        self.fork()
-
-    def fork(self):
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        return float(self.process.stdout.readline())
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
-
 
 def rows():
-    forker = Forker()
     with agent_client.connect() as cage:
-
-        def create_and_run():
-            with cage.session() as session:
-                assert session.run("1 + 1").value == "2"
-
-        create, fork = alternating_ms(create_and_run, forker.fork, 100)
-        forker.close()
-        yield Row("create a session and run its first cell", create, 12, "ms", fork, "bare fork")
+        pairs = [(created, fork) for _, created, fork in each(cage, "core", 60)]
+        create, fork = (statistics.median(side) for side in zip(*pairs, strict=True))
+        yield Row("create a session to its first result", create, 8, "ms", fork, "bare fork")
+        empty = health_check(cage.address)
+        busy, call = alternating_ms(lambda: create_and_close(cage), empty, 60)
+        yield Row("sessions one after another: create, a cell, close",
+                  busy, 20, "ms", call, "empty gRPC call")  # fmt: skip
         with cage.session() as session:
-            empty = health_check(cage.address)
             cell, call = alternating_ms(lambda: session.run("1 + 1"), empty, 500)
         yield Row("a one-line cell in a live session", cell, 1.2, "ms", call, "empty gRPC call")
         yield Row("memory of one more idle session, PSS", idle_memory(cage), 5, "MB")
+
+
+def create_and_close(cage):
+    with cage.session() as session:
+        assert session.run("1 + 1").value == "2"
 
 
 def health_check(address):
@@ -78,9 +44,9 @@ def health_check(address):
     return lambda: call(b"")
 
 
-def idle_memory(cage, count=20):
+def idle_memory(cage, image="core", code="x = 1", count=20):
     """
-    What one more session adds to the PSS of everything below this process, in MB.
+    What one more session that has run `code` adds to the PSS of everything below this, in MB.
 
     The server's tree is summed with `count` sessions and with twice as many: pages that they
     share with their zygote are then counted once, however many there are.
@@ -88,9 +54,9 @@ def idle_memory(cage, count=20):
     sessions = []
     sums = []
     for _ in range(2):
-        sessions += [cage.session() for _ in range(count)]
+        sessions += [cage.session(image=image) for _ in range(count)]
         for session in sessions[-count:]:
-            session.run("x = 1")
+            assert session.run(code).ok
         sums.append(sum(pss(pid) for pid in tree(os.getpid())))
     for session in sessions:
         session.close()

@@ -12,6 +12,7 @@ import platform
 import sys
 
 import bench_cpu
+import bench_images
 import bench_sessions
 import bench_start
 
@@ -21,7 +22,7 @@ def main():
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     rows = []
-    for module in (bench_sessions, bench_start, bench_cpu):
+    for module in (bench_sessions, bench_images, bench_start, bench_cpu):
         print(f"{module.__name__} ...", file=sys.stderr, flush=True)
         rows.extend(module.rows())
     if args.json:

@@ -27,6 +27,9 @@ _LOG = logging.getLogger(__name__)
 # (seconds), so that a broken image does not keep a processor busy.
 _PAUSE: Final = 1.0
 _PATIENCE: Final = 1.0
+# So long after one was taken (seconds) the next worker is made: forking and locking it would
+# take the processor from the first cell of the session that took the last one.
+_BREATH: Final = 0.008
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +99,8 @@ class Zygotes:
         the same one. Raises ImageNotBuilt, CageUnavailable.
         """
         image = self._find(name)
-        worker = image.pooled() or await self._zygote(image).spawn()
-        self._in_background(self._refill(image))
+        worker = image.pooled() or await image.coming() or await self._zygote(image).spawn()
+        self._in_background(self._refill_later(image))
         return worker
 
     async def close(self) -> None:
@@ -166,14 +169,29 @@ class Zygotes:
         if zygote.ready.done():
             self._in_background(self._refill(image))
 
+    async def _refill_later(self, image: "_Image") -> None:
+        await asyncio.sleep(_BREATH)
+        await self._refill(image)
+
     async def _refill(self, image: "_Image") -> None:
         async with image.refilling:
             while image.count() < self._pool and not self._closed:
-                try:
-                    image.add(await self._zygote(image).spawn())
-                except CageUnavailable as error:
-                    _LOG.warning("the pool of image %s stays low: %s", image.row.name, error.detail)
-                    return
+                if await self._bring(image):
+                    return  # who claimed it has the pool refilled later
+
+    async def _bring(self, image: "_Image") -> bool:
+        """
+        Make one worker for the pool; whether it is enough for now.
+        """
+        image.brings, worker = True, None
+        try:
+            worker = await self._zygote(image).spawn()
+        except CageUnavailable as error:
+            _LOG.warning("the pool of image %s stays low: %s", image.row.name, error.detail)
+            return True
+        finally:
+            claimed = image.brought(worker)
+        return claimed
 
     def _in_background(self, work: Coroutine[object, object, None]) -> None:
         if self._closed:
@@ -197,6 +215,36 @@ class _Image:
         self.not_before = 0.0
         self.refilling = asyncio.Lock()
         self._waiting: deque[Worker] = deque()
+        self.brings = False
+        self._claim: asyncio.Future[Worker | None] | None = None
+
+    def brought(self, worker: Worker | None) -> bool:
+        """
+        A worker has been made for the pool, or could not be: it is whoever's has claimed it.
+        """
+        claim, self._claim, self.brings = self._claim, None, False
+        claimed = claim is not None and not claim.done()
+        if claim is not None and claimed:
+            claim.set_result(worker)
+        elif worker is not None:
+            self.add(worker)
+        return claimed
+
+    async def coming(self) -> Worker | None:
+        """
+        The worker that is being made for the pool, if nobody has claimed it; None otherwise.
+        """
+        if not self.brings or self._claim is not None:
+            return None
+        claim: asyncio.Future[Worker | None] = asyncio.get_running_loop().create_future()
+        self._claim = claim
+        try:
+            return await claim
+        except asyncio.CancelledError:
+            # It may have come just before: then it is the pool's.
+            if claim.done() and not claim.cancelled() and (worker := claim.result()):
+                self.add(worker)
+            raise
 
     def add(self, worker: Worker) -> None:
         self._waiting.append(worker)

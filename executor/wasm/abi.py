@@ -143,6 +143,8 @@ AT_REMOVEDIR = 0x200
 AT_EMPTY_PATH = 0x1000
 
 F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL = range(5)
+F_GETLK, F_SETLK, F_SETLKW = 12, 13, 14
+F_UNLCK = 2
 F_DUPFD_CLOEXEC = 1030
 FD_CLOEXEC = 1
 
@@ -168,6 +170,8 @@ STATFS = struct.Struct("<II5Q9Ixxxx")
 POLLFD = struct.Struct("<iHH")
 # struct tm as Emscripten's JavaScript fills it: nine ints, gmtoff; the zone's name is libc's.
 TM = struct.Struct("<10i")
+# struct flock of wasm32: type and origin of 16 bits, start and length of 64, a process id.
+FLOCK_SIZE = 32
 # fdstat: file type, padding, flags, padding, two rights of 64 bits.
 FDSTAT = struct.Struct("<BxHxxxxQQ")
 

@@ -34,10 +34,6 @@ _SIGINT: Final = 2
 _NOTES_MAX: Final = 32
 # An interrupt that was sent arrives within this many seconds, or something is wrong.
 _SETTLE: Final = 5.0
-_REHEARSAL: Final[tuple[dict[str, Any], ...]] = (
-    {"op": "begin", "environment": {}, "seed": "00" * 64, "directory": "/"},
-    {"op": "cell", "cell": 0, "code": ""},
-)
 _STATUS: Final = {
     "ok": wire.CellDone.OK,
     "error": wire.CellDone.ERROR,
@@ -156,7 +152,8 @@ class Session:
         """
         Announce the worker and handle frames until the server or the guest ends it.
         """
-        self._rehearse()
+        self._guest.rehearse()
+        self._notes.clear()
         ready = wire.Ready(isolation=isolation, boot_digest=boot_digest)
         self._channel.send(wire.FromWorker(ready=ready))
         try:
@@ -179,22 +176,6 @@ class Session:
         raise InternalError(f"the server sent {kind} out of order")
 
     # ---- beginning ------------------------------------------------------------------------------
-
-    def _rehearse(self) -> None:
-        """
-        Begin, run an empty cell, and forget both, while nobody waits.
-
-        So the pages that every session writes are copied, and those that it reads are mapped,
-        before there is a session. Entropy and clocks are not touched, and the session's own
-        `begin` sets anew all that this one set.
-        """
-        for request in _REHEARSAL:
-            self._interrupts.start(0)
-            self._done(self._guest.call(request))
-            self._interrupts.stop()
-            self._output.flush()
-        self._last.clear()
-        self._notes.clear()
 
     def _begin(self, begin: wire.Begin) -> None:
         """

@@ -197,7 +197,7 @@ _OWN: Final[tuple[Row, ...]] = (
     _syscall("__syscall_fadvise64", "iIIi>i", open_files.fadvise64, "taken and not followed"),
     _syscall("__syscall_dup", "i>i", open_files.dup, ""),
     _syscall("__syscall_dup3", "iii>i", open_files.dup3, ""),
-    _syscall("__syscall_fcntl64", "iii>i", open_files.fcntl64, "no locks"),
+    _syscall("__syscall_fcntl64", "iii>i", open_files.fcntl64, "locks of files in memory alone"),
     _syscall("__syscall_ioctl", "iii>i", open_files.ioctl, "ENOTTY: nothing is a terminal"),
     _syscall("__syscall_pipe", "i>i", open_files.pipe, "EAGAIN where a read or write would wait"),
     _syscall(

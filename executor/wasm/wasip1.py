@@ -198,7 +198,7 @@ def _program(layout: Layout, parts: Parts, *, check: bool) -> str:
         SOURCES["wasi.py"],
         f"sys.path.append({layout.site_packages!r})\n",
         runtime_program(parts),
-        "exercise()\nmodule.begin = seeded(module.begin)\ninstall(entry)\n",
+        "exercise()\ninstall(entry)\n",
         "check()\n" if check else "",
     )
     return f"exec(compile({''.join(steps)!r}, '<codecage>', 'exec'), {{}})"

@@ -10,13 +10,11 @@ A frame's first byte says which it is.
 import array
 import errno
 import gc
-import hashlib
 import io
 import json
 import linecache
 import os
 import socket
-import struct
 import sys
 import traceback
 import types
@@ -60,21 +58,6 @@ def install(entry):
     _reactor._run_turn = run
     # The turn that installs this was kept as the source of a session's code.
     linecache._interactive_cache.clear()
-
-
-def seeded(begin):
-    """A session's begin, and after it what the imports before the fork drew their chance from."""
-
-    def run(request):
-        answer = begin(request)
-        if "numpy.random" in sys.modules:
-            digest = hashlib.sha512(b"numpy" + bytes.fromhex(request["seed"])).digest()
-            sys.modules["numpy.random"].seed(struct.unpack("<16I", digest))
-        if "tempfile" in sys.modules:
-            sys.modules["tempfile"]._name_sequence = None
-        return answer
-
-    return run
 
 
 def exercise():

@@ -10,13 +10,18 @@ from executor.wasm.abi import (
     F_DUPFD_CLOEXEC,
     F_GETFD,
     F_GETFL,
+    F_GETLK,
     F_SETFD,
     F_SETFL,
+    F_SETLK,
+    F_SETLKW,
+    F_UNLCK,
     FD_CLOEXEC,
     FDSTAT,
     FILETYPE_CHARACTER,
     FILETYPE_DIRECTORY,
     FILETYPE_REGULAR,
+    FLOCK_SIZE,
     POLLFD,
     POLLHUP,
     POLLIN,
@@ -265,7 +270,7 @@ def dup3(process: Process, old: int, new: int, flags: int) -> int:
 
 def fcntl64(process: Process, descriptor: int, command: int, arguments: int) -> int:
     """
-    Flags and duplicates: fcntl(2). Access modes never change; locks are refused.
+    Flags, duplicates and locks: fcntl(2). Access modes never change.
     """
     table = process.descriptors
     file = table.get(descriptor)
@@ -287,7 +292,23 @@ def fcntl64(process: Process, descriptor: int, command: int, arguments: int) -> 
         wanted = Open(process.memory.u32(arguments) & int(_SETTABLE))
         file.flags = Open(file.flags & ~_SETTABLE | wanted)
         return 0
+    if command in {F_GETLK, F_SETLK, F_SETLKW}:
+        return _lock(process, file, command, arguments)
     raise GuestFault(Errno.EINVAL)
+
+
+def _lock(process: Process, file: OpenFile, command: int, arguments: int) -> int:
+    """
+    A lock on a file in memory is always granted: nobody else has the file. One on a granted
+    file would say something about the host that is not so: ENOLCK.
+    """
+    if not isinstance(file, MemoryFile):
+        raise GuestFault(Errno.ENOLCK, "granted files cannot be locked")
+    lock = process.memory.u32(arguments)
+    process.memory.span(lock, FLOCK_SIZE)
+    if command == F_GETLK:
+        process.memory.write(lock, F_UNLCK.to_bytes(2, "little"))
+    return 0
 
 
 def ioctl(process: Process, descriptor: int, _request: int, _arguments: int) -> int:

@@ -4,7 +4,20 @@ The descriptor table: numbers can be played with, rights never grow (F06, F08, F
 
 import pytest
 
-from executor.wasm.abi import F_DUPFD, F_GETFD, F_GETFL, F_SETFD, F_SETFL, Errno, Open
+from executor.wasm.abi import (
+    F_DUPFD,
+    F_GETFD,
+    F_GETFL,
+    F_GETLK,
+    F_SETFD,
+    F_SETFL,
+    F_SETLK,
+    F_SETLKW,
+    F_UNLCK,
+    FLOCK_SIZE,
+    Errno,
+    Open,
+)
 from executor.wasm.pipe import PIPE_BYTES
 from executor.wasm.space import NODE_BYTES
 from tests.executor.wasm.world import FILES, SCRATCH, Kernel
@@ -226,7 +239,7 @@ def test_dup3_refuses_equal_numbers_and_unknown_flags(kernel):
 
 
 def test_a_lock_is_refused(kernel, opened):
-    for command in (5, 6, 7, 12, 13, 14, 36, 37, 1024, 2**31):
+    for command in (5, 6, 7, 15, 16, 36, 37, 1024, 2**31):
         assert kernel.fcntl(opened, command) == -Errno.EINVAL
 
 
@@ -454,3 +467,19 @@ def test_w25_long_names_paths_and_chains_are_refused(kernel: Kernel):
 def test_f18_names_are_literal(kernel, name):
     assert kernel.call("__syscall_mkdirat", -100, f"/work/{name}", 0o755) == 0
     assert list(kernel.process.files.root.entries["work"].entries) == [name]
+
+
+def test_a_lock_on_a_file_in_memory_is_granted_and_nobody_holds_one(kernel):
+    file = kernel.open("/work/a", CREAT | RDWR)
+    for command in (F_SETLK, F_SETLKW):
+        assert kernel.fcntl(file, command, kernel.BUFFER) == 0
+    kernel.tiny.guest.write(kernel.BUFFER, b"\x01" * FLOCK_SIZE)
+    assert kernel.fcntl(file, F_GETLK, kernel.BUFFER) == 0
+    assert kernel.tiny.guest.read(kernel.BUFFER, 2) == F_UNLCK.to_bytes(2, "little")
+
+
+def test_a_lock_on_anything_else_is_refused(kernel):
+    pipe = kernel.open("/dev/null", RDWR)
+    assert kernel.fcntl(pipe, F_SETLK, kernel.BUFFER) == -Errno.ENOLCK
+    file = kernel.open("/work/a", CREAT | RDWR)
+    assert kernel.fcntl(file, F_SETLK, 2**32 - 8) == -Errno.EFAULT

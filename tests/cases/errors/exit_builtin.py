@@ -1,0 +1,4 @@
+# exit() ends the program too.
+print("before")
+exit()
+print("after")

@@ -1,0 +1,3 @@
+# A later line that does not compile keeps the earlier ones from running.
+print("never printed")
+exec("value = (1 +")

@@ -1,0 +1,5 @@
+# input() has nobody to ask.
+try:
+    input("name? ")
+except EOFError:
+    print("nobody")
