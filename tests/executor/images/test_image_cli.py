@@ -143,9 +143,9 @@ def test_progress_on_a_terminal_is_one_line_a_step_that_is_rewritten():
     line.close()
     assert [part.rstrip(" ") for part in stream.getvalue().split("\r")] == [
         "",
-        "[2/7] fetch the guest and its tools  0.0 s",
-        "[2/7] fetch the guest and its tools  1.2 s  26.0 MB" + " " * 21 + "\n",
-        "[4/7] compile to machine code  0.0 s" + " " * 36 + "\n",
+        "[2/8] fetch the guest and its tools  0.0 s",
+        "[2/8] fetch the guest and its tools  1.2 s  26.0 MB" + " " * 21 + "\n",
+        "[4/8] compile to machine code  0.0 s" + " " * 36 + "\n",
     ]
 
 
@@ -156,7 +156,7 @@ def test_progress_in_a_log_is_a_plain_line_a_step():
         line(progress)
     line.close()
     assert stream.getvalue() == (
-        "[2/7] fetch the guest and its tools ...\n[4/7] compile to machine code ...\n"
+        "[2/8] fetch the guest and its tools ...\n[4/8] compile to machine code ...\n"
     )
 
 

@@ -108,10 +108,13 @@ def test_w34_recursion_that_python_counts_is_an_error_of_the_cell(session, code)
 
 
 @pytest.mark.parametrize("code", IN_C.values(), ids=IN_C)
-def test_w34_recursion_in_c_is_an_error_or_ends_this_guest_and_never_crashes(zygote, code):
+def test_w34_recursion_in_c_passes_or_is_an_error_or_ends_this_guest_and_never_crashes(
+    zygote, code
+):
     """
-    Documented: some of these end the session ("call stack exhausted") where native CPython
+    Documented: a few of these may end the session ("call stack exhausted") where native CPython
     raises, or crashes. Green does not prove which; it proves that the process ended by itself.
+    What must not end it is in test_deep_recursion.py.
     """
     worker = zygote.spawn().begin()
     make = "deep, other = [], []\nfor _ in range(10**5): deep, other = [deep], [other]"
@@ -120,7 +123,7 @@ def test_w34_recursion_in_c_is_an_error_or_ends_this_guest_and_never_crashes(zyg
     if cell.done.status == cell.done.GUEST_ENDED:
         assert cell.done.reason == "the guest trapped: call stack exhausted"
     else:
-        assert cell.done.error_name in {"RecursionError", "MemoryError"}
+        assert cell.done.error_name in {"", "RecursionError", "MemoryError"}
     worker.close()
     assert zygote.exit_code(worker) == 0
 
