@@ -125,9 +125,7 @@ def _counted(content: WheelContent, work: Path) -> tuple[str, ...]:
     for short, (_, data) in zip(names, content.natives, strict=True):
         write_new(folder / short, data)
     try:
-        run_module(
-            "executor.images.auditwheel", [str(folder), str(answer)], work, _no_notice, changes=()
-        )
+        run_module("executor.images.auditwheel", [str(folder), str(answer)], work, _no_notice)
     except ToolFailedError as error:
         raise ImageError(f"The wheel's imports could not be counted. {error}") from error
     counts = json.loads(answer.read_bytes())

@@ -258,7 +258,7 @@ def _compile_now(wanted: Mapping[str, bytes], room: _Room) -> dict[str, bytes]:
         write_new(source, data)
         arguments += [str(source), str(work / name)]
     with reported(Step.COMPILE, work, room.progress) as tick:
-        run_module("executor.images.compile", arguments, work, tick, ())
+        run_module("executor.images.compile", arguments, work, tick)
     return {name: taken(work / name, _LARGEST) for name in wanted}
 
 
@@ -297,13 +297,13 @@ def _asked(plan: _Plan, room: _Room, draft: Path) -> dict[str, int]:
     with reported(Step.BYTECODE, work, room.progress) as tick:
         if plan.kind.origin is Origin.NPM:
             arguments = _bytecode(plan, draft, work)
-            run_module("executor.images.bytecode", arguments, work, tick, (), (draft,))
+            run_module("executor.images.bytecode", arguments, work, tick, (draft,))
             _place_bytecode(plan, draft, work)
             return {}
         answer = work / "facts.json"
         names = (manifest.PYTHON, manifest.STDLIB, manifest.EXTRA)
         arguments = [plan.kind.name, *(str(draft / name) for name in names), str(answer)]
-        run_module("executor.images.facts", arguments, work, tick, (), (draft,))
+        run_module("executor.images.facts", arguments, work, tick, (draft,))
         found: dict[str, int] = json.loads(taken(answer, _LARGEST_FACTS))
         return found
 
@@ -325,7 +325,7 @@ def _try(described: Manifest, room: _Room, draft: Path) -> None:
     write_new(text, manifest.to_json(described))
     with reported(Step.TRIAL, draft, room.progress) as tick:
         try:
-            run_module("executor.images.trial", [str(draft), str(text)], work, tick, (), (draft,))
+            run_module("executor.images.trial", [str(draft), str(text)], work, tick, (draft,))
         except ToolFailedError as error:
             raise ImageRefusedError(
                 f"The image {described.name} does not boot: {str(error).splitlines()[-1]}. "

@@ -97,7 +97,6 @@ def _compile(job: NativeJob, digests: Mapping[str, str], room: Path, tick: Tick)
             [str(task)],
             room,
             tick,
-            changes=(),
             reads=(job.python,),
         )
         answer = json.loads(taken(task.with_suffix(".answer"), _LARGEST_ANSWER))

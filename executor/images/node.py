@@ -173,14 +173,13 @@ def run_module(
     arguments: list[str],
     scratch: Path,
     tick: Tick,
-    changes: tuple[Path, ...] | None = None,
     reads: tuple[Path, ...] = (),
 ) -> None:
     """
-    Run a module of this package in a Python of its own, under limits.
+    Run a module of this package in a Python of its own, under limits and confined.
 
-    Where `changes` is given it is confined as well: it then reaches, beside its own code, what
-    is below `scratch` and `changes`, reads `reads`, and has no network. Raises ToolFailedError.
+    It reaches, beside its own code, what is below `scratch`, reads `reads`, and has no network.
+    Raises ToolFailedError.
 
     `-P` keeps the current directory off the import path.
     """
@@ -192,11 +191,11 @@ def run_module(
         environment=environment,
         limits=ToolLimits(),
         tick=tick,
-        access=None if changes is None else _module_access(changes, reads),
+        access=_module_access(reads),
     )
 
 
-def _module_access(changes: tuple[Path, ...], reads: tuple[Path, ...]) -> Access:
+def _module_access(reads: tuple[Path, ...]) -> Access:
     # The engine asks which level the processor has.
-    access = python_access(changes)
+    access = python_access()
     return replace(access, reads=(*access.reads, *reads, Path("/proc/cpuinfo")))

@@ -53,8 +53,8 @@ def taken_over(path: Path, *, confined: bool) -> Callable[..., None]:
     `run_module`, with the attacker's program in the place of the module.
     """
 
-    def instead(_module, arguments, scratch, tick, changes=None, reads=()) -> None:
-        access = node._module_access(changes, reads) if confined and changes is not None else None
+    def instead(_module, arguments, scratch, tick, reads=()) -> None:
+        access = node._module_access(reads) if confined else None
         run(
             (sys.executable, "-P", "-c", PROGRAM.format(path=str(path)), *arguments),
             directory=scratch,
