@@ -51,7 +51,7 @@ COMMANDS = (
     Command("run", "run a file of Python in a fresh session", "agent_client.commands.run", False),
     Command("shell", "type Python into a session", "agent_client.commands.shell", False),
     Command("serve", "start a server", "executor.commands.serve"),
-    Command("policy", "check policy files, explain what they allow", "executor.commands.policy"),
+    Command("policy", "check, explain, compare and test policy files", "executor.commands.policy"),
     Command("image", "build and verify guest images", "executor.images.cli"),
     Command("audit", "read and verify the audit record", "executor.audit.cli"),
     Command(

@@ -2,10 +2,11 @@
 The one place where a policy answers. Pure and total: every request gets a decision, nothing is
 read or remembered, and what no rule allows is denied.
 
-Paths are compared component by component and the longest mount wins, so that `/data-secret` is
-not below `/data` and the order of grants never matters. A denied name looks absent, like
-everything that no grant covers; an act that a grant does not include is refused openly, because
-the guest can see the object anyway.
+`deny` wins over every grant. Paths are compared component by component and the longest mount wins,
+so that `/data-secret` is not below `/data` and the order of grants never matters. A denied name
+looks absent, like everything that no grant covers; an act that a grant does not include is refused
+openly, because the guest can see the object anyway. What a policy says of connections is in
+`decide_network.py`.
 
 What `decide` cannot know is what a directory holds on the host: whether renaming it would bring a
 denied name out into the open. `Decider.may_hide` says when that has to be looked at.
@@ -14,6 +15,7 @@ denied name out into the open. `Decider.may_hide` says when that has to be looke
 from dataclasses import dataclass
 from functools import lru_cache
 
+from policy.decide_network import NetworkTable, network_table
 from policy.errors import shown
 from policy.globs import GlobSet
 from policy.guards import guard_of
@@ -21,11 +23,10 @@ from policy.requests import (
     FileAction,
     FileRequest,
     ImageRequest,
-    NetworkRequest,
     ProcessRequest,
     Request,
 )
-from policy.types import Access, Decision, FileGrant, Policy, Rule
+from policy.types import Access, Decision, Deny, FileGrant, Policy, Rule
 
 MAX_PATH = 4096
 """Longest path in characters; Linux takes no longer one either (PATH_MAX, limits.h)."""
@@ -46,7 +47,8 @@ def compile_policy(policy: Policy) -> "Decider":
     """
     mounts = [_Mount(grant, GlobSet(grant.deny)) for grant in policy.filesystem]
     mounts.sort(key=lambda mount: len(mount.grant.mount), reverse=True)
-    return Decider(policy, tuple(mounts))
+    hidden = GlobSet(tuple(one.path[1:] for one in policy.deny))
+    return Decider(policy, tuple(mounts), hidden, network_table(policy))
 
 
 _compiled = lru_cache(maxsize=64)(compile_policy)
@@ -75,18 +77,21 @@ class Decider:
 
     policy: Policy
     _mounts: tuple[_Mount, ...]
+    _hidden: GlobSet
+    _network: NetworkTable
 
     def decide(self, request: Request) -> Decision:
         """
-        The policy's answer to one request; a path that is not normalised is denied.
+        The policy's answer to one request; a path that is not normalised is denied, and so is a
+        host that is not one.
         """
         if isinstance(request, FileRequest):
             return self._file(request)
-        if isinstance(request, NetworkRequest):
-            return self._network(request)
         if isinstance(request, ImageRequest):
             return self._image(request)
-        return self._process(request)
+        if isinstance(request, ProcessRequest):
+            return self._process(request)
+        return self._network.decide(request)
 
     def may_hide(self, path: str) -> bool:
         """
@@ -98,7 +103,9 @@ class Decider:
         mount, relative = self._mount_of(path)
         if mount is None or not _is_normalised(path) or self._mounted_at_or_below(path):
             return True
-        return _is_guarded(mount.grant) or mount.denied.may_match_below(relative)
+        if _is_guarded(mount.grant) or mount.denied.may_match_below(relative):
+            return True
+        return mount.grant.source is not None and self._hidden.may_match_below(path[1:])
 
     def _file(self, request: FileRequest) -> Decision:
         if not _is_normalised(request.path):
@@ -107,6 +114,8 @@ class Decider:
         if mount is None:
             return self._outside(request, "no grant covers the path")
         grant = mount.grant
+        if (deny := self._deny_of(request.path, grant)) is not None:
+            return self._hidden_name(request, grant, deny)
         index = mount.denied.match(relative)
         if index is not None:
             return self._denied_name(request, grant, index)
@@ -149,6 +158,31 @@ class Decider:
             f"{_asked(request)} is not granted: {why}{self._offer(request)}",
             absent=True,
             remedy=remedy,
+        )
+
+    def _deny_of(self, path: str, grant: FileGrant) -> Deny | None:
+        """
+        The rule of `deny` that hides a path. Memory of the session is nobody else's: it begins
+        empty, the gate is not asked about it, and there is nothing to hide.
+        """
+        index = self._hidden.match(path[1:]) if grant.source is not None else None
+        return None if index is None else self.policy.deny[index]
+
+    def _hidden_name(self, request: FileRequest, grant: FileGrant, deny: Deny) -> Decision:
+        """
+        The reason is the administrator's own; without one it says no more than that.
+        """
+        offer = self._offer(request)
+        why = (
+            deny.reason.removesuffix(".") if offer else deny.reason
+        ) or "the policy denies the name"
+        return Decision(
+            False,
+            deny.rule,
+            f"{_asked(request)} is not granted: {why}{offer}",
+            absent=True,
+            grant=grant,
+            remedy=f"removing `{deny.path}` ({deny.rule.name}) would leave it to the grants",
         )
 
     def _denied_name(self, request: FileRequest, grant: FileGrant, index: int) -> Decision:
@@ -202,15 +236,6 @@ class Decider:
         return any(
             mount.grant.mount == path or mount.grant.mount.startswith(beneath)
             for mount in self._mounts
-        )
-
-    def _network(self, request: NetworkRequest) -> Decision:
-        place = f"{shown(request.host)}:{request.port}"
-        return Decision(
-            False,
-            self.policy.rule("network"),
-            f"connect {place} is not granted: this policy grants no network",
-            remedy="no policy of this version grants a connection",
         )
 
     def _image(self, request: ImageRequest) -> Decision:

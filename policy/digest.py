@@ -4,13 +4,17 @@ The name of a policy's meaning: equal meaning, equal digest; another meaning, an
 Comments, the order of keys, grants, globs and of the images after the first, the spelling of sizes
 and the file's name are no meaning. Absolute sources, the description and every default that
 applies are.
+
+What is said of the network, and of `deny`, is part of the form only where something is said: a
+policy without has the digest that it had before there were such keys, which older records name.
+Which other files a policy was made of is no meaning; what they made of it is.
 """
 
 import hashlib
 import json
 from enum import Enum
 
-from policy.types import FileGrant, Policy
+from policy.types import Credential, FileGrant, HttpRule, NetworkGrant, Policy
 
 FORMAT = 1
 """Raised when the canonical form changes, so that old digests are never mistaken for new ones."""
@@ -27,19 +31,28 @@ def canonical(policy: Policy) -> str:
     """
     The policy's meaning as JSON in ASCII with sorted keys and no spaces; without the digest.
     """
-    meaning = {
+    meaning: dict[str, object] = {
         "format": FORMAT,
         "name": policy.name,
         "description": policy.description,
         "image": _images(policy.images),
         "filesystem": sorted((_grant(grant) for grant in policy.filesystem), key=_mount),
-        "limits": {name: getattr(policy.limits, name) for name in policy.limits.__slots__},
+        "limits": _limits(policy),
         "environment": dict(policy.environment),
         "clock": policy.clock,
         "seed": policy.seed,
         "disclose": policy.disclose,
     }
+    if policy.network:
+        meaning["network"] = sorted(map(_connections, policy.network), key=_place)
+    if policy.deny:
+        meaning["deny"] = sorted({(one.path, one.reason) for one in policy.deny})
     return json.dumps(meaning, sort_keys=True, separators=(",", ":"), default=_word)
+
+
+def _limits(policy: Policy) -> dict[str, int | float]:
+    names = [name for name in policy.limits.__slots__ if policy.network or name != "connections"]
+    return {name: getattr(policy.limits, name) for name in names}
 
 
 def _images(images: tuple[str, ...]) -> str | list[str]:
@@ -66,6 +79,38 @@ def _grant(grant: FileGrant) -> dict[str, object]:
 
 def _mount(grant: dict[str, object]) -> str:
     return str(grant["mount"])
+
+
+def _connections(grant: NetworkGrant) -> dict[str, object]:
+    rules = [_http(rule) for rule in grant.http]
+    return {
+        "host": grant.host,
+        "ports": sorted(grant.ports),
+        "tls": grant.tls,
+        "raw": grant.raw,
+        "http": sorted(rules, key=lambda rule: json.dumps(rule, sort_keys=True)),
+        "max_bytes": grant.max_bytes,
+        "credentials": _credential(grant.credential),
+        "addresses": sorted(one.value for one in grant.addresses),
+    }
+
+
+def _place(grant: dict[str, object]) -> str:
+    return json.dumps([grant["host"], grant["ports"]])
+
+
+def _http(rule: HttpRule) -> dict[str, object]:
+    return {"methods": sorted(set(rule.methods)), "paths": sorted(set(rule.paths))}
+
+
+def _credential(credential: Credential | None) -> dict[str, str] | None:
+    """
+    Fields have names without regard to case (RFC 9110 5.1).
+    """
+    if credential is None:
+        return None
+    header, secret, prefix = credential.header.lower(), credential.secret, credential.prefix
+    return {"header": header, "secret": secret, "prefix": prefix}
 
 
 def _word(value: object) -> str:

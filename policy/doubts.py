@@ -1,9 +1,10 @@
 """
 What may be a mistake in a policy that loads: told to its administrator, and never in the way.
 
-Everything that is wrong for certain is an error, in `lint.py`. This module exists for the one thing
-that a policy cannot know: an image may be one of the administrator's own, and its name then lies
-close to that of a shipped one by right.
+Everything that is wrong for certain is an error, in `lint.py`. This module exists for what a policy
+cannot know: an image may be one of the administrator's own, and its name then lies close to that of
+a shipped one by right; and whose names a wildcard covers is written in no registry that a program
+could read here.
 """
 
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ def doubts(policy: Policy) -> tuple[Problem, ...]:
     """
     What an administrator should look at once more, in the order of the file.
     """
-    return tuple(_likely_misspelt(policy))
+    return (*_likely_misspelt(policy), *_anybodys(policy))
 
 
 def _likely_misspelt(policy: Policy) -> Iterator[Problem]:
@@ -37,3 +38,45 @@ def _likely_misspelt(policy: Policy) -> Iterator[Problem]:
                 "nothing has to be done where it is an image of your own",
                 rule.text,
             )
+
+
+def _anybodys(policy: Policy) -> Iterator[Problem]:
+    """
+    Wildcards over names that anybody can have: what may be sent there may be sent to anybody.
+    """
+    for grant in policy.network:
+        base = grant.host.removeprefix("*.")
+        if grant.host.startswith("*.") and (base in _HOSTING or _is_registry(base)):
+            yield Problem(
+                grant.rule.file,
+                grant.rule.line,
+                grant.rule.column,
+                f"network: anybody can have a name below {base}",
+                "name the hosts that are meant; nothing has to be done where all of them are",
+                grant.rule.text,
+            )
+
+
+def _is_registry(base: str) -> bool:
+    """
+    Whether names below `base` are likely given out, as those below co.uk are.
+    """
+    first, _, country = base.partition(".")
+    return first in _SECOND_LEVEL and len(country) == 2
+
+
+_SECOND_LEVEL = frozenset({"ac", "co", "com", "edu", "go", "gob", "gov", "ne", "net", "or", "org"})
+_HOSTING = frozenset(
+    {
+        *("amazonaws.com", "s3.amazonaws.com", "cloudfront.net", "appspot.com", "run.app"),
+        *(
+            "azurewebsites.net",
+            "blob.core.windows.net",
+            "windows.net",
+            "web.app",
+            "firebaseapp.com",
+        ),
+        *("github.io", "gitlab.io", "herokuapp.com", "netlify.app", "pages.dev", "workers.dev"),
+        *("vercel.app", "fly.dev", "onrender.com", "ngrok.app", "ngrok.io", "ngrok-free.app"),
+    }
+)

@@ -7,70 +7,18 @@ rendered; an explanation that computed its own answer could be wrong where it ma
 """
 
 import json
-from ipaddress import IPv6Address
 from textwrap import wrap
 
 from policy.decide import decide
-from policy.errors import RequestTextError, pointed, shown
+from policy.errors import pointed, shown
 from policy.guards import GUARDS
-from policy.requests import (
-    FileAction,
-    FileRequest,
-    ImageRequest,
-    NetworkRequest,
-    ProcessRequest,
-    Request,
-)
-from policy.types import Access, Decision, FileGrant, Policy, Rule
+from policy.offers import offered
+from policy.request_text import parse_request
+from policy.requests import ImageRequest, Request
+from policy.types import Access, AddressClass, Decision, FileGrant, NetworkGrant, Policy, Rule
+from policy.units import show_size
 
-
-def parse_request(text: str) -> Request:
-    """
-    The request that a line of text means: `read /data/x.csv`, `connect HOST:PORT`, `run PROGRAM`,
-    `image NAME`.
-
-    The path may hold spaces and is taken as it is. Raises RequestTextError with the forms.
-    """
-    verb, _, rest = text.strip().partition(" ")
-    rest = rest.strip()
-    if verb == "connect":
-        return _connection(rest)
-    if not rest:
-        raise RequestTextError(f"{shown(text)!r} is no request; write {_FORMS}")
-    if verb == "run":
-        return ProcessRequest(rest)
-    if verb == "image":
-        return ImageRequest(rest)
-    if verb not in _ACTIONS:
-        raise RequestTextError(f"there is no act {shown(verb)!r}; write {_FORMS}")
-    if not rest.startswith("/"):
-        raise RequestTextError(f"{shown(rest)!r} is not absolute; write `{verb} /data/x.csv`")
-    return FileRequest(_ACTIONS[verb], rest)
-
-
-_ACTIONS = {action.value: action for action in FileAction}
-_FORMS = (
-    f"`ACT /path` with ACT one of {', '.join(_ACTIONS)}; `connect HOST:PORT`; `run PROGRAM`; "
-    "`image NAME`"
-)
-
-
-def _connection(place: str) -> NetworkRequest:
-    host, colon, port = place.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = _bracketed(host[1:-1])
-    elif ":" in host:
-        raise RequestTextError(f"{shown(place)!r} has too many colons; write [::1]:443")
-    if not (host and colon and port.isascii() and port.isdigit() and int(port[:6]) <= 65535):
-        raise RequestTextError(f"{shown(place)!r} is no HOST:PORT; write example.org:443")
-    return NetworkRequest(host, int(port[:6]))
-
-
-def _bracketed(host: str) -> str:
-    try:
-        return str(IPv6Address(host))
-    except ValueError as error:
-        raise RequestTextError(f"{shown(host)!r} is no IPv6 address; write [::1]:443") from error
+__all__ = ["explain", "parse_request", "to_json"]
 
 
 def explain(policy: Policy, request: Request) -> str:
@@ -81,7 +29,7 @@ def explain(policy: Policy, request: Request) -> str:
     answer = "allowed" if decision.allowed else "denied"
     lines = [f"{shown(str(request))}: {answer} by policy {policy.name}"]
     lines += _detail("rule", str(decision.rule)) + _place(decision.rule)
-    for word, text in _details(request, decision):
+    for word, text in _details(policy, request, decision):
         lines += _detail(word, text)
     return "\n".join(lines)
 
@@ -106,15 +54,23 @@ def _place(rule: Rule) -> list[str]:
     return [" " * 10 + "(in no line of the file: it holds for every policy)"]
 
 
-def _details(request: Request, decision: Decision) -> list[tuple[str, str]]:
+def _details(policy: Policy, request: Request, decision: Decision) -> list[tuple[str, str]]:
     who = "client" if isinstance(request, ImageRequest) else "guest"
     return [
         ("reason", decision.reason),
         (who, _seen(request, decision)),
         ("source", _source(decision.grant)),
+        ("grant", _grant(decision.network)),
         ("guards", ", ".join(_guards(decision.grant))),
         ("change", decision.remedy),
+        ("within", "" if decision.allowed else _ceilings(policy)),
     ]
+
+
+def _ceilings(policy: Policy) -> str:
+    if not policy.within:
+        return ""
+    return f"{', '.join(policy.within)}: what is granted here has to be granted there too"
 
 
 def _seen(request: Request, decision: Decision) -> str:
@@ -130,6 +86,19 @@ def _source(grant: FileGrant | None) -> str:
         return ""
     source = "memory of the session" if grant.source is None else shown(grant.source)
     return f"{shown(grant.mount)} is {source}, {grant.access.value}"
+
+
+def _grant(grant: NetworkGrant | None) -> str:
+    """
+    All that a network grant says, secrets by their names.
+    """
+    if grant is None:
+        return ""
+    said = [offered(grant), f"{show_size(grant.max_bytes)} a session"]
+    if grant.credential:
+        said.append(f"{grant.credential.header} from the secret {grant.credential.secret}")
+    classes = [one.value for one in AddressClass if one in grant.addresses]
+    return "; ".join([*said, f"addresses {', '.join(['public', *classes])}"])
 
 
 def _guards(grant: FileGrant | None) -> list[str]:
@@ -163,5 +132,6 @@ def to_json(policy: Policy, request: Request) -> str:
         "mount": decision.grant.mount if decision.grant else None,
         "source": decision.grant.source if decision.grant else None,
         "guards": _guards(decision.grant),
+        "network": _grant(decision.network) or None,
     }
     return json.dumps(answer, indent=2, ensure_ascii=True)

@@ -11,9 +11,11 @@ from itertools import combinations
 
 from policy.document import Path
 from policy.errors import shown
+from policy.globs import GlobSet
 from policy.paths import dangerous_source, is_within
-from policy.types import Access, FileGrant
+from policy.types import Access, Deny, FileGrant
 from policy.units import show_size
+from policy.values import said
 
 Resolver = Callable[[str], str]
 
@@ -33,13 +35,15 @@ class Finding:
 @dataclass(frozen=True, slots=True)
 class Placed:
     """
-    A grant with the index of its entry in `filesystem`, and what its file says of a quota.
+    A grant with the index of its entry in `filesystem`, and what its file says of a quota;
+    `denied` says that an entry of `deny` hides something below it.
     """
 
     index: int
     grant: FileGrant
     quota: int | None = None
     max_files: int | None = None
+    denied: bool = False
 
     def at(self, key: str) -> Path:
         """
@@ -134,7 +138,7 @@ def _alias_findings(first: Placed, second: Placed, resolve: Resolver) -> Iterato
     one, other = resolve(first.grant.source), resolve(second.grant.source)
     if not (is_within(one, other) or is_within(other, one)):
         return
-    if all(_is_plain_read(placed.grant) for placed in (first, second)):
+    if all(_is_plain_read(placed) for placed in (first, second)):
         return
     yield Finding(
         second.at("source"),
@@ -143,8 +147,38 @@ def _alias_findings(first: Placed, second: Placed, resolve: Resolver) -> Iterato
     )
 
 
-def _is_plain_read(grant: FileGrant) -> bool:
-    return grant.access is Access.READ and not grant.deny
+def _is_plain_read(placed: Placed) -> bool:
+    return placed.grant.access is Access.READ and not placed.grant.deny and not placed.denied
+
+
+def hides_below(deny: Deny, mount: str) -> bool:
+    """
+    Whether an entry of `deny` matches the mount, or could match a name below it.
+    """
+    return GlobSet((deny.path[1:],)).may_match_below(mount[1:])
+
+
+def deny_findings(
+    denies: Sequence[tuple[int, Deny]], grants: Sequence[Placed]
+) -> Iterator[Finding]:
+    """
+    Entries of `deny`, with their indexes, that hide nothing, and entries that stand there twice.
+    """
+    seen: dict[str, int] = {}
+    for index, deny in denies:
+        path: Path = ("deny", index, "path")
+        if deny.path in seen:
+            message = f"{said(deny.path)} stands here twice; the first is deny[{seen[deny.path]}]"
+            yield Finding(path, message, "remove one of them")
+        seen.setdefault(deny.path, index)
+        hosts = [one.grant.mount for one in grants if one.grant.source is not None]
+        if not any(hides_below(deny, mount) for mount in hosts):
+            yield Finding(
+                path,
+                f"{said(deny.path)} hides nothing: no directory of the host is mounted there",
+                "correct the path, or remove the entry; memory of the session begins empty and "
+                "has nothing to hide",
+            )
 
 
 def image_findings(images: Sequence[object]) -> Iterator[Finding]:

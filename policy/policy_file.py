@@ -35,14 +35,15 @@ def read_policy_file(path: str, directory: int | None = None) -> str:
         os.close(descriptor)
 
 
-def open_policy_directory(path: str) -> int:
+def open_policy_directory(path: str, directory: int | None = None) -> int:
     """
-    A descriptor of the directory `path`, which the caller closes.
+    A descriptor of the directory `path`, which the caller closes; `path` is relative to the
+    descriptor `directory` where given.
 
     Raises PolicyError as `read_policy_file` does: whoever can add a file adds a policy.
     """
     name = shown(posixpath.basename(path))
-    descriptor = _open(path, os.O_DIRECTORY, None, name)
+    descriptor = _open(path, os.O_DIRECTORY, directory, name)
     try:
         _check_owner(os.fstat(descriptor), name)
     except PolicyError:

@@ -5,6 +5,7 @@ A request names one object and one act on it. It is decoded and normalised befor
 a path is absolute, in the guest's view, without `.`, `..` or empty components.
 """
 
+import hashlib
 from dataclasses import dataclass
 from enum import Enum
 
@@ -60,7 +61,80 @@ class NetworkRequest:
     port: int
 
     def __str__(self) -> str:
-        return f"connect {self.host}:{self.port}"
+        return f"connect {_place(self.host, self.port)}"
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveRequest:
+    """
+    A name (or literal address) that the guest wants to have an address for. Whether it may be
+    connected to on any port at all; nothing is sent to a name server.
+    """
+
+    host: str
+
+    def __str__(self) -> str:
+        return f"resolve {self.host}"
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRequest:
+    """
+    One address that the host of a granted connection turned out to have, as inet_ntop(3) writes
+    it; `own` says that it is one of the server machine's own.
+    """
+
+    host: str
+    port: int
+    address: str
+    own: bool = False
+
+    def __str__(self) -> str:
+        return f"dial {_place(self.host, self.port)} at {self.address}"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """
+    A request on a granted connection. `path` is in its one form and begins with `/`; `query` is
+    what follows the `?`, None where there is none.
+
+    Its text has the query's length and the start of its SHA-256 in place of the query, which may
+    hold what nobody should read in a record.
+    """
+
+    host: str
+    port: int
+    tls: bool
+    method: str
+    path: str
+    query: str | None = None
+
+    def __str__(self) -> str:
+        scheme = "https" if self.tls else "http"
+        text = f"{self.method} {scheme}://{_place(self.host, self.port)}{self.path}"
+        if self.query is None:
+            return text
+        data = self.query.encode("utf-8", "surrogateescape")
+        return f"{text}?({len(data)} bytes, sha256 {hashlib.sha256(data).hexdigest()[:16]})"
+
+
+@dataclass(frozen=True, slots=True)
+class SocketRequest:
+    """
+    A socket of a kind that no policy grants, or one under a policy that grants no network.
+
+    `kind` is a word: `tcp`, `udp`, `unix`, `raw`, `listen` and the like.
+    """
+
+    kind: str
+
+    def __str__(self) -> str:
+        return f"socket {self.kind}"
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,4 +162,13 @@ class ImageRequest:
         return f"image {self.image}"
 
 
-Request = FileRequest | NetworkRequest | ProcessRequest | ImageRequest
+Request = (
+    FileRequest
+    | NetworkRequest
+    | ResolveRequest
+    | AddressRequest
+    | HttpRequest
+    | SocketRequest
+    | ProcessRequest
+    | ImageRequest
+)

@@ -67,13 +67,91 @@ class FileGrant:
     deny_rules: tuple[Rule, ...] = ()
 
 
+class AddressClass(Enum):
+    """
+    Kinds of addresses, each refused unless a network grant names it; `PUBLIC` is always granted
+    and `RESERVED` (multicast, unspecified, tunnels, documentation and the like) never.
+    """
+
+    PUBLIC = "public"
+    LOOPBACK = "loopback"
+    LINK_LOCAL = "link-local"
+    PRIVATE = "private"
+    METADATA = "metadata"
+    HOST = "host"
+    RESERVED = "reserved"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRule:
+    """
+    Requests that a network grant allows: `methods` in upper case, `paths` globs that begin with
+    `/`, in which `*` stays within one segment and `**` crosses them.
+    """
+
+    methods: tuple[str, ...]
+    paths: tuple[str, ...]
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """
+    What the server's side adds to each request and the guest never sees: the header `header`,
+    with `prefix` and the content of the secret named `secret` as its value.
+    """
+
+    header: str
+    secret: str
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkGrant:
+    """
+    Connections to one host, or to the names below one, on some ports.
+
+    `host` is an A-label name in lower case, `*.` and such a name (one label or more in place of
+    the star), or a literal address as inet_ntop(3) writes it. `tls` says that the server's side
+    speaks TLS; `raw` that nobody reads the bytes, otherwise they must be HTTP/1.1 requests, of
+    which `http` allows some, or all where it is empty. `max_bytes` counts both ways, for the
+    lifetime of a session. `addresses` are the classes that the host may turn out to lie in,
+    besides `PUBLIC`.
+    """
+
+    host: str
+    ports: tuple[int, ...]
+    tls: bool
+    raw: bool
+    http: tuple[HttpRule, ...]
+    max_bytes: int
+    credential: Credential | None
+    addresses: frozenset[AddressClass]
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """
+    Names of host directories that no grant shows, whatever it says.
+
+    `path` is an absolute glob of the guest's view, which hides what it matches and all beneath;
+    `reason`, a sentence for the agent, may be empty.
+    """
+
+    path: str
+    reason: str
+    rule: Rule
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """
     What one session may use. Every limit is finite; the defaults hold where a policy is silent.
 
     Sizes are bytes, times seconds. `output` counts one cell's stdout, stderr and displays;
-    `cpu_time` and `wall_time` are for one cell; `files` is for the memory file system.
+    `cpu_time` and `wall_time` are for one cell; `files` is for the memory file system;
+    `connections` are those open at a time.
     """
 
     memory: int = 512 * 2**20
@@ -86,6 +164,7 @@ class Limits:
     files: int = 4096
     open_files: int = 256
     requests: int = 100_000
+    connections: int = 32
     sessions: int = 64
 
 
@@ -98,7 +177,8 @@ class Policy:
     the name shown in messages, never a path of the host. `seed` fixes the guest's entropy
     where the policy asks for reproducible randomness. `rules` are the places of the keys that
     the file holds, such as `limits.memory`; ask `rule` for one. `images` are 1 to 16 names, none
-    twice; a session may ask for any of them.
+    twice; a session may ask for any of them. `within` are the names of the ceilings, nearest first,
+    that what the file says has been narrowed to; what is here is the result.
     """
 
     name: str
@@ -106,6 +186,7 @@ class Policy:
     file: str
     images: tuple[str, ...] = ("core",)
     filesystem: tuple[FileGrant, ...] = ()
+    network: tuple[NetworkGrant, ...] = ()
     limits: Limits = field(default_factory=Limits)
     environment: tuple[tuple[str, str], ...] = ()
     clock: Clock = Clock.REAL
@@ -113,6 +194,8 @@ class Policy:
     disclose: bool = False
     digest: str = ""
     rules: tuple[Rule, ...] = ()
+    deny: tuple[Deny, ...] = ()
+    within: tuple[str, ...] = ()
 
     @property
     def image(self) -> str:
@@ -135,7 +218,8 @@ class Decision:
 
     `absent` says that the object must look as if it did not exist (ENOENT): a denied name
     below a grant, and everything that no grant covers. `reason` may be told to the guest;
-    `remedy`, which says to the administrator what would have to change, never.
+    `remedy`, which says to the administrator what would have to change, never. `network` is the
+    grant that an answer about a connection, an address or a request comes from.
     """
 
     allowed: bool
@@ -144,3 +228,4 @@ class Decision:
     absent: bool = False
     grant: FileGrant | None = None
     remedy: str = ""
+    network: NetworkGrant | None = None

@@ -1,5 +1,6 @@
 """
-`codecage policy`: check policy files, and explain what they answer.
+`codecage policy`: check policy files, explain what they answer, and the tools of
+`policy_tools.py`.
 """
 
 import argparse
@@ -10,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from executor.commands.policy_tools import register_tools
 from policy.doubts import doubts
 from policy.errors import PolicyError, Problem, RequestTextError
 from policy.explain import explain, parse_request, to_json
@@ -51,6 +53,7 @@ def register(subparsers: "Subparsers") -> None:
     explaining.epilog = _EXPLAIN_EXAMPLE
     explaining.add_argument("file", metavar="FILE", help="a policy")
     explaining.add_argument("request", metavar="REQUEST", help='such as "read /data/x.csv"')
+    register_tools(commands, _add)
 
 
 def _add(

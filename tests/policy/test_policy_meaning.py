@@ -20,7 +20,7 @@ from policy.parse import DEFAULT_MAX_FILES, DEFAULT_QUOTA, load, parse
 from policy.paths import _own_home, dangerous_source, is_within
 from policy.requests import FileAction, FileRequest, NetworkRequest, ProcessRequest
 from policy.schema import LimitsSection
-from policy.types import Access, Clock, Limits, Policy, Rule
+from policy.types import Access, Clock, Deny, Limits, NetworkGrant, Policy, Rule
 from policy.units import parse_size, parse_time, show_size, show_time
 
 EXAMPLES = Path(package.__file__).parent / "examples"
@@ -52,7 +52,8 @@ image: science
 network: none
 environment: {TZ: UTC, A: "1"}
 limits: {memory: 64Mi, cpu_time: 1.5s, wall_time: 2m, output: 1024, cells: 3,
-  idle_timeout: 1h, scratch: 1Gi, files: 5, open_files: 9, requests: 7, sessions: 2}
+  idle_timeout: 1h, scratch: 1Gi, files: 5, open_files: 9, requests: 7, connections: 6,
+  sessions: 2}
 random: {seed: 9}
 clock: frozen
 disclose: true
@@ -62,7 +63,7 @@ filesystem:
   - {mount: /also, source: /mnt/also, access: read-write}
 """
     )
-    assert full.limits == Limits(64 * 2**20, 1.5, 120.0, 1024, 3, 3600.0, 2**30, 5, 9, 7, 2)
+    assert full.limits == Limits(64 * 2**20, 1.5, 120.0, 1024, 3, 3600.0, 2**30, 5, 9, 7, 6, 2)
     assert (full.description, full.image, full.clock) == ("Says.", "science", Clock.FROZEN)
     assert (full.seed, full.disclose) == (9, True)
     assert full.environment == (("A", "1"), ("TZ", "UTC"))
@@ -120,6 +121,11 @@ def digest(text: str, base: str = "/base", file: str = "a.yaml") -> str:
     return parse(text, file=file, base=base).digest
 
 
+CONNECTION = NetworkGrant(
+    "api.example.com", (443,), True, False, (), 1, None, frozenset(), Rule("network[0]", "a.yaml")
+)
+
+
 def test_the_same_meaning_has_the_same_digest():
     assert digest(FIRST) == digest(SECOND) == digest(FIRST, file="b.yaml")
     assert len(digest(FIRST)) == 64
@@ -136,6 +142,7 @@ def test_the_same_meaning_has_the_same_digest():
         ("name: a", "name: a\nrandom: {seed: 0}"),
         ("name: a", "name: a\ndisclose: true"),
         ("name: a", "name: a\nenvironment: {A: x}"),
+        ("name: a", "name: a\ndeny: [{path: /x/secret}]"),
     ],
 )
 def test_another_meaning_has_another_digest(old, new):
@@ -144,10 +151,16 @@ def test_another_meaning_has_another_digest(old, new):
 
 
 def test_the_digest_covers_every_field_that_means_something():
-    told = json.loads(canonical(CALCULATOR))
-    silent, renamed = {"digest", "file", "rules"}, {"images": "image"}
+    denied = Deny("/work/x", "", Rule("deny[0]", "a.yaml"))
+    connected = replace(CALCULATOR, network=(CONNECTION,), deny=(denied,))
+    told = json.loads(canonical(connected))
+    silent, renamed = {"digest", "file", "rules", "within"}, {"images": "image"}
     meant = {renamed.get(one.name, one.name) for one in fields(Policy)} - silent
     assert meant == set(told) - {"format"}
+    assert set(told["limits"]) == {one.name for one in fields(Limits)}
+    grants = {"credential": "credentials"}
+    meant = {grants.get(one.name, one.name) for one in fields(NetworkGrant)} - {"rule"}
+    assert meant == set(told["network"][0])
     assert digest_of(replace(CALCULATOR, file="x", rules=(), digest="")) == CALCULATOR.digest
     assert digest(FIRST, base="/other") != digest(FIRST)
 

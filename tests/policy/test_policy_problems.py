@@ -24,6 +24,15 @@ def two(first: str, second: str) -> str:
     return f"{HEAD}filesystem:\n  - {{{first}}}\n  - {{{second}}}\n"
 
 
+def connect(more: str = "", host: str = "a.example") -> str:
+    return f"{HEAD}network:\n  - {{host: {host}{', ' if more else ''}{more}}}\n"
+
+
+STEERING = (
+    "Host Connection Content-Length Transfer-Encoding Upgrade TE Trailer Proxy-Authorization "
+    "Expect Keep-Alive Sec-WebSocket-Key X-HTTP-Method-Override x_forwarded_for content_length"
+)
+
 CASES = {
     # Reading YAML (Y01)
     "empty": "",
@@ -100,6 +109,74 @@ CASES = {
     "description-unprintable": HEAD + 'description: "a\\e[31mb"\n',
     "cage-process": HEAD + "cage: process\n",
     "cage-any": HEAD + "cage: any\n",
+    "network-mapping": HEAD + "network: {host: api.example.com}\n",
+    "network-nothing": HEAD + "network:\n",
+    "network-text": HEAD + "network: all\n",
+    "network-list-of-texts": HEAD + "network: [api.example.com]\n",
+    "network-without-host": HEAD + "network: [{ports: [443]}]\n",
+    "network-unknown-keys": HEAD
+    + "network:\n  - {host: a.example, prots: [1], http: [{method: [GET]}],\n"
+    "     credentials: {heeder: X-Key, secret: s}}\n",
+    "network-star": connect(host='"*"'),
+    "network-star-com": connect(host='"*.com"'),
+    "network-star-inside": connect(host="a.*.example"),
+    "network-star-of-an-address": connect(host='"*.10.0.0.1"'),
+    "network-not-a-label": connect(host="b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher.example"),
+    "network-url": connect(host="https://a.example/x"),
+    "network-range": connect(host="10.0.0.0/8"),
+    "network-host-with-port": connect(host="a.example:443"),
+    "network-legacy-short": connect(host='"127.1"'),
+    "network-legacy-number": connect(host="127.1"),
+    "network-legacy-hexadecimal": connect(host='"0x7f000001"'),
+    "network-legacy-decimal": connect(host='"2130706433"'),
+    "network-legacy-octal": connect(host='"0177.0.0.1"'),
+    "network-zone": connect(host='"fe80::1%lo"'),
+    "network-brackets": connect(host='"[::1]"'),
+    "network-host-nul": connect(host='"a.example\\0.b.example"'),
+    "network-host-line-feed": connect(host='"a.example\\n"'),
+    "network-ports": connect("ports: [0, 65536, '443', 1.5, true]"),
+    "network-port": connect("ports: 443"),
+    "network-no-ports": connect("ports: []"),
+    "network-too-many-ports": connect(f"ports: {list(range(1, 18))}"),
+    "network-scheme": connect("scheme: ftp"),
+    "network-methods": connect("http: [{methods: [get, GETT, TRACE, CONNECT, PRI, 3]}]"),
+    "network-paths": connect('http: [{paths: ["v1", "/a?b", "/a/../b", "/a**", "/a;b", "/%2f"]}]'),
+    "network-no-rules": connect("http: []"),
+    "network-rule-of-nothing": connect("http: [{methods: [], paths: []}]"),
+    "network-max-bytes": connect("max_bytes: 0"),
+    "network-max-bytes-too-large": connect("max_bytes: 1025Gi"),
+    "network-credentials-nothing": connect("credentials: ~"),
+    "network-credentials-text": connect("credentials: prices-api"),
+    "network-credentials-values": connect(
+        'credentials: {header: "X Key", secret: ../key, prefix: "a\\r\\nb"}'
+    ),
+    "network-credentials-prefix": connect('credentials: {header: X, secret: s, prefix: " x"}'),
+    "network-addresses": connect("addresses: [public, reserved, privat, 3]"),
+    "network-twice": connect(
+        "ports: [1, 2, 1], addresses: [host, host], "
+        "http: [{methods: [GET, GET], paths: [/a, /b, /a]}]"
+    ),
+    "network-raw-and-parsed": connect(
+        "raw: true, scheme: https, http: [{}], credentials: {header: X, secret: s}"
+    ),
+    "network-raw-without-tls": connect("raw: true, ports: [5432]"),
+    "network-raw-two-ports": connect("raw: true, ports: [443, 5432]"),
+    "network-tls-not-raw": connect("tls: false"),
+    "network-cleartext-credentials": connect("scheme: http, credentials: {header: X, secret: s}"),
+    "network-credentials-for-many": connect(
+        "credentials: {header: X, secret: s}", host='"*.example.com"'
+    ),
+    "network-private-address": connect(host="10.0.0.5"),
+    "network-other-class": connect("addresses: [private]", host='"::1"'),
+    "network-metadata": connect(host="169.254.169.254"),
+    "network-reserved": connect("addresses: [private]", host="224.0.0.1"),
+    "network-localhost": connect(host="db.localhost"),
+    "network-same-host-and-port": HEAD
+    + "network:\n  - {host: A.example, ports: [1, 2]}\n  - {host: a.example., ports: [3, 2]}\n",
+    "network-too-many": HEAD
+    + f"network: [{', '.join(f'{{host: h{n}.example}}' for n in range(65))}]\n",
+    "network-same-host-thrice": HEAD + "network:\n" + "  - {host: a.example}\n" * 3,
+    "connections": HEAD + "limits: {connections: 257}\n",
     "network-hosts": HEAD + "network: {hosts: ['*.com', 'http://x', '1.2.3.4/0']}\n",
     "network-true": HEAD + "network: true\n",
     "clock": HEAD + "clock: fake\n",
@@ -280,3 +357,40 @@ def test_a_relative_base_is_the_callers_mistake(paths):
     with pytest.raises(ValueError, match="is not an absolute path") as caught:
         parse(HEAD, file="sample.yaml", **paths)
     assert not isinstance(caught.value, PolicyError)
+
+
+@pytest.mark.parametrize("name", STEERING.split())
+def test_a_field_that_steers_the_connection_is_no_credential(name):
+    text = connect(f"credentials: {{header: {name}, secret: s}}")
+    with pytest.raises(PolicyError, match=f"`{name}` steers the connection or the request"):
+        parse(text, file="sample.yaml", base="/srv")
+
+
+@pytest.mark.parametrize("name", ["Authorization", "Cookie", "X-Api-Key", "api_key", "apikey"])
+def test_any_other_field_may_be_one(name):
+    text = connect(f"credentials: {{header: {name}, secret: s}}")
+    credential = parse(text, file="sample.yaml", base="/srv").network[0].credential
+    assert credential is not None
+    assert (credential.header, credential.secret, credential.prefix) == (name, "s", "")
+
+
+@pytest.mark.parametrize(
+    ("host", "word"),
+    [
+        ("10.0.0.5", "private"),
+        ("100.64.0.1", "private"),
+        ("127.0.0.1", "loopback"),
+        ("localhost", "loopback"),
+        ("169.254.169.254", "metadata"),
+        ("169.254.1.1", "link-local"),
+        ('"fd00::1"', "private"),
+    ],
+)
+def test_an_address_that_is_not_public_loads_with_the_word_that_the_problem_names(host, word):
+    with pytest.raises(PolicyError) as caught:
+        parse(connect(host=host), file="sample.yaml", base="/srv")
+    (problem,) = caught.value.problems
+    assert problem.hint == f"add addresses: [{word}] if it is meant"
+    assert parse(
+        connect(f"addresses: [{word}]", host=host), file="sample.yaml", base="/srv"
+    ).network

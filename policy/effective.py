@@ -1,0 +1,89 @@
+"""
+A policy as it is in force, with nothing left to know by heart: every default is written out, and
+what ceilings took away is gone.
+"""
+
+import json
+from dataclasses import fields
+from typing import Final
+
+from policy.digest import canonical
+from policy.offers import offered
+from policy.types import AddressClass, FileGrant, Limits, NetworkGrant, Policy
+from policy.units import show_size, show_time
+
+_SIZES: Final = frozenset({"memory", "output", "scratch"})
+_TIMES: Final = frozenset({"cpu_time", "wall_time", "idle_timeout"})
+
+
+def effective(policy: Policy) -> str:
+    """
+    All that the policy says, as lines of text.
+    """
+    lines = [f"policy {policy.name}, digest {policy.digest}"]
+    if policy.within:
+        lines.append(f"within {', '.join(policy.within)}")
+    lines += _part("deny", [f"{one.path}  {one.reason}".rstrip() for one in policy.deny])
+    lines += _part("filesystem", [text for one in policy.filesystem for text in _files(one)])
+    lines += _part("network", [text for one in policy.network for text in _connections(one)])
+    lines += _part("environment", [f"{name}={value}" for name, value in policy.environment])
+    lines += _part("limits", _limits(policy))
+    lines += _part("guest", _guest(policy))
+    return "\n".join(lines)
+
+
+def to_json(policy: Policy) -> str:
+    """
+    The same as JSON, one object: what the digest is of, and where it comes from.
+    """
+    meaning = json.loads(canonical(policy))
+    told = {"policy": policy.name, "digest": policy.digest, "within": policy.within} | meaning
+    return json.dumps(told, indent=2, ensure_ascii=True)
+
+
+def _part(name: str, lines: list[str]) -> list[str]:
+    return [f"{name}:", *(f"  {line}" for line in lines or ["none"])]
+
+
+def _files(grant: FileGrant) -> list[str]:
+    source = "memory of the session" if grant.source is None else grant.source
+    line = f"{grant.mount}  {grant.access.value}  {source}"
+    if grant.quota:
+        line += f"  up to {show_size(grant.quota)} and {grant.max_files} files"
+    return [line, *(f"  deny {glob}" for glob in grant.deny)]
+
+
+def _connections(grant: NetworkGrant) -> list[str]:
+    classes = [one.value for one in AddressClass if one in grant.addresses]
+    lines = [f"{offered(grant)}  {show_size(grant.max_bytes)} a session"]
+    lines.append(f"  addresses {', '.join(['public', *classes])}")
+    if grant.credential:
+        lines.append(f"  {grant.credential.header} from the secret {grant.credential.secret}")
+    return lines
+
+
+def _limits(policy: Policy) -> list[str]:
+    return [f"{one.name} {limit_text(policy.limits, one.name)}" for one in fields(Limits)]
+
+
+def limit_text(limits: Limits, name: str) -> str:
+    """
+    A limit in the words of a policy: `512Mi`, `30s`, `1000`.
+    """
+    value = getattr(limits, name)
+    if name in _SIZES:
+        value = show_size(value)
+    elif name in _TIMES:
+        value = show_time(value)
+    return str(value)
+
+
+def _guest(policy: Policy) -> list[str]:
+    seed = "fresh for every session" if policy.seed is None else f"seed {policy.seed}"
+    told = "say what is granted" if policy.disclose else "do not say what is granted"
+    return [
+        f"image {', '.join(policy.images)}",
+        f"clock {policy.clock.value}",
+        f"random {seed}",
+        f"denials {told}",
+    ]

@@ -1,0 +1,155 @@
+"""
+The one derivation of a policy from two: what both allow, and nothing else.
+
+Files and connections are compared place by place: at each mount, and at each host, that one of
+the two names, what speaks for it in the one meets what speaks for it in the other. So the result
+is a policy like any other, and `decide` needs no second question. What has no such form is an
+error and never a guess: the two grant different things under one name, or a budget would count
+twice.
+
+Nothing is added: whatever only one of the two says, a restriction is kept and a right is dropped.
+"""
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import TypeVar
+
+from policy.digest import digest_of
+from policy.errors import PolicyError, Problem
+from policy.narrow_files import narrowed_files
+from policy.narrow_network import narrowed_network
+from policy.paths import is_within
+from policy.types import Clock, Deny, FileGrant, Limits, Policy, Rule
+
+Value = TypeVar("Value")
+
+
+def narrow(policy: Policy, ceiling: Policy) -> Policy:
+    """
+    What both policies allow: the name, the description and the variables of `policy`, whose rights
+    are cut and whose limits are lowered to those of `ceiling`.
+
+    Raises PolicyError, pointing at the rules of `policy`, where that has no form; the problems of
+    all parts are reported together.
+    """
+    problems: list[Problem] = []
+    files = _part(problems, lambda: narrowed_files(policy, ceiling), policy.filesystem)
+    network = _part(problems, lambda: narrowed_network(policy, ceiling), policy.network)
+    images = _part(problems, lambda: _images(policy, ceiling), policy.images)
+    clock = _part(problems, lambda: _clock(policy, ceiling), policy.clock)
+    seed = _part(problems, lambda: _seed(policy, ceiling), policy.seed)
+    if problems:
+        raise PolicyError(tuple(problems))
+    limits = _limits(policy, ceiling)
+    narrowed = replace(
+        policy,
+        images=images,
+        filesystem=tuple(_within_scratch(grant, limits) for grant in files),
+        deny=_denies(policy, ceiling),
+        network=network,
+        limits=limits,
+        clock=clock,
+        seed=seed,
+        disclose=policy.disclose and ceiling.disclose,
+        rules=_rules(policy, ceiling),
+        within=tuple(dict.fromkeys((*policy.within, ceiling.name, *ceiling.within))),
+    )
+    return replace(narrowed, digest=digest_of(narrowed))
+
+
+def _part(problems: list[Problem], made: Callable[[], Value], otherwise: Value) -> Value:
+    try:
+        return made()
+    except PolicyError as error:
+        problems += error.problems
+        return otherwise
+
+
+def _images(policy: Policy, ceiling: Policy) -> tuple[str, ...]:
+    common = tuple(image for image in policy.images if image in ceiling.images)
+    if not common:
+        message = f"image: {ceiling.name} allows none of {', '.join(policy.images)}"
+        hint = f"{ceiling.name} has {', '.join(ceiling.images)}; a file that says nothing has core"
+        raise _refusal(policy.rule("image"), message, hint)
+    return common
+
+
+def _clock(policy: Policy, ceiling: Policy) -> Clock:
+    """
+    The real time tells the guest most; of the others neither holds the other.
+    """
+    if ceiling.clock in {Clock.REAL, policy.clock}:
+        return policy.clock
+    if policy.clock is Clock.REAL:
+        return ceiling.clock
+    message = f"clock: {policy.clock.value} here and {ceiling.clock.value} in {ceiling.name}"
+    hint = f"write clock: {ceiling.clock.value}, or leave it out"
+    raise _refusal(policy.rule("clock"), message, hint)
+
+
+def _seed(policy: Policy, ceiling: Policy) -> int | None:
+    if ceiling.seed in {None, policy.seed}:
+        return policy.seed
+    if policy.seed is None:
+        return ceiling.seed
+    message = f"random: the seed is {policy.seed} here and {ceiling.seed} in {ceiling.name}"
+    hint = f"write random: {{seed: {ceiling.seed}}}, or leave it out"
+    raise _refusal(policy.rule("random"), message, hint)
+
+
+def _refusal(rule: Rule, message: str, hint: str) -> PolicyError:
+    return PolicyError((Problem(rule.file, rule.line, rule.column, message, hint, rule.text),))
+
+
+def _limits(policy: Policy, ceiling: Policy) -> Limits:
+    """
+    The smaller of each. A dropped grant of memory at the working directory leaves the memory that
+    every session has there, which may not be more than was granted.
+    """
+    limits = Limits(
+        **{
+            one.name: min(getattr(policy.limits, one.name), getattr(ceiling.limits, one.name))
+            for one in fields(Limits)
+        }
+    )
+    for first, second in ((policy, ceiling), (ceiling, policy)):
+        grant = next((one for one in first.filesystem if one.mount == _WORK), None)
+        if grant and grant.source is None and not _covers_work(second):
+            scratch, files = min(limits.scratch, grant.quota), min(limits.files, grant.max_files)
+            limits = replace(limits, scratch=scratch, files=files)
+    return limits
+
+
+_WORK = "/work"
+
+
+def _covers_work(policy: Policy) -> bool:
+    return any(is_within(_WORK, grant.mount) for grant in policy.filesystem)
+
+
+def _within_scratch(grant: FileGrant, limits: Limits) -> FileGrant:
+    if grant.source is not None:
+        return grant
+    return replace(grant, quota=min(grant.quota, limits.scratch))
+
+
+def _denies(policy: Policy, ceiling: Policy) -> tuple[Deny, ...]:
+    """
+    All of both, each path once: the reason is the policy's own where it has one.
+    """
+    denies = {one.path: one for one in ceiling.deny}
+    denies |= {one.path: one for one in policy.deny}
+    return tuple(denies.values())
+
+
+def _rules(policy: Policy, ceiling: Policy) -> tuple[Rule, ...]:
+    """
+    The policy's places, but for limits that the ceiling has lowered: those stand there.
+    """
+    lowered = {
+        f"limits.{one.name}"
+        for one in fields(Limits)
+        if getattr(ceiling.limits, one.name) < getattr(policy.limits, one.name)
+    }
+    kept = (rule for rule in policy.rules if rule.name not in lowered)
+    return (*kept, *(rule for rule in ceiling.rules if rule.name in lowered))

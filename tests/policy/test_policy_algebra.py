@@ -1,0 +1,237 @@
+"""
+What holds for all policies: the answers are those of a second, slow reading; narrowing allows only
+what both allow; removing a grant never widens; a removed restriction shows; order is nothing.
+
+A few seconds of random pairs run always. CODECAGE_PAIRS=100000 asks for as many.
+"""
+
+import os
+import random
+from dataclasses import replace
+
+import pytest
+
+from policy.compare import compare
+from policy.decide import compile_policy
+from policy.digest import digest_of
+from policy.errors import PolicyError
+from policy.narrow import narrow
+from policy.path_globs import compile_glob
+from policy.path_relations import holds, meet
+from policy.types import Access, Limits
+from tests.policy import reference
+
+PAIRS = int(os.environ.get("CODECAGE_PAIRS", "12000"))
+ASKED = 20
+
+
+def policies(seed, count=PAIRS // ASKED):
+    chance = random.Random(seed)
+    return [(reference.random_policy(chance), chance) for _ in range(count)]
+
+
+def requests(chance, count=ASKED):
+    return [reference.random_request(chance) for _ in range(count)]
+
+
+def test_decide_agrees_with_a_second_reading():
+    seen = {True: 0, False: 0}
+    for policy, chance in policies(1):
+        decider = compile_policy(policy)
+        for request in requests(chance):
+            allowed = decider.decide(request).allowed
+            assert allowed == reference.allows(policy, request), (policy, request)
+            seen[allowed] += 1
+    assert min(seen.values()) > PAIRS // 20
+
+
+def narrowed_pairs(seed, count):
+    chance = random.Random(seed)
+    for _ in range(count):
+        one, two = reference.random_policy(chance), reference.random_policy(chance, "top")
+        try:
+            yield one, two, narrow(one, two), chance
+        except PolicyError as error:
+            assert all(problem.message for problem in error.problems)
+
+
+def test_narrowing_allows_only_what_both_allow_and_all_of_it():
+    """
+    All of it: but for connections of which no request is left, and names that lead to those.
+    """
+    made = allowed = missed = 0
+    for one, two, both, chance in narrowed_pairs(2, PAIRS // ASKED):
+        made += 1
+        deciders = [compile_policy(policy) for policy in (one, two, both)]
+        for request in requests(chance, 40):
+            first, second, result = (decider.decide(request).allowed for decider in deciders)
+            assert not result or (first and second), (one, two, request)
+            allowed += result
+            file = isinstance(request, reference.FileRequest | reference.HttpRequest)
+            assert result or not (file and first and second) or is_mount(both, request)
+            missed += first and second and not result
+    assert made > PAIRS // ASKED // 10
+    assert allowed > 50
+    assert missed < allowed
+
+
+def is_mount(policy, request):
+    """
+    A mount of the one is a mount point of the result, which the other may not unseat either.
+    """
+    path = getattr(request, "path", "")
+    return any(one.mount == path or one.mount.startswith(path + "/") for one in policy.filesystem)
+
+
+def test_narrowing_gives_the_smaller_of_all_limits_and_budgets():
+    for one, two, both, _ in narrowed_pairs(3, PAIRS // ASKED):
+        for name in Limits.__slots__:
+            least = min(getattr(one.limits, name), getattr(two.limits, name))
+            assert getattr(both.limits, name) <= least
+        for policy in (one, two):
+            assert sum(grant.max_bytes for grant in both.network) <= sum(
+                grant.max_bytes for grant in policy.network
+            )
+            assert sum(grant.quota for grant in both.filesystem) <= sum(
+                grant.quota for grant in policy.filesystem
+            )
+        assert set(both.images) <= set(one.images) & set(two.images)
+        assert not (both.disclose and not (one.disclose and two.disclose))
+
+
+def test_narrowing_is_never_looser():
+    for one, two, both, _ in narrowed_pairs(4, PAIRS // ASKED):
+        for policy in (one, two):
+            looser = compare(policy, both).looser
+            assert [one for one in looser if "GET" not in one.text and "POST" not in one.text] == []
+
+
+def test_narrowing_to_itself_changes_nothing():
+    for policy, _ in policies(5, 200):
+        sane = replace(
+            policy,
+            filesystem=tuple(replace(one, quota=min(one.quota, 2000)) for one in policy.filesystem),
+        )
+        assert narrow(sane, sane).digest == digest_of(sane)
+
+
+def test_removing_a_grant_never_widens():
+    """
+    A grant whose mount lies in another's, or whose host in another's wildcard, holds the other
+    back there: without it the other speaks. Such a grant is a restriction too, and `diff` says so.
+    """
+    for policy, chance in policies(6):
+        for less in without_a_grant(policy):
+            before, after = compile_policy(policy), compile_policy(less)
+            for request in requests(chance, 10):
+                if after.decide(request).allowed and not before.decide(request).allowed:
+                    assert compare(policy, less).looser, request
+
+
+def without_a_grant(policy):
+    for index in range(len(policy.filesystem)):
+        rest = policy.filesystem[:index] + policy.filesystem[index + 1 :]
+        yield replace(policy, filesystem=rest)
+    for index in range(len(policy.network)):
+        yield replace(policy, network=policy.network[:index] + policy.network[index + 1 :])
+
+
+def test_what_a_change_allows_anew_shows_as_looser():
+    chance, found = random.Random(7), 0
+    for _ in range(PAIRS // ASKED):
+        old, new = reference.random_policy(chance), reference.random_policy(chance)
+        before, after = compile_policy(old), compile_policy(new)
+        for request in requests(chance):
+            if after.decide(request).allowed and not before.decide(request).allowed:
+                found += 1
+                assert compare(old, new).looser, request
+    assert found > 100
+
+
+def test_a_removed_restriction_shows_as_looser_and_an_added_one_as_tighter():
+    removed = 0
+    for policy, _ in policies(8):
+        for less in without_a_restriction(policy):
+            removed += 1
+            assert compare(policy, less).looser, (policy, less)
+            assert compare(less, policy).tighter == compare(policy, less).looser
+    assert removed > 100
+
+
+def without_a_restriction(policy):
+    if policy.deny:
+        yield replace(policy, deny=policy.deny[1:])
+    if policy.seed is not None:
+        yield replace(policy, seed=None)
+    if not policy.disclose:
+        yield replace(policy, disclose=True)
+    yield replace(policy, limits=replace(policy.limits, cells=policy.limits.cells + 1))
+    for index, grant in enumerate(policy.filesystem):
+        around = policy.filesystem[:index], policy.filesystem[index + 1 :]
+        if grant.deny:
+            yield replace(
+                policy, filesystem=(*around[0], replace(grant, deny=grant.deny[1:]), *around[1])
+            )
+        if grant.access is Access.READ:
+            looser = replace(grant, access=Access.READ_WRITE, quota=1, max_files=1)
+            yield replace(policy, filesystem=(*around[0], looser, *around[1]))
+    for index, grant in enumerate(policy.network):
+        around = policy.network[:index], policy.network[index + 1 :]
+        more = replace(grant, max_bytes=grant.max_bytes + 1)
+        yield replace(policy, network=(*around[0], more, *around[1]))
+
+
+def test_order_never_matters():
+    for policy, chance in policies(9):
+        turned = shuffled(policy, chance)
+        before, after = compile_policy(policy), compile_policy(turned)
+        for request in requests(chance, 10):
+            assert before.decide(request).allowed == after.decide(request).allowed
+        assert digest_of(policy) == digest_of(turned)
+        assert compare(policy, turned) == compare(policy, policy)
+
+
+def shuffled(policy, chance):
+    def turned(values):
+        return tuple(chance.sample(values, len(values)))
+
+    grants = [replace(one, deny=turned(one.deny), deny_rules=()) for one in policy.filesystem]
+    network = [replace(one, http=turned(one.http)) for one in policy.network]
+    images = (policy.images[0], *turned(policy.images[1:]))
+    return replace(
+        policy,
+        filesystem=turned(grants),
+        network=turned(network),
+        deny=turned(policy.deny),
+        images=images,
+    )
+
+
+def test_a_policy_is_neither_looser_nor_tighter_than_itself():
+    for policy, _ in policies(10, 200):
+        found = compare(policy, policy)
+        assert (found.looser, found.tighter) == ((), ())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_globs_lie_to_each_other_as_the_paths_that_they_match(seed):
+    chance, held, met = random.Random(seed), 0, 0
+    pieces = ["a", "b", "*", "**", "a*", "*b", "a*b", ""]
+    paths = [
+        "/" + "/".join(chance.choice(["a", "b", "ab", ""]) for _ in range(chance.randint(1, 4)))
+        for _ in range(60)
+    ]
+    for _ in range(300):
+        first, second = (
+            "/" + "/".join(chance.choice(pieces) for _ in range(chance.randint(1, 3)))
+            for _ in range(2)
+        )
+        one, two = compile_glob(first), compile_glob(second)
+        if holds(first, second):
+            held += 1
+            assert all(one.matches(path) for path in paths if two.matches(path)), (first, second)
+        if any(one.matches(path) and two.matches(path) for path in paths):
+            met += 1
+            assert meet(first, second), (first, second)
+    assert held > 10
+    assert met > 10
