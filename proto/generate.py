@@ -12,7 +12,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-MESSAGES = ("codecage/v1/codecage.proto", "codecage/worker/v1/worker.proto")
+MESSAGES = (
+    "codecage/v1/codecage.proto",
+    "codecage/worker/v1/worker.proto",
+    "codecage/network/v1/network.proto",
+)
 SERVICES = ("codecage/v1/codecage.proto",)
 
 

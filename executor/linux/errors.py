@@ -39,7 +39,7 @@ class MechanismFailed(MechanismError):
 
 class DescriptorRefused(MechanismError):
     """
-    A descriptor is not a regular file open for reading only; it has been closed.
+    A passed descriptor is neither a regular file open for reading only nor a connected stream.
     """
 
 

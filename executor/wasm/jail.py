@@ -1,11 +1,11 @@
 """
 The cage around the wasm worker: what its process may still do when guest code has taken it over.
 
-A worker computes, grows its memory, waits for time and signals, talks over one socket and reads
-the regular files that the broker sends. The rows below are that sentence, call by call; a row
-that no test needs fails the build. `lock_down` takes everything else away, once, in the forked
-process, before its first frame, as an ordered list of steps: each holds or raises, and whoever
-sees an exception ends the process. There is no weaker way on.
+A worker computes, grows its memory, waits for time and signals, talks over one socket, and uses
+the regular files and the streams that the broker sends over it. The rows below are that sentence,
+call by call; a row that no test needs fails the build. `lock_down` takes everything else away,
+once, in the forked process, before its first frame, as an ordered list of steps: each holds or
+raises, and whoever sees an exception ends the process. There is no weaker way on.
 
 The order matters. What needs /proc, /dev or rights comes first; changing the user resets
 dumpable and the parent-death signal, so those follow it; Landlock needs no_new_privs; seccomp,
@@ -24,16 +24,14 @@ does not hide stat. `descriptors.require_regular_file` makes the plain call inst
 import errno
 import functools
 import os
-import re
 import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 
 from executor.kernel.spawn import INTERRUPT_SIGNAL, LIMIT_SIGNAL
-from executor.linux import descriptors, landlock, oom, prctl, rlimits, seccomp
+from executor.linux import descriptors, landlock, oom, prctl, rlimits, sealing, seccomp
 from executor.linux.errors import MechanismFailed, MechanismMissing, asking
 from executor.linux.filters import (
     ALLOW,
@@ -56,7 +54,6 @@ from executor.linux.rlimits import Limit
 
 # <asm-generic/mman-common.h> and <linux/sched.h>, as far as Python does not name them.
 _PROT_READ_WRITE = 0x1 | 0x2
-_PROT_READ_EXECUTE = 0x1 | 0x4
 _MAP_FIXED = 0x10
 _MAP_NORESERVE = 0x4000
 _MAP_STACK = 0x2_0000
@@ -76,9 +73,6 @@ _GRND_NONBLOCK = 1
 _PRIVATE_AND_OF_NO_FILE = MaskedEquals(
     3, 2**64 - 1 & ~(_MAP_FIXED | _MAP_NORESERVE | _MAP_STACK), _MAP_PRIVATE_ANONYMOUS
 )
-
-# A line of proc_pid_maps(5) whose memory may be executed: first, last, rights.
-_EXECUTABLE = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) ([r-][w-]x[ps])", re.MULTILINE)
 
 WATCHDOG_SIGNALS = frozenset({signal.SIGALRM, INTERRUPT_SIGNAL, LIMIT_SIGNAL})
 # wasmtime turns the guest's faults into traps with these; Python must not take them away.
@@ -111,7 +105,9 @@ WORKER_FILTER = Filter(
             "frames to the broker, on the connected socket only",
             (only_bits(3, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT), equals(4, 0), equals(5, 0)),
         ),
-        Allow("poll", "waiting for the socket"),
+        Allow("poll", "waiting for the socket, for connections and for the watchdog's wake-up"),
+        # Streams that the broker has passed: recvfrom and sendto, which need no address.
+        Allow("shutdown", "the guest will send no more on a connection"),
         # Files that the broker has passed: regular, read-only.
         Allow("read", "content of a passed file"),
         Allow("pread64", "content of a passed file, at an offset"),
@@ -220,7 +216,8 @@ class Confinement:
     """
     What one worker is to be confined to.
 
-    `parent` is the zygote's process id; `kept` the descriptors that stay open (the socket);
+    `parent` is the zygote's process id; `kept` the descriptors that stay open (the socket, and the
+    pair that wakes the main thread);
     `data_growth` the bytes (0 or more) of private writable memory that it may add to what it
     was forked with: the session's memory that is not there yet, plus 64 MiB; `run_as` is needed
     when the worker starts as uid 0; `descriptors` is one past the highest descriptor.
@@ -348,49 +345,15 @@ def _program() -> bytes:
 
 
 def _one_thread(_plan: _Plan) -> None:
-    with asking("threads", "listing /proc/self/task", "mount /proc"):
-        tasks = sorted(task.name for task in Path("/proc/self/task").iterdir())
-    if tasks != [str(os.getpid())]:
-        raise MechanismFailed(
-            "threads", f"tasks {tasks} where there may be one; start threads after the lock"
-        )
+    sealing.require_one_thread()
 
 
 def _data_is_not_code(_plan: _Plan) -> None:
-    with asking("personality", "reading it", "allow personality(0xffffffff)"):
-        persona = call("personality", 0xFFFF_FFFF)
-    if persona & 0x0040_0000:
-        raise MechanismFailed(
-            "personality", "READ_IMPLIES_EXEC is set: start the server without `setarch -X`"
-        )
+    sealing.require_data_is_not_code()
 
 
 def _seal_code(_plan: _Plan) -> None:
-    """
-    Take the right to write from all memory that holds code.
-
-    ctypes keeps the entry points of its callbacks in pages that are writable and executable.
-    They are all made by now. One that is freed or made later ends the process: it would write.
-    """
-    for first, last, rights in _code():
-        if rights == "rwxp":
-            with asking("memory", "sealing code", "allow mprotect to give up PROT_WRITE"):
-                call("mprotect", first, last - first, _PROT_READ_EXECUTE)
-    open_code = [f"{first:#x} {rights}" for first, _, rights in _code() if set("ws") & set(rights)]
-    if open_code:
-        # Shared code may be writable through another mapping of the same file.
-        raise MechanismFailed(
-            "memory", f"code at {open_code} can be written; do not load what maps it so"
-        )
-
-
-def _code() -> list[tuple[int, int, str]]:
-    with asking("memory", "reading /proc/self/maps", "mount /proc"):
-        maps = Path("/proc/self/maps").read_bytes()
-    return [
-        (int(found[1], 16), int(found[2], 16), found[3].decode())
-        for found in _EXECUTABLE.finditer(maps)
-    ]
+    sealing.seal_code()
 
 
 def _own_session(_plan: _Plan) -> None:
@@ -439,18 +402,7 @@ def _bounding_set(_plan: _Plan) -> None:
 
 
 def _change_user(plan: _Plan) -> None:
-    uid, gid = plan.identity.uid, plan.identity.gid
-    if os.geteuid() == 0:
-        with asking(
-            "identity", f"changing to {plan.identity}", "give the server CAP_SETUID and CAP_SETGID"
-        ):
-            os.setgroups([])
-            os.setresgid(gid, gid, gid)
-            os.setresuid(uid, uid, uid)
-    if (os.getresuid(), os.getresgid()) != ((uid,) * 3, (gid,) * 3):
-        raise MechanismFailed(
-            "identity", f"not wholly {plan.identity}; start the server as one user"
-        )
+    sealing.become(plan.identity.uid, plan.identity.gid)
 
 
 def _capabilities(_plan: _Plan) -> None:

@@ -499,8 +499,11 @@ class StartCell(google.protobuf.message.Message):
     WALL_TIME_FIELD_NUMBER: builtins.int
     CANCEL_FIELD_NUMBER: builtins.int
     KEEP_FIELD_NUMBER: builtins.int
+    TOGETHER_FIELD_NUMBER: builtins.int
     session_id: builtins.str
     code: builtins.str
+    together: builtins.bool
+    """The client reads `Event.more`: events that happen together come in one message."""
     @property
     def wall_time(self) -> google.protobuf.duration_pb2.Duration:
         """Less than the policy's wall time, if set; never more."""
@@ -517,9 +520,10 @@ class StartCell(google.protobuf.message.Message):
         wall_time: google.protobuf.duration_pb2.Duration | None = ...,
         cancel: global___Cancel | None = ...,
         keep: global___Keep | None = ...,
+        together: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["cancel", b"cancel", "keep", b"keep", "on_disconnect", b"on_disconnect", "wall_time", b"wall_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["cancel", b"cancel", "code", b"code", "keep", b"keep", "on_disconnect", b"on_disconnect", "session_id", b"session_id", "wall_time", b"wall_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cancel", b"cancel", "code", b"code", "keep", b"keep", "on_disconnect", b"on_disconnect", "session_id", b"session_id", "together", b"together", "wall_time", b"wall_time"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["on_disconnect", b"on_disconnect"]) -> typing.Literal["cancel", "keep"] | None: ...
 
 global___StartCell = StartCell
@@ -565,6 +569,7 @@ class Event(google.protobuf.message.Message):
     VALUE_FIELD_NUMBER: builtins.int
     ENDED_FIELD_NUMBER: builtins.int
     DISPLAY_FIELD_NUMBER: builtins.int
+    MORE_FIELD_NUMBER: builtins.int
     sequence: builtins.int
     """1, 2, 3, ... within the cell."""
     @property
@@ -577,6 +582,12 @@ class Event(google.protobuf.message.Message):
     def ended(self) -> global___CellEnded: ...
     @property
     def display(self) -> global___Display: ...
+    @property
+    def more(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Event]:
+        """Later events that were there when this one was sent, in order. Only where the client asked
+        for it; none of them has more of its own.
+        """
+
     def __init__(
         self,
         *,
@@ -586,9 +597,10 @@ class Event(google.protobuf.message.Message):
         value: global___Value | None = ...,
         ended: global___CellEnded | None = ...,
         display: global___Display | None = ...,
+        more: collections.abc.Iterable[global___Event] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["display", b"display", "ended", b"ended", "event", b"event", "output", b"output", "started", b"started", "value", b"value"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["display", b"display", "ended", b"ended", "event", b"event", "output", b"output", "sequence", b"sequence", "started", b"started", "value", b"value"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["display", b"display", "ended", b"ended", "event", b"event", "more", b"more", "output", b"output", "sequence", b"sequence", "started", b"started", "value", b"value"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["started", "output", "value", "ended", "display"] | None: ...
 
 global___Event = Event
@@ -765,6 +777,10 @@ class Usage(google.protobuf.message.Message):
     OUTPUT_TRUNCATED_FIELD_NUMBER: builtins.int
     REQUESTS_FIELD_NUMBER: builtins.int
     DENIED_FIELD_NUMBER: builtins.int
+    CONNECTIONS_FIELD_NUMBER: builtins.int
+    HTTP_REQUESTS_FIELD_NUMBER: builtins.int
+    NETWORK_SENT_BYTES_FIELD_NUMBER: builtins.int
+    NETWORK_RECEIVED_BYTES_FIELD_NUMBER: builtins.int
     peak_memory_bytes: builtins.int
     """Linear memory and the session's files, in bytes, at their highest."""
     stdout_bytes: builtins.int
@@ -774,6 +790,13 @@ class Usage(google.protobuf.message.Message):
     requests: builtins.int
     """Requests to the gate, and those denied."""
     denied: builtins.int
+    connections: builtins.int
+    """Connections that were granted, HTTP requests that were passed on, and the bytes of both. The
+    bytes of a request are counted when it is answered, other bytes when their connection ends.
+    """
+    http_requests: builtins.int
+    network_sent_bytes: builtins.int
+    network_received_bytes: builtins.int
     @property
     def wall_time(self) -> google.protobuf.duration_pb2.Duration: ...
     @property
@@ -789,9 +812,13 @@ class Usage(google.protobuf.message.Message):
         output_truncated: builtins.bool = ...,
         requests: builtins.int = ...,
         denied: builtins.int = ...,
+        connections: builtins.int = ...,
+        http_requests: builtins.int = ...,
+        network_sent_bytes: builtins.int = ...,
+        network_received_bytes: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["cpu_time", b"cpu_time", "wall_time", b"wall_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["cpu_time", b"cpu_time", "denied", b"denied", "output_truncated", b"output_truncated", "peak_memory_bytes", b"peak_memory_bytes", "requests", b"requests", "stderr_bytes", b"stderr_bytes", "stdout_bytes", b"stdout_bytes", "wall_time", b"wall_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["connections", b"connections", "cpu_time", b"cpu_time", "denied", b"denied", "http_requests", b"http_requests", "network_received_bytes", b"network_received_bytes", "network_sent_bytes", b"network_sent_bytes", "output_truncated", b"output_truncated", "peak_memory_bytes", b"peak_memory_bytes", "requests", b"requests", "stderr_bytes", b"stderr_bytes", "stdout_bytes", b"stdout_bytes", "wall_time", b"wall_time"]) -> None: ...
 
 global___Usage = Usage
 

@@ -85,6 +85,26 @@ def received_file(world: World) -> Round:
 
 
 @act
+def received_stream(world: World) -> Round:
+    """
+    The stream of a connection: its kind is named to Python, which would ask the kernel else.
+    """
+    left, right = socket.socketpair()
+    world.kept.add(right.fileno())
+    ours, theirs = socket.socketpair()
+    world.kept.add(ours.fileno())
+    descriptors.send_stream(left, b"stream", theirs.fileno())
+    yield
+    data, passed = descriptors.receive_passed(right, 16)
+    assert isinstance(passed, descriptors.PassedStream)
+    stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=passed.descriptor)
+    ours.send(b"hello")
+    told = stream.recv(5, socket.MSG_DONTWAIT).decode()
+    stream.shutdown(socket.SHUT_WR)
+    return [data.decode(), told, len(ours.recv(1))]
+
+
+@act
 def two_received_files(world: World) -> Round:
     left, right = socket.socketpair()
     world.kept.add(right.fileno())

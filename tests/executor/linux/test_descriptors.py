@@ -208,3 +208,94 @@ def test_a_size_above_four_gigabytes_is_told_whole(tmp_path):
     descriptor = os.open(tmp_path / "sparse", os.O_RDONLY)
     assert descriptors.require_regular_file(descriptor).size == 5 * 2**32 + 1
     os.close(descriptor)
+
+
+def test_an_end_of_a_pair_arrives_and_speaks_with_the_other(pair):
+    left, right = pair
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            assert descriptors.send_stream(left, b"frame", theirs.fileno()) == 5
+        data, passed = descriptors.receive_passed(right, 100)
+        assert isinstance(passed, descriptors.PassedStream)
+        assert data == b"frame"
+        assert fcntl.fcntl(passed.descriptor, fcntl.F_GETFD) == fcntl.FD_CLOEXEC
+        with socket.socket(fileno=passed.descriptor) as received:
+            received.send(b"hello")
+            assert ours.recv(10) == b"hello"
+        assert ours.recv(10) == b""
+
+
+def test_a_file_arrives_where_streams_may_come_too(pair, opened):
+    descriptors.send_regular_file(pair[0], b"x", opened())
+    _, passed = descriptors.receive_passed(pair[1], 1)
+    assert isinstance(passed, RegularFile)
+    os.close(passed.descriptor)
+
+
+def test_a_stream_is_refused_where_only_files_come(pair):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        descriptors.send_stream(pair[0], b"x", theirs.fileno())
+        before = descriptors.own()
+        with pytest.raises(DescriptorRefused, match="only a regular file"):
+            descriptors.receive_regular_file(pair[1], 1)
+        assert descriptors.own() == before
+
+
+def test_frames_without_descriptors_and_the_end_arrive_where_streams_may_come(pair):
+    pair[0].send(b"frame")
+    assert descriptors.receive_passed(pair[1], 100) == (b"frame", None)
+    pair[0].close()
+    assert descriptors.receive_passed(pair[1], 100) == (b"", None)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "a socket"])
+def test_what_is_neither_is_not_received_as_a_stream_and_is_closed(kind, kinds, pair):
+    descriptor, _ = kinds[kind]
+    passed = array.array("i", [descriptor])
+    pair[0].sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
+    before = descriptors.own()
+    with pytest.raises(DescriptorRefused):
+        descriptors.receive_passed(pair[1], 1)
+    assert descriptors.own() == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_but_a_connected_stream_is_sent_as_one(kind, kinds, pair):
+    before = descriptors.own()
+    with pytest.raises(DescriptorRefused):
+        descriptors.send_stream(pair[0], b"x", kinds[kind][0])
+    assert descriptors.own() == before
+    pair[0].close()
+    assert pair[1].recv(1) == b""
+
+
+def test_sockets_of_another_kind_are_not_sent(pair):
+    datagrams = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    packets = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as internet,
+    ):
+        for one in (datagrams[0], packets[0], internet, server):
+            with pytest.raises(DescriptorRefused, match="only a unix stream"):
+                descriptors.send_stream(pair[0], b"x", one.fileno())
+    for one in (*datagrams, *packets):
+        one.close()
+
+
+def test_a_stream_is_not_sent_without_data(pair):
+    with pytest.raises(ValueError, match="at least one byte"):
+        descriptors.send_stream(pair[0], b"", pair[1].fileno())
+
+
+def test_all_three_standard_streams_become_the_null_device():
+    said = run("""
+import sys
+kept = os.dup(1)
+descriptors.silence()
+names = [os.readlink(f"/proc/self/fd/{number}") for number in (0, 1, 2)]
+os.write(kept, repr(names).encode())
+""")
+    assert said == "['/dev/null', '/dev/null', '/dev/null']"

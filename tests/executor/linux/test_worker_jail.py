@@ -193,6 +193,7 @@ def test_an_attack_reaches_its_target_only_without_the_lock(shooting, attack):
 WORK = {
     "frames": [5, 1, "fra", "me"],
     "received_file": ["file", 10_000, "0123", 4, "89"],
+    "received_stream": ["stream", "hello", 0],
     "standard_error": 19,
     "grow_memory": 0,
     "allocate": [2**20, True],
@@ -247,6 +248,7 @@ NEEDED_BY = {
     "recvmsg": "received_file",
     "recvfrom": "frames",
     "sendto": "frames",
+    "shutdown": "received_stream",
     "poll": "frames",
     "read": "received_file",
     "pread64": "received_file",
@@ -307,7 +309,7 @@ def test_the_final_filter_closes_the_doors_that_the_first_left_open(shooting, at
     assert after.short in {"EPERM", "RuntimeError: can't start new thread"}
 
 
-@pytest.mark.parametrize("work", ["frames", "received_file", "wasm", "allocate"])
+@pytest.mark.parametrize("work", ["frames", "received_file", "received_stream", "wasm", "allocate"])
 def test_honest_work_is_done_under_the_final_filter(shooting, work):
     outcome = shooting.run(work, caged=True, final=True)
     assert (outcome.short, outcome.value) == ("done", WORK[work])
@@ -484,7 +486,9 @@ def test_every_act_is_used():
         "two_threads",
         "filter_after_the_final_filter",
     }
-    assert sorted(ACTS) == sorted(used)
+    # The broker's tests add acts of their own to the table, where both run in one process.
+    ours = {name for name in ACTS if not name.startswith("broker_")}
+    assert sorted(ours) == sorted(used)
 
 
 def test_the_growth_of_the_range_fits_the_acts():

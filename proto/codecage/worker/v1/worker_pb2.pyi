@@ -113,6 +113,7 @@ class Begin(google.protobuf.message.Message):
     MAX_REQUESTS_FIELD_NUMBER: builtins.int
     POLICY_NAME_FIELD_NUMBER: builtins.int
     VIRTUAL_CLOCK_NS_FIELD_NUMBER: builtins.int
+    MAX_CONNECTIONS_FIELD_NUMBER: builtins.int
     entropy: builtins.bytes
     """32 bytes from which the guest's generators are seeded."""
     deterministic: builtins.bool
@@ -129,6 +130,8 @@ class Begin(google.protobuf.message.Message):
     policy_name: builtins.str
     virtual_clock_ns: builtins.int
     """The clock begins at this many nanoseconds, and only the guest moves it (0: it does not)."""
+    max_connections: builtins.int
+    """Connections that may be open at a time; 0 where the policy grants no network."""
     @property
     def mounts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___MountPoint]: ...
     @property
@@ -149,8 +152,9 @@ class Begin(google.protobuf.message.Message):
         max_requests: builtins.int = ...,
         policy_name: builtins.str = ...,
         virtual_clock_ns: builtins.int = ...,
+        max_connections: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["deterministic", b"deterministic", "entropy", b"entropy", "environment", b"environment", "frozen_clock_ns", b"frozen_clock_ns", "max_files", b"max_files", "max_open_files", b"max_open_files", "max_requests", b"max_requests", "memory_bytes", b"memory_bytes", "mounts", b"mounts", "output_bytes", b"output_bytes", "policy_name", b"policy_name", "scratch_bytes", b"scratch_bytes", "virtual_clock_ns", b"virtual_clock_ns"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["deterministic", b"deterministic", "entropy", b"entropy", "environment", b"environment", "frozen_clock_ns", b"frozen_clock_ns", "max_connections", b"max_connections", "max_files", b"max_files", "max_open_files", b"max_open_files", "max_requests", b"max_requests", "memory_bytes", b"memory_bytes", "mounts", b"mounts", "output_bytes", b"output_bytes", "policy_name", b"policy_name", "scratch_bytes", b"scratch_bytes", "virtual_clock_ns", b"virtual_clock_ns"]) -> None: ...
 
 global___Begin = Begin
 
@@ -224,6 +228,7 @@ class Answer(google.protobuf.message.Message):
     DATA_FIELD_NUMBER: builtins.int
     COUNT_FIELD_NUMBER: builtins.int
     OPENED_FIELD_NUMBER: builtins.int
+    CONNECTED_FIELD_NUMBER: builtins.int
     errno: builtins.int
     """A Linux error number, 0 for done."""
     reason: builtins.str
@@ -239,6 +244,8 @@ class Answer(google.protobuf.message.Message):
     def listing(self) -> global___Listing: ...
     @property
     def opened(self) -> global___Opened: ...
+    @property
+    def connected(self) -> global___Connected: ...
     def __init__(
         self,
         *,
@@ -250,12 +257,36 @@ class Answer(google.protobuf.message.Message):
         data: builtins.bytes = ...,
         count: builtins.int = ...,
         opened: global___Opened | None = ...,
+        connected: global___Connected | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["count", b"count", "data", b"data", "link", b"link", "listing", b"listing", "opened", b"opened", "result", b"result", "status", b"status"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["count", b"count", "data", b"data", "errno", b"errno", "link", b"link", "listing", b"listing", "opened", b"opened", "reason", b"reason", "result", b"result", "status", b"status"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["result", b"result"]) -> typing.Literal["status", "listing", "link", "data", "count", "opened"] | None: ...
+    def HasField(self, field_name: typing.Literal["connected", b"connected", "count", b"count", "data", b"data", "link", b"link", "listing", b"listing", "opened", b"opened", "result", b"result", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["connected", b"connected", "count", b"count", "data", b"data", "errno", b"errno", "link", b"link", "listing", b"listing", "opened", b"opened", "reason", b"reason", "result", b"result", "status", b"status"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["result", b"result"]) -> typing.Literal["status", "listing", "link", "data", "count", "opened", "connected"] | None: ...
 
 global___Answer = Answer
+
+@typing.final
+class Connected(google.protobuf.message.Message):
+    """A stream came with this frame. Its first byte, a zero, says that the connection is made; what
+    comes after that is the other side's. At its end `connection_end` says why.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CONNECTION_FIELD_NUMBER: builtins.int
+    TLS_FIELD_NUMBER: builtins.int
+    connection: builtins.int
+    tls: builtins.bool
+    """The server's side speaks TLS with the other end."""
+    def __init__(
+        self,
+        *,
+        connection: builtins.int = ...,
+        tls: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["connection", b"connection", "tls", b"tls"]) -> None: ...
+
+global___Connected = Connected
 
 @typing.final
 class Opened(google.protobuf.message.Message):
@@ -582,6 +613,9 @@ class Ask(google.protobuf.message.Message):
     SET_TIMES_FIELD_NUMBER: builtins.int
     NETWORK_FIELD_NUMBER: builtins.int
     RUN_FIELD_NUMBER: builtins.int
+    RESOLVE_FIELD_NUMBER: builtins.int
+    CONNECT_FIELD_NUMBER: builtins.int
+    CONNECTION_END_FIELD_NUMBER: builtins.int
     sync: builtins.int
     close: builtins.int
     stat_handle: builtins.int
@@ -589,6 +623,10 @@ class Ask(google.protobuf.message.Message):
     remove_file: builtins.str
     remove_directory: builtins.str
     run: builtins.str
+    resolve: builtins.str
+    """Whether a name may be connected to at all: getaddrinfo(3)."""
+    connection_end: builtins.int
+    """Why connection number so-and-so ended: answered once it has, errno 0 for a plain end."""
     @property
     def stat(self) -> global___PathAsk: ...
     @property
@@ -609,6 +647,8 @@ class Ask(google.protobuf.message.Message):
     def set_times(self) -> global___SetTimesAsk: ...
     @property
     def network(self) -> global___NetworkAsk: ...
+    @property
+    def connect(self) -> global___ConnectAsk: ...
     def __init__(
         self,
         *,
@@ -629,10 +669,13 @@ class Ask(google.protobuf.message.Message):
         set_times: global___SetTimesAsk | None = ...,
         network: global___NetworkAsk | None = ...,
         run: builtins.str = ...,
+        resolve: builtins.str = ...,
+        connect: global___ConnectAsk | None = ...,
+        connection_end: builtins.int = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["ask", b"ask", "close", b"close", "list", b"list", "make_directory", b"make_directory", "network", b"network", "open", b"open", "read", b"read", "read_link", b"read_link", "remove_directory", b"remove_directory", "remove_file", b"remove_file", "rename", b"rename", "run", b"run", "set_times", b"set_times", "stat", b"stat", "stat_handle", b"stat_handle", "sync", b"sync", "truncate", b"truncate", "write", b"write"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["ask", b"ask", "close", b"close", "list", b"list", "make_directory", b"make_directory", "network", b"network", "open", b"open", "read", b"read", "read_link", b"read_link", "remove_directory", b"remove_directory", "remove_file", b"remove_file", "rename", b"rename", "run", b"run", "set_times", b"set_times", "stat", b"stat", "stat_handle", b"stat_handle", "sync", b"sync", "truncate", b"truncate", "write", b"write"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["ask", b"ask"]) -> typing.Literal["stat", "list", "read_link", "open", "read", "write", "truncate", "sync", "close", "stat_handle", "make_directory", "remove_file", "remove_directory", "rename", "set_times", "network", "run"] | None: ...
+    def HasField(self, field_name: typing.Literal["ask", b"ask", "close", b"close", "connect", b"connect", "connection_end", b"connection_end", "list", b"list", "make_directory", b"make_directory", "network", b"network", "open", b"open", "read", b"read", "read_link", b"read_link", "remove_directory", b"remove_directory", "remove_file", b"remove_file", "rename", b"rename", "resolve", b"resolve", "run", b"run", "set_times", b"set_times", "stat", b"stat", "stat_handle", b"stat_handle", "sync", b"sync", "truncate", b"truncate", "write", b"write"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["ask", b"ask", "close", b"close", "connect", b"connect", "connection_end", b"connection_end", "list", b"list", "make_directory", b"make_directory", "network", b"network", "open", b"open", "read", b"read", "read_link", b"read_link", "remove_directory", b"remove_directory", "remove_file", b"remove_file", "rename", b"rename", "resolve", b"resolve", "run", b"run", "set_times", b"set_times", "stat", b"stat", "stat_handle", b"stat_handle", "sync", b"sync", "truncate", b"truncate", "write", b"write"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["ask", b"ask"]) -> typing.Literal["stat", "list", "read_link", "open", "read", "write", "truncate", "sync", "close", "stat_handle", "make_directory", "remove_file", "remove_directory", "rename", "set_times", "network", "run", "resolve", "connect", "connection_end"] | None: ...
 
 global___Ask = Ask
 
@@ -785,13 +828,32 @@ global___SetTimesAsk = SetTimesAsk
 
 @typing.final
 class NetworkAsk(google.protobuf.message.Message):
-    """The guest wants a socket, a name or a connection."""
+    """The guest wants a socket of a kind that nobody is given, or under a policy without network."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SOCKET_FIELD_NUMBER: builtins.int
+    socket: builtins.str
+    """What it wants, in a word: `tcp`, `udp`, `unix`, `raw`, `listen` and the like."""
+    def __init__(
+        self,
+        *,
+        socket: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["socket", b"socket"]) -> None: ...
+
+global___NetworkAsk = NetworkAsk
+
+@typing.final
+class ConnectAsk(google.protobuf.message.Message):
+    """The guest wants a connection."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     HOST_FIELD_NUMBER: builtins.int
     PORT_FIELD_NUMBER: builtins.int
     host: builtins.str
+    """A name in lower case without a trailing dot, or an address as inet_ntop(3) writes it."""
     port: builtins.int
     def __init__(
         self,
@@ -801,7 +863,7 @@ class NetworkAsk(google.protobuf.message.Message):
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["host", b"host", "port", b"port"]) -> None: ...
 
-global___NetworkAsk = NetworkAsk
+global___ConnectAsk = ConnectAsk
 
 @typing.final
 class CellDone(google.protobuf.message.Message):

@@ -1,0 +1,88 @@
+"""
+What a process makes sure of before it locks itself: one thread, one user, no writable code.
+
+Neither Landlock nor seccomp reaches a thread that is there already, and neither takes back memory
+that is writable and executable. ctypes keeps the entry points of its callbacks in such pages: all
+callbacks are made by then, and one that is freed or made later ends the process.
+Source: proc_pid_maps(5), personality(2), credentials(7).
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+from executor.linux.errors import MechanismFailed, asking
+from executor.linux.libc import call
+
+_READ_IMPLIES_EXEC: Final = 0x0040_0000
+_READ_PERSONALITY: Final = 0xFFFF_FFFF
+_PROT_READ_EXECUTE: Final = 0x1 | 0x4
+_EXECUTABLE: Final = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) ([r-][w-]x[ps])", re.MULTILINE)
+
+
+def require_one_thread() -> None:
+    """
+    Raises MechanismFailed when this process has more threads than the calling one.
+    """
+    with asking("threads", "listing /proc/self/task", "mount /proc"):
+        tasks = sorted(task.name for task in Path("/proc/self/task").iterdir())
+    if tasks != [str(os.getpid())]:
+        raise MechanismFailed(
+            "threads", f"tasks {tasks} where there may be one; start threads after the lock"
+        )
+
+
+def require_data_is_not_code() -> None:
+    """
+    Raises MechanismFailed when every readable page could be executed.
+    """
+    with asking("personality", "reading it", "allow personality(0xffffffff)"):
+        persona = call("personality", _READ_PERSONALITY)
+    if persona & _READ_IMPLIES_EXEC:
+        raise MechanismFailed(
+            "personality", "READ_IMPLIES_EXEC is set: start the server without `setarch -X`"
+        )
+
+
+def seal_code() -> None:
+    """
+    Take the right to write from all memory that holds code.
+
+    Raises MechanismFailed when some is left, such as code that is shared with another mapping.
+    """
+    for first, last, rights in _code():
+        if rights == "rwxp":
+            with asking("memory", "sealing code", "allow mprotect to give up PROT_WRITE"):
+                call("mprotect", first, last - first, _PROT_READ_EXECUTE)
+    open_code = [f"{first:#x} {rights}" for first, _, rights in _code() if set("ws") & set(rights)]
+    if open_code:
+        raise MechanismFailed(
+            "memory", f"code at {open_code} can be written; do not load what maps it so"
+        )
+
+
+def become(uid: int, gid: int) -> None:
+    """
+    Be user `uid` and group `gid` (1 or more) for good, without any other group.
+
+    Raises MechanismFailed when this process is neither root nor that user already.
+    """
+    if uid < 1 or gid < 1:
+        raise MechanismFailed("identity", f"asked to be {uid}:{gid}; give a user that is not root")
+    if os.geteuid() == 0:
+        with asking("identity", f"becoming {uid}:{gid}", "give it CAP_SETUID and CAP_SETGID"):
+            os.setgroups([])
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+    if (os.getresuid(), os.getresgid()) != ((uid,) * 3, (gid,) * 3):
+        raise MechanismFailed("identity", f"not wholly {uid}:{gid}; start the server as one user")
+
+
+def _code() -> list[tuple[int, int, str]]:
+    with asking("memory", "reading /proc/self/maps", "mount /proc"):
+        maps = Path("/proc/self/maps").read_bytes()
+    return [
+        (int(found[1], 16), int(found[2], 16), found[3].decode())
+        for found in _EXECUTABLE.finditer(maps)
+    ]

@@ -1,0 +1,3 @@
+"""
+The generated frames between the server and its network brokers: private.
+"""
