@@ -6,8 +6,7 @@ stands in `calls.py`, once. One connection belongs to one event loop.
 """
 
 import asyncio
-import os
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +20,7 @@ from agent_client.calls import Call
 from agent_client.cell import CellReader, Collector
 from agent_client.client import OnDisplay, OnOutput
 from agent_client.displays import Display
+from agent_client.embedded import AnyPath
 from agent_client.errors import CodecageError, ServerUnavailable, SessionNotFound
 from agent_client.events import Event, Output
 from agent_client.failures import closed
@@ -50,9 +50,12 @@ Result = TypeVar("Result")
 def connect_async(
     address: str | None = None,
     *,
-    policies: str | os.PathLike[str] | None = None,
-    audit: str | os.PathLike[str] | None = None,
+    policies: AnyPath | None = None,
+    audit: AnyPath | None = None,
     run_as: str | None = None,
+    secrets: AnyPath | None = None,
+    trust: AnyPath | None = None,
+    resolvers: Sequence[str] = (),
 ) -> "AsyncCage":
     """
     What `connect` is, for asyncio: `async with connect_async() as cage`.
@@ -60,7 +63,8 @@ def connect_async(
     The connection, and a private server, begin with that `async with`, or with `await
     cage.open()`; the errors of `connect` are raised there.
     """
-    return AsyncCage(address, policies, audit, run_as)
+    asked = embedded.Options(policies, audit, run_as, secrets, trust, resolvers)
+    return AsyncCage(address, asked)
 
 
 class AsyncCage:
@@ -68,15 +72,9 @@ class AsyncCage:
     A connection to a server. Use it with `async with`, or call `open` and `close`.
     """
 
-    def __init__(
-        self,
-        address: str | None,
-        policies: str | os.PathLike[str] | None,
-        audit: str | os.PathLike[str] | None,
-        run_as: str | None,
-    ) -> None:
-        self._given = (policies, audit, run_as)
-        self._asked = address_or_private(address, private=any(self._given))
+    def __init__(self, address: str | None, private: embedded.Options) -> None:
+        self._private = private
+        self._asked = address_or_private(address, private=private.given)
         self._link: Link | None = None
         self._channel: grpc.aio.Channel | None = None
         self._stub: Any = None
@@ -191,7 +189,7 @@ class AsyncCage:
         if self._asked is not None:
             return Link(self._asked, None)
         # In a thread, since it waits for the server's start.
-        starting = asyncio.ensure_future(asyncio.to_thread(embedded.start, *self._given))
+        starting = asyncio.ensure_future(asyncio.to_thread(embedded.start, self._private))
         try:
             server = await asyncio.shield(starting)
         except asyncio.CancelledError:

@@ -164,7 +164,7 @@ def execute(
     """
     Start a cell. `timeout` and `keep` are seconds; `keep` lets it outlive a broken connection.
     """
-    start = pb.StartCell(session_id=session_id, code=_text(code, "the code"))
+    start = pb.StartCell(session_id=session_id, code=_text(code, "the code"), together=True)
     if timeout is not None:
         start.wall_time.CopyFrom(_duration(timeout, "timeout"))
     if keep is None:

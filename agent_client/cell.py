@@ -46,10 +46,16 @@ class CellReader:
 
     def read(self, event: pb.Event) -> list[Event]:
         """
-        What one message of the server means: mostly one event, none for a part of a character.
+        What one message of the server means: its events, none for a part of a character.
 
         An event that this client does not know is skipped: servers may be newer than clients.
         """
+        found = self._one(event)
+        for later in event.more:
+            found += self._one(later)
+        return found
+
+    def _one(self, event: pb.Event) -> list[Event]:
         self.sequence = event.sequence
         match event.WhichOneof("event"):
             case "started":
@@ -161,6 +167,10 @@ def _ended(ended: pb.CellEnded) -> Ended:
         audit_head=AuditHead(ended.audit_head.sequence, ended.audit_head.hash),
         session_lost=ended.session_lost,
         reason=ended.reason,
+        connections=usage.connections,
+        http_requests=usage.http_requests,
+        network_sent=usage.network_sent_bytes,
+        network_received=usage.network_received_bytes,
     )
 
 

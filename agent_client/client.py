@@ -5,8 +5,7 @@ The client for ordinary programs: every call waits for its answer.
 Sessions and connections may be used from several threads, for example to interrupt a cell.
 """
 
-import os
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +17,7 @@ from agent_client import calls, embedded, reading
 from agent_client.calls import Call
 from agent_client.cell import CellReader, Collector
 from agent_client.displays import Display
+from agent_client.embedded import AnyPath
 from agent_client.errors import CodecageError, ServerUnavailable, SessionNotFound
 from agent_client.events import Event, Output
 from agent_client.link import (
@@ -48,9 +48,12 @@ OnDisplay = Callable[[Display], None]
 def connect(
     address: str | None = None,
     *,
-    policies: str | os.PathLike[str] | None = None,
-    audit: str | os.PathLike[str] | None = None,
+    policies: AnyPath | None = None,
+    audit: AnyPath | None = None,
     run_as: str | None = None,
+    secrets: AnyPath | None = None,
+    trust: AnyPath | None = None,
+    resolvers: Sequence[str] = (),
 ) -> "Cage":
     """
     Connect to a server, or start a private one.
@@ -59,15 +62,19 @@ def connect(
     that a private server is started, which ends with the connection. The other arguments are for
     the private server: `policies` a directory of policy files, `audit` where its audit store is
     kept (else it is removed with the server), `run_as` the account as which it opens files, see
-    `agent_client.embedded.account`; giving one keeps CODECAGE_ADDRESS from counting.
+    `agent_client.embedded.account`; for policies that grant connections, `secrets` the directory
+    of the secrets that they name, `trust` a file of certificates that are believed besides the
+    system's, `resolvers` name servers as `ADDRESS:PORT` in place of the system's. Giving one keeps
+    CODECAGE_ADDRESS from counting.
 
     Raises InvalidRequest for an address that is none or for both at once, ServerMissing where
     no server is installed, ServerUnavailable if none answers.
     """
-    found = address_or_private(address, private=any((policies, audit, run_as)))
+    asked = embedded.Options(policies, audit, run_as, secrets, trust, resolvers)
+    found = address_or_private(address, private=asked.given)
     if found is not None:
         return Cage(Link(found, None))
-    server = embedded.start(policies, audit, run_as)
+    server = embedded.start(asked)
     return Cage(Link(server.address, server))
 
 

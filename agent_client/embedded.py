@@ -20,12 +20,16 @@ import sys
 import tempfile
 import time
 import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import codecage
 from agent_client.errors import InvalidRequest, NoAnswer, ServerMissing, ServerUnavailable
 from agent_client.installation import INSTALL_SERVER, missing_parts
 
+AnyPath: TypeAlias = str | os.PathLike[str]
 RUN_AS_VARIABLE = "CODECAGE_RUN_AS"
 
 _START_SECONDS = 120.0  # a first start may compile
@@ -105,28 +109,53 @@ class PrivateServer:
         return f"; it said:\n{text}" if text else ", and said nothing"
 
 
-def start(
-    policies: str | os.PathLike[str] | None = None,
-    audit: str | os.PathLike[str] | None = None,
-    run_as: str | None = None,
-) -> PrivateServer:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """
+    How a private server is to be started.
+
+    `policies` is a directory of policy files (none: only the built-in policy), `audit` a path for
+    the audit store (none: it goes with the server), `run_as` an account, see `account`. For
+    policies that grant connections: `secrets` is the directory of the secrets that they name,
+    `trust` a file of certificates (PEM) that are believed besides the system's, `resolvers` are
+    name servers as `ADDRESS:PORT` in place of the system's.
+    """
+
+    policies: AnyPath | None = None
+    audit: AnyPath | None = None
+    run_as: str | None = None
+    secrets: AnyPath | None = None
+    trust: AnyPath | None = None
+    resolvers: Sequence[str] = ()
+
+    @property
+    def given(self) -> bool:
+        """
+        Whether anything was asked for.
+        """
+        paths = (self.policies, self.audit, self.secrets, self.trust)
+        return any((*paths, self.run_as, self.resolvers))
+
+
+_PLAIN = Options()
+
+
+def start(asked: Options = _PLAIN) -> PrivateServer:
     """
     Start a server and wait until it listens.
 
-    `policies` is a directory of policy files (none: only the built-in policy), `audit` a path for
-    the audit store (none: it goes with the server), `run_as` an account, see `account`. Raises
-    ServerMissing on an installation of the client alone, ServerUnavailable if the server does not
-    start, InvalidRequest for an account that does not exist.
+    Raises ServerMissing on an installation of the client alone, ServerUnavailable if the server
+    does not start, InvalidRequest for an account that does not exist.
     """
     if missing := missing_parts():
         needed = f"{', '.join(missing)} cannot be imported"
         raise ServerMissing(f"a private server needs the server: {INSTALL_SERVER} ({needed})")
     if not sys.executable:
         raise ServerMissing("this program has no Python interpreter to start; give an address")
-    user = account(run_as)
+    user = account(asked.run_as)
     directory = _private_directory(user)
     try:
-        server = _launch(directory, _options(directory, policies, audit, user))
+        server = _launch(directory, _options(directory, asked, user))
     except BaseException:
         shutil.rmtree(directory)
         raise
@@ -185,19 +214,22 @@ def _socket_path(directory: Path) -> Path:
     return directory / "sock"
 
 
-def _options(
-    directory: Path,
-    policies: str | os.PathLike[str] | None,
-    audit: str | os.PathLike[str] | None,
-    user: str | None,
-) -> list[str]:
-    store = Path(audit).absolute() if audit is not None else directory / "audit.sqlite3"
+def _options(directory: Path, asked: Options, user: str | None) -> list[str]:
+    store = _absolute(asked.audit) if asked.audit is not None else directory / "audit.sqlite3"
     options = ["--listen", f"unix:{_socket_path(directory)}", "--audit", str(store)]
-    if policies is not None:
-        options += ["--policies", str(Path(policies).absolute())]
+    paths = {"--policies": asked.policies, "--secrets": asked.secrets, "--trust": asked.trust}
+    for option, path in paths.items():
+        if path is not None:
+            options += [option, str(_absolute(path))]
+    for resolver in asked.resolvers:
+        options += ["--resolver", resolver]
     if user is not None:
         options += ["--run-as", user]
     return options
+
+
+def _absolute(path: AnyPath) -> Path:
+    return Path(path).absolute()
 
 
 def _launch(directory: Path, options: list[str]) -> PrivateServer:

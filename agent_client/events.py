@@ -70,7 +70,9 @@ class Ended:
 
     `duration` and `cpu_time` are seconds, `peak_memory` and `output_bytes` bytes (the latter
     counts what the guest wrote, delivered or not), `requests` and `denied` count what was asked
-    of the gate. `reason` is the server's sentence where the cell did not end by itself.
+    of the gate. `connections` and `http_requests` are those that were granted, `network_sent` and
+    `network_received` their bytes: of a request once it is answered, of other streams once they
+    end. `reason` is the server's sentence where the cell did not end by itself.
     """
 
     status: Status
@@ -86,6 +88,10 @@ class Ended:
     audit_head: AuditHead
     session_lost: bool
     reason: str
+    connections: int = 0
+    http_requests: int = 0
+    network_sent: int = 0
+    network_received: int = 0
 
 
 Event: TypeAlias = Started | Output | Display | Value | Ended

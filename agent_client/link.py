@@ -120,8 +120,8 @@ def address_or_private(address: str | None, *, private: bool) -> str | None:
     """
     if address and private:
         raise InvalidRequest(
-            f"an address ({address}) was given together with policies, audit or run_as, which "
-            "are for a private server; leave out one or the other"
+            f"an address ({address}) was given together with policies, audit, run_as, secrets, "
+            "trust or resolvers, which are for a private server; leave out one or the other"
         )
     asked = address or (None if private else os.environ.get(ADDRESS_VARIABLE))
     if not asked:

@@ -28,7 +28,8 @@ class Observation:
     is text, never interpreted. `error` is the exception that ended the cell. `truncated` says that
     the server delivered less than the guest wrote or showed. `duration` and `cpu_time` are
     seconds, `peak_memory` bytes; `requests` counts what the code asked of the policy, and `denied`
-    how often it was refused. `ended` has the rest.
+    how often it was refused; `connections`, `http_requests`, `network_sent` and `network_received`
+    what of it went to the network (the last two in bytes). `ended` has the rest.
     """
 
     status: Status
@@ -50,6 +51,10 @@ class Observation:
     display_places: tuple[int, ...] = field(default=(), repr=False)
     value_cut_from: int | None = field(default=None, repr=False)
     max_chars: int = field(default=DEFAULT_MAX_CHARS, repr=False)
+    connections: int = 0
+    http_requests: int = 0
+    network_sent: int = 0
+    network_received: int = 0
 
     @property
     def ok(self) -> bool:
@@ -203,6 +208,10 @@ def observe(
         display_places=tuple(place for place, _ in shown.displays),
         value_cut_from=value.full_length if value and value.truncated else None,
         max_chars=max_chars,
+        connections=ended.connections,
+        http_requests=ended.http_requests,
+        network_sent=ended.network_sent,
+        network_received=ended.network_received,
     )
 
 

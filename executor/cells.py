@@ -19,6 +19,9 @@ KEPT: Final = 4 * 2**20
 # Memory that an event costs besides its bytes, rounded up.
 _OVERHEAD: Final = 512
 _LARGEST_OUTPUT: Final = 2**20
+# What goes out together, and what is not held back for more.
+_TOGETHER: Final = 2**20
+_MUCH: Final = 2**14
 
 
 class CellLog:
@@ -84,6 +87,33 @@ class CellLog:
                 return None
             await self._changed.wait()
         self._given = max(self._given, found.sequence)
+        return found
+
+    async def settle(self, deadline: float) -> None:
+        """
+        Wait until the last event is there, or much is, or the loop's clock has reached `deadline`.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                while not self._ended and self._size < _MUCH:
+                    await self._changed.wait()
+        except TimeoutError:
+            return
+
+    def ready(self, reader: "Reader") -> list[Numbered]:
+        """
+        The events after the reader's last one that are there now: the first, and more up to a
+        mebibyte.
+        """
+        found: list[Numbered] = []
+        size, position = 0, reader.position
+        while (numbered := self._after(position)) is not None:
+            size += self._entries[numbered.sequence].size
+            if found and size > _TOGETHER:
+                break
+            found.append(numbered)
+            position = numbered.sequence
+        self._given = max(self._given, position)
         return found
 
     def moved(self) -> None:
@@ -158,6 +188,23 @@ class Reader:
             self.position = found.sequence
             self._log.moved()
             if isinstance(found.event, Ended):
+                return
+
+    async def groups(self, hold: float) -> AsyncIterator[list[Numbered]]:
+        """
+        The same events, as many at a time as are there. The first group is held back for up to
+        `hold` seconds, in which a short cell ends: its events are then one group.
+        """
+        deadline: float | None = asyncio.get_running_loop().time() + hold
+        while await self._log.next(self) is not None:
+            if deadline is not None:
+                await self._log.settle(deadline)
+                deadline = None
+            group = self._log.ready(self)
+            yield group
+            self.position = group[-1].sequence
+            self._log.moved()
+            if isinstance(group[-1].event, Ended):
                 return
 
     def close(self) -> None:

@@ -17,10 +17,11 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from codecage.worker.v1 import worker_pb2 as frames_pb2
+from executor import passing
 from executor.errors import ProtocolBroken, WorkerGone
 from executor.kernel.errors import InternalError
 from executor.kernel.frames import MAX_FROM_WORKER, FrameBuffer, encode
-from executor.linux.descriptors import send_regular_file
+from executor.passing import Passed
 
 _READ: Final = 2**18
 # One turn on the loop: small enough that a neighbour waits a fraction of a millisecond.
@@ -94,19 +95,16 @@ class Channel:
         await self._pay(frame, len(message))
         return frame
 
-    async def send(self, frame: frames_pb2.ToWorker, descriptor: int | None = None) -> None:
+    async def send(self, frame: frames_pb2.ToWorker, passed: Passed | None = None) -> None:
         """
-        Send a frame, with a read-only descriptor of a regular file if one is given.
+        Send a frame, with a read-only descriptor of a regular file or a stream if one is given.
 
-        The descriptor stays the caller's. Raises WorkerGone, DescriptorRefused.
+        What is passed stays the caller's. Raises WorkerGone, DescriptorRefused.
         """
-        data = memoryview(encode(frame.SerializeToString()))
-        loop = asyncio.get_running_loop()
+        data = encode(frame.SerializeToString())
         async with self._sending:
             try:
-                if descriptor is not None:
-                    data = data[await self._send_first(data, descriptor) :]
-                await loop.sock_sendall(self._socket, data)
+                await passing.send(self._socket, data, passed)
             except OSError as error:
                 raise WorkerGone(f"the worker does not take frames any more: {error}") from error
 
@@ -153,27 +151,6 @@ class Channel:
         if self._turn_frames >= _FRAMES_A_TURN or self._turn_bytes >= _BYTES_A_TURN:
             self._turn_frames = self._turn_bytes = 0
             await asyncio.sleep(0)
-
-    async def _send_first(self, data: memoryview, descriptor: int) -> int:
-        while True:
-            try:
-                return send_regular_file(self._socket, bytes(data), descriptor)
-            except BlockingIOError:
-                await self._writable()
-
-    async def _writable(self) -> None:
-        loop = asyncio.get_running_loop()
-        ready: asyncio.Future[None] = loop.create_future()
-        loop.add_writer(self._socket, _settle, ready)
-        try:
-            await ready
-        finally:
-            loop.remove_writer(self._socket)
-
-
-def _settle(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
 
 
 def _parse(message: bytes) -> frames_pb2.FromWorker:

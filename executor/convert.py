@@ -4,7 +4,7 @@ Between the wire and the server: requests are checked and decoded here, replies 
 A request that passes has fields of the right size; whether it may be done is decided elsewhere.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,6 +42,7 @@ class CellRequest:
     code: str
     wall_time: float | None
     keep: float | None
+    together: bool
 
 
 def cell_request(first: wire.ExecuteRequest | None) -> CellRequest:
@@ -64,7 +65,7 @@ def cell_request(first: wire.ExecuteRequest | None) -> CellRequest:
         keep = _seconds(message.keep.duration)
         if keep < 0:
             raise InvalidRequest("KEEP_INVALID", "keep.duration has to be 0 or more")
-    return CellRequest(message.session_id, message.code, wall_time, keep)
+    return CellRequest(message.session_id, message.code, wall_time, keep, message.together)
 
 
 def put_start(first: wire.PutFileRequest | None) -> wire.PutFileStart:
@@ -189,6 +190,15 @@ def event(numbered: events.Numbered) -> wire.Event:
     return body
 
 
+def together(group: Sequence[events.Numbered]) -> wire.Event:
+    """
+    One message for events (at least one) that go out together.
+    """
+    first, *more = (event(numbered) for numbered in group)
+    first.more.extend(more)
+    return first
+
+
 def head(found: Head) -> wire.AuditHead:
     """
     The head of the record.
@@ -274,6 +284,10 @@ def _ended(ended: events.Ended) -> wire.CellEnded:
             output_truncated=usage.truncated,
             requests=usage.requests,
             denied=usage.denied,
+            connections=usage.connections,
+            http_requests=usage.exchanges,
+            network_sent_bytes=usage.sent,
+            network_received_bytes=usage.received,
         ),
         audit_head=head(ended.head),
         session_lost=ended.session_lost,

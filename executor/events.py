@@ -88,7 +88,9 @@ class Usage:
     """
     What a cell used: times in seconds, sizes in bytes. `peak_memory` is the worker's own word.
 
-    `displays` counts what was shown, and `displayed` its bytes.
+    `displays` counts what was shown, and `displayed` its bytes; `connections` those granted,
+    `exchanges` the HTTP requests that were passed on, `sent` and `received` the bytes of both as
+    far as the network broker has told.
     """
 
     wall_time: float
@@ -101,6 +103,10 @@ class Usage:
     denied: int
     displays: int
     displayed: int
+    connections: int = 0
+    exchanges: int = 0
+    sent: int = 0
+    received: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,7 @@ def begin_frame(facts: Facts) -> frames_pb2.ToWorker:
         output_bytes=limits.output,
         max_requests=limits.requests,
         policy_name=policy.name,
+        max_connections=limits.connections if policy.network else 0,
     )
     return frames_pb2.ToWorker(begin=begin)
 

@@ -9,7 +9,7 @@ taken from the kernel's clocks here; the worker is not asked how long it ran.
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -21,7 +21,7 @@ from executor.errors import ProtocolBroken
 from executor.events import CellError, CellStatus, Display, Ended, Output, Stream, Usage, Value
 from executor.kernel import bundles
 from executor.kernel.cage import Caged
-from executor.kernel.gate import Counts
+from executor.kernel.docket import Counts
 from policy.types import Limits
 
 GRACE: Final = 1.0
@@ -86,7 +86,7 @@ class RunningCell:
         self._limits = limits
         self._counts = counts
         self._signalled = signalled
-        self._before = (counts.requests, counts.denied)
+        self._before = replace(counts)
         self._began = time.monotonic()
         self._cpu_before = worker.cpu_time() or 0.0
         self._cpu_used = 0.0
@@ -236,10 +236,14 @@ class RunningCell:
             stdout=max(done.stdout_bytes, self._bytes[Stream.STDOUT]),
             stderr=max(done.stderr_bytes, self._bytes[Stream.STDERR]),
             truncated=done.output_truncated or self._truncated,
-            requests=self._counts.requests - self._before[0],
-            denied=self._counts.denied - self._before[1],
+            requests=self._counts.requests - self._before.requests,
+            denied=self._counts.denied - self._before.denied,
             displays=self._displays,
             displayed=self._displayed,
+            connections=self._counts.connections - self._before.connections,
+            exchanges=self._counts.exchanges - self._before.exchanges,
+            sent=self._counts.sent - self._before.sent,
+            received=self._counts.received - self._before.received,
         )
 
     async def _keep_limits(self) -> None:

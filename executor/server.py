@@ -11,7 +11,7 @@ import asyncio
 import importlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +25,12 @@ from executor.images.errors import ImageRefusedError
 from executor.images.host import platform_problem
 from executor.images.manifest import Image
 from executor.listening import Place, clear_stale, place, private_directory
+from executor.networking import (
+    NetworkOptions,
+    broker_command,
+    check_network_options,
+    require_network,
+)
 from policy.doubts import doubts
 
 if TYPE_CHECKING:
@@ -60,7 +66,8 @@ class Options:
     alone; `audit` the record's path; `run_as` an account's name or number; `pool` how many
     workers of each image wait ahead of need (0 to 64); `lifeline` a descriptor whose other end
     means that somebody still wants the server; `ephemeral` that the socket's directory goes with
-    it; `grace` (seconds) how long running cells have when the server is told to stop.
+    it; `grace` (seconds) how long running cells have when the server is told to stop; `network`
+    what the network brokers are given.
     """
 
     listen: str
@@ -71,6 +78,7 @@ class Options:
     lifeline: int | None = None
     ephemeral: bool = False
     grace: float = 10.0
+    network: NetworkOptions = field(default_factory=NetworkOptions)
 
 
 def serve(options: Options) -> int:
@@ -85,13 +93,15 @@ def serve(options: Options) -> int:
     who = account(options.run_as)
     where = place(options.listen)
     images = _images()
-    started = launcher.launch([_command(image, who) for image in images])
+    commands = [_command(image, who) for image in images]
+    started = launcher.launch([*commands, broker_command(options.network, _guest_account(who))])
     try:
         names = [image.name for image in images]
         # The built-in policy's image is always wanted: its guest boots while we read policies.
         _start_ahead(started, names, {_ALWAYS})
         policies = _policies(options, where)
         _require_images(policies, names)
+        require_network(policies, options.network)
         _warn(policies, names)
         _start_ahead(started, names, {policy.image for policy in policies.values()} - {_ALWAYS})
         return _serve(options, who, where, policies, images, started)
@@ -123,6 +133,7 @@ def _serve(
         pool=options.pool,
         lifeline=options.lifeline,
         grace=options.grace,
+        resolvers=options.network.resolvers,
     )
     become(who)
     if who.is_root:
@@ -153,6 +164,7 @@ def _check_options(options: Options) -> None:
         raise CannotStart(f"--pool {options.pool}: 0 to 64 workers can wait ahead of need")
     if options.grace < 0:
         raise CannotStart(f"a grace of {options.grace} s: it is 0 or more")
+    check_network_options(options.network)
 
 
 def _policies(options: Options, where: Place) -> "Mapping[str, Policy]":
@@ -164,15 +176,17 @@ def _policies(options: Options, where: Place) -> "Mapping[str, Policy]":
     if options.policies is not None:
         # The policy files, not their directory: a folder of data beside a policy is natural,
         # and a grant that covers the directory itself covers the files.
-        files = sorted(options.policies.absolute().glob("*.yaml"))
+        root = options.policies.absolute()
+        files = sorted([*root.glob("*.yaml"), *root.glob("ceilings/*.yaml")])
         protected = (
             str(where.path.parent),
             str(options.audit.absolute().parent),
             str(default_cache().root.absolute()),
             *map(str, files),
+            *options.network.protected(),
             *launcher.runtime_paths(),
         )
-        loaded = load_directory(str(options.policies.absolute()), protected)
+        loaded = load_directory(str(root), protected)
     return {CALCULATOR.name: CALCULATOR} | loaded
 
 
@@ -236,10 +250,14 @@ def _start_ahead(started: launcher.Launcher, names: list[str], wanted: set[str])
 
 def _command(image: Image, who: Account) -> tuple[str, ...]:
     arguments = ["--image", image.name, "--key", image.key]
-    guest = account(_NOBODY) if who.is_root else who
+    guest = _guest_account(who)
     if guest.changes:
         arguments += ["--uid", str(guest.uid), "--gid", str(guest.gid)]
     return launcher.program(_ZYGOTE, *arguments)
+
+
+def _guest_account(who: Account) -> Account:
+    return account(_NOBODY) if who.is_root else who
 
 
 def _remove(setup: "Setup") -> None:

@@ -23,6 +23,8 @@ from executor.sessions import Sessions
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 _PAGE: Final = 500
+# How long the first events of a cell wait for those of its end, in seconds.
+_HOLD: Final = 0.005
 # A client that opens a stream has something to say at once.
 _FIRST_MESSAGE: Final = 10.0
 
@@ -120,6 +122,10 @@ class Service(codecage_pb2_grpc.CodecageServicer):
         cell = convert.cell_request(await _first(requests))
         session = self._sessions.get(cell.session)
         with await session.execute(cell.code, cell.wall_time, cell.keep) as reader:
+            if cell.together:
+                async for group in reader.groups(_HOLD):
+                    yield convert.together(group)
+                return
             async for numbered in reader:
                 yield convert.event(numbered)
 

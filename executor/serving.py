@@ -20,6 +20,7 @@ from codecage.v1 import codecage_pb2 as wire
 from codecage.v1 import codecage_pb2_grpc
 from executor.audit.record import Detail, Draft, Event
 from executor.audit.store import AuditStore
+from executor.brokers import Brokers
 from executor.errors import CageUnavailable, CannotStart
 from executor.identity import Account
 from executor.images.manifest import Image
@@ -75,6 +76,7 @@ class Setup:
     pool: int
     lifeline: int | None
     grace: float
+    resolvers: tuple[str, ...]
 
 
 async def run(setup: Setup) -> int:
@@ -87,7 +89,9 @@ async def run(setup: Setup) -> int:
         rows = [ImageRow(image.name, image.key) for image in setup.images]
         zygotes = Zygotes(setup.launcher, rows, pool=setup.pool)
         files = FilePool()
-        sessions = Sessions(Served(setup.policies, store, zygotes, files))
+        # Their row of the launcher's table comes after those of the images.
+        brokers = Brokers(setup.launcher, len(rows), setup.resolvers)
+        sessions = Sessions(Served(setup.policies, store, zygotes, files, brokers=brokers))
         ready = health.aio.HealthServicer()
         server = _server(Service(_about(setup), sessions, setup.audit), ready, setup.where)
         await server.start()
@@ -99,6 +103,7 @@ async def run(setup: Setup) -> int:
             await ready.enter_graceful_shutdown()
             await _drain(sessions, orders, setup.grace)
             await server.stop(_LAST_EVENTS)
+            brokers.close()
             await zygotes.close()
             files.close()
             await store.append(Draft(event=Event.SERVER_STOP), durable=True)

@@ -11,7 +11,6 @@ command, the record.
 import asyncio
 import hashlib
 import logging
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
@@ -298,10 +297,9 @@ class Session:
         reply = await self._gate.answer(ask)
         try:
             frame = frames_pb2.ToWorker(answer=reply.answer)
-            await self._worker.channel.send(frame, reply.descriptor)
+            await self._worker.channel.send(frame, reply.passed)
         finally:
-            if reply.descriptor is not None:
-                os.close(reply.descriptor)
+            reply.close()
 
     async def _done(self, done: frames_pb2.CellDone) -> None:
         cell = self._running("the end of a cell")
@@ -311,6 +309,7 @@ class Session:
             return
         cell.finish()
         status = cell.status(done)
+        await self._gate.settle()
         head = await self._record_end(status, cell.usage(done))
         self._rest()
         await self._over(cell, cell.ended(status, done, head))
@@ -332,6 +331,10 @@ class Session:
             ("truncated", int(usage.truncated)),
             ("requests", usage.requests),
             ("denied", usage.denied),
+            ("connections", usage.connections),
+            ("exchanges", usage.exchanges),
+            ("sent", usage.sent),
+            ("received", usage.received),
         )
         try:
             return await self._log.cell_end(status.value, detail)
@@ -349,6 +352,7 @@ class Session:
             self.lost_reason = reason
             with suppress(AuditError):
                 await self._log.worker_lost(reason, (("exit", how),))
+        await self._gate.hang_up()
         if (cell := self._cell) is not None:
             cell.finish()
             cell.log.stop_waiting()

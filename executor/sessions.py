@@ -13,6 +13,7 @@ from executor.audit.errors import AuditError
 from executor.audit.record import Answer, Draft, Event, Head
 from executor.audit.session import SessionLog
 from executor.audit.store import AuditStore
+from executor.brokers import Brokers
 from executor.choice import ImageNotAllowed, require_room
 from executor.errors import (
     AuditRefuses,
@@ -25,9 +26,11 @@ from executor.errors import (
 )
 from executor.facts import Facts, begin_frame, creation_detail, new_facts
 from executor.kernel.cage import Cage, Caged
+from executor.kernel.errors import InternalError
 from executor.kernel.gate import Gate
 from executor.kernel.paths import HostTrees
 from executor.kernel.pool import FilePool
+from executor.kernel.way import Way
 from executor.linux.errors import MechanismError
 from executor.running import Stop
 from executor.session import Session
@@ -43,7 +46,8 @@ DEFAULT_POLICY: Final = "calculator"
 class Served:
     """
     What sessions are made from: policies by name, the record, the cage, the threads for files,
-    and how many sessions there may be at a time.
+    how many sessions there may be at a time, and the network brokers. Without these no session
+    can be made under a policy that grants connections.
     """
 
     policies: Mapping[str, Policy]
@@ -51,6 +55,7 @@ class Served:
     cage: Cage
     files: FilePool
     most_sessions: int = 256
+    brokers: Brokers | None = None
 
 
 class Sessions:
@@ -165,13 +170,15 @@ class Sessions:
         share = self._served.files.share(policy.name)
         trees: HostTrees | None = None
         worker: Caged | None = None
+        way: Way | None = None
         try:
+            way = self._join(policy)
             trees = await share.run(HostTrees, policy.filesystem)
             worker = await self._served.cage.take(image)
             require_room(policy, image, worker.boot_memory)
             facts = new_facts(policy, image, labels)
             log = SessionLog(self._served.store, facts.id, policy.digest, policy.limits.requests)
-            gate = Gate(compile_policy(policy), trees, log, share)
+            gate = Gate(compile_policy(policy), trees, log, share, way)
             return await self._begin(facts, worker, gate, log)
         except BaseException:
             self._taken[policy.name] -= 1
@@ -179,7 +186,16 @@ class Sessions:
                 worker.drop()
             if trees is not None:
                 trees.close()
+            if way is not None:
+                way.leave(())
             raise
+
+    def _join(self, policy: Policy) -> Way | None:
+        if not policy.network:
+            return None
+        if self._served.brokers is None:
+            raise InternalError(f"policy {policy.name} grants connections; nothing makes them here")
+        return self._served.brokers.join(policy)
 
     async def _begin(self, facts: Facts, worker: Caged, gate: Gate, log: SessionLog) -> Session:
         try:

@@ -46,7 +46,7 @@ def live(birth: Birth, connection: socket.socket) -> NoReturn:
         held = lock_down(
             Confinement(
                 parent=birth.parent,
-                kept=frozenset({connection.fileno()}),
+                kept=frozenset({connection.fileno()}) | session.descriptors,
                 data_growth=_DATA_GROWTH,
                 run_as=birth.run_as,
             )

@@ -41,6 +41,19 @@ def add_connection_options(parser: argparse.ArgumentParser) -> None:
         "--policies", metavar="DIR", help="start a private server with these policy files"
     )
     parser.add_argument(
+        "--secrets", metavar="DIR", help="for that server: the secrets that policies name"
+    )
+    parser.add_argument(
+        "--trust", metavar="FILE", help="for that server: certificates (PEM) trusted besides"
+    )
+    parser.add_argument(
+        "--resolver",
+        action="append",
+        default=[],
+        metavar="ADDRESS:PORT",
+        help="for that server: a name server in place of the system's; may be repeated",
+    )
+    parser.add_argument(
         "--address",
         metavar="unix:PATH",
         help="use this server (default: $CODECAGE_ADDRESS, else a private one)",
@@ -51,7 +64,13 @@ def connected(args: argparse.Namespace) -> Cage:
     """
     The connection that the options ask for.
     """
-    return agent_client.connect(args.address, policies=args.policies)
+    return agent_client.connect(
+        args.address,
+        policies=args.policies,
+        secrets=args.secrets,
+        trust=args.trust,
+        resolvers=args.resolver,
+    )
 
 
 def exit_code(observation: Observation) -> ExitCode:

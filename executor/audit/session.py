@@ -8,12 +8,24 @@ budget it is refused too. Else a flood of denied opens would buy a hole in the r
 """
 
 from collections import Counter
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
 from executor.audit.errors import AuditBudgetSpent, AuditError, AuditUnavailable
 from executor.audit.record import Answer, Detail, Draft, Event, Head, Origin
 from executor.audit.store import AuditStore
-from policy.requests import FileRequest, NetworkRequest, Request
+from policy.requests import (
+    AddressRequest,
+    FileRequest,
+    HttpRequest,
+    ImageRequest,
+    NetworkRequest,
+    ProcessRequest,
+    Request,
+    ResolveRequest,
+    SocketRequest,
+)
 from policy.types import Decision, Rule
 
 
@@ -99,23 +111,32 @@ class SessionLog:
         *,
         size: int | None = None,
         digest: bytes | None = None,
+        detail: Detail = (),
         durable: bool = False,
     ) -> Head:
         """
         Record what came of an allowed act: `ok` or an errno's name, and the bytes moved.
         """
         return await self._store.append(
-            self._outcome(of, outcome, size, digest),
+            self._outcome(of, outcome, size=size, digest=digest, detail=detail),
             durable=durable,
         )
 
     def outcome_nowait(
-        self, of: Head, outcome: str, *, size: int | None = None, digest: bytes | None = None
+        self,
+        of: Head,
+        outcome: str,
+        *,
+        size: int | None = None,
+        digest: bytes | None = None,
+        detail: Detail = (),
     ) -> None:
         """
         The same for an outcome that nobody waits for; a later awaited record is behind it.
         """
-        self._store.append_nowait(self._outcome(of, outcome, size, digest))
+        self._store.append_nowait(
+            self._outcome(of, outcome, size=size, digest=digest, detail=detail)
+        )
 
     async def file_rpc(
         self,
@@ -192,14 +213,9 @@ class SessionLog:
             **fields,
         )
 
-    def _outcome(self, of: Head, outcome: str, size: int | None, digest: bytes | None) -> Draft:
+    def _outcome(self, of: Head, outcome: str, **fields: Any) -> Draft:
         return self._draft(
-            Event.OUTCOME,
-            origin=Origin.BROKER,
-            refers=of.sequence,
-            outcome=outcome,
-            size=size,
-            digest=digest,
+            Event.OUTCOME, origin=Origin.BROKER, refers=of.sequence, outcome=outcome, **fields
         )
 
     def _drop(self, request: Request, decision: Decision) -> None:
@@ -232,9 +248,20 @@ class SessionLog:
 
 
 def _kind(request: Request) -> str:
-    if isinstance(request, FileRequest):
-        return request.action.value
-    return "connect" if isinstance(request, NetworkRequest) else "run"
+    return request.action.value if isinstance(request, FileRequest) else _KINDS[type(request)]
+
+
+_KINDS: Final[Mapping[type[Request], str]] = MappingProxyType(
+    {
+        NetworkRequest: "connect",
+        ResolveRequest: "resolve",
+        AddressRequest: "dial",
+        HttpRequest: "http",
+        SocketRequest: "socket",
+        ProcessRequest: "run",
+        ImageRequest: "image",
+    }
+)
 
 
 def _sequence(head: Head | None) -> int | None:

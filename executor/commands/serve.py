@@ -12,6 +12,7 @@ from executor.audit.errors import AuditError
 from executor.images.errors import ImageError
 from executor.kernel.errors import CodecageError
 from executor.linux.errors import MechanismError
+from executor.networking import NetworkOptions
 from executor.server import Options, serve
 from policy.errors import PolicyError
 
@@ -97,6 +98,22 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pool", type=int, default=1, metavar="N", help="workers that wait ahead (default: 1)"
     )
+    parser.add_argument(
+        "--secrets", type=Path, metavar="DIR", help="the secrets that policies name, a file each"
+    )
+    parser.add_argument(
+        "--trust",
+        type=Path,
+        metavar="FILE",
+        help="certificates (PEM) that connections trust besides the system's",
+    )
+    parser.add_argument(
+        "--resolver",
+        action="append",
+        default=[],
+        metavar="ADDRESS:PORT",
+        help="a name server to ask, in place of the system's and /etc/hosts; may be repeated",
+    )
     parser.add_argument("--log-level", choices=_LEVELS, default="info", help="default: info")
     parser.add_argument(
         "--lifeline", type=int, metavar="FD", help="stop when the other end of this pipe closes"
@@ -115,4 +132,5 @@ def _options(args: argparse.Namespace) -> Options:
         pool=args.pool,
         lifeline=args.lifeline,
         ephemeral=args.ephemeral,
+        network=NetworkOptions(args.secrets, args.trust, tuple(args.resolver)),
     )

@@ -5,6 +5,7 @@ Both cages speak the same frames (`codecage.worker.v1`), so beginning a session,
 every request go over the channel; what differs is how such a process is made and held.
 """
 
+import socket
 from collections.abc import Awaitable
 from typing import Protocol
 
@@ -21,9 +22,12 @@ class Frames(Protocol):
         The next frame of the process.
         """
 
-    async def send(self, frame: frames_pb2.ToWorker, descriptor: int | None = None) -> None:
+    async def send(
+        self, frame: frames_pb2.ToWorker, passed: int | socket.socket | None = None
+    ) -> None:
         """
-        Send a frame, with a read-only descriptor of a regular file if one is given.
+        Send a frame, with a read-only descriptor of a regular file or the guest's end of a
+        connection if one is given; it stays the caller's.
         """
 
     def close(self) -> None:

@@ -5,7 +5,9 @@ What can go wrong, in three kinds and no fourth.
     ├── GuestError       the guest's fault: an errno, and an event in the record
     ├── ExecutorError    the caller's or the administrator's: a gRPC status
     │   └── SourceUnavailable    a granted host directory cannot be held
-    └── InternalError    "this should never happen": recorded, the session killed, raised
+    ├── InternalError    "this should never happen": recorded, the session killed, raised
+    │   └── BrokerFault  a network broker said what no correct one says: it is killed
+    └── BrokerGone       a network broker's process has ended; it never leaves the gate
 
 Whoever catches one of these knows from its kind alone who has to act, so a kind is never
 changed on the way up: a `GuestError` that reaches the service is a fault of ours.
@@ -136,4 +138,16 @@ class SourceUnavailable(ExecutorError):
 class InternalError(CodecageError):
     """
     Something that this code holds to be impossible has happened; nothing may go on from here.
+    """
+
+
+class BrokerFault(InternalError):
+    """
+    A network broker sent what no correct broker sends; it is taken for hostile and killed.
+    """
+
+
+class BrokerGone(CodecageError):
+    """
+    There is no network broker, or there is none any more; `str` says why, for the guest.
     """

@@ -1,5 +1,6 @@
 """
-Frames on the socket between the server and one worker: a length, then one protobuf message.
+Frames on the socket between the server and one worker or one network broker: a length, then one
+protobuf message.
 
 Both ends treat the length as an attacker's: it is compared with the limit of its direction
 before a byte of the message is waited for.
@@ -18,6 +19,8 @@ MAX_TO_WORKER: Final = MAX_CODE + 2**16
 # Output grows to 1 MiB a frame while the reader is behind; a traceback or value stays below.
 MAX_OUTPUT: Final = 2**20
 MAX_FROM_WORKER: Final = MAX_OUTPUT + 2**16
+# The longest thing that a network broker asks about is one request's line.
+MAX_FROM_BROKER: Final = 2**17
 
 
 class FrameTooLongError(InternalError):

@@ -7,15 +7,14 @@ to, in `walk.py`; a denial of the latter kind is told to the guest as a plain er
 a link leads is none of its business. A read waits until its decision is written, a change until
 it is on disk; if the record cannot be written, nothing is done. The outcome is a record of its own.
 
-What is not here: deciding (`policy`), resolving (`paths.py`), acting (`hostfiles.py`), the words
-of the frames (`acts.py`, `handles.py`). What never happens here: a second evaluation of a
+What is not here: deciding (`policy`), counting and recording (`docket.py`), resolving
+(`paths.py`), acting (`hostfiles.py`), the network (`net.py`, which takes the same steps), the
+words of the frames (`acts.py`, `handles.py`). What never happens here: a second evaluation of a
 decision to explain it, a path of the host, an exception that is swallowed.
 """
 
-import errno
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TypeVar
 
 from codecage.worker.v1 import worker_pb2 as frames_pb2
@@ -23,56 +22,53 @@ from executor.audit.errors import AuditError
 from executor.audit.record import OK, UNKNOWN, Head
 from executor.audit.session import SessionLog
 from executor.kernel.acts import PATH_ACTS, Act, Grade, Result, Scene, recorded
+from executor.kernel.docket import Counts, Docket
 from executor.kernel.errors import GuestError, InternalError
 from executor.kernel.handles import Handles, Open
 from executor.kernel.limits import Quota
+from executor.kernel.net import NETWORK_ASKS, Net
 from executor.kernel.paths import HostTrees
 from executor.kernel.places import Place
 from executor.kernel.pool import Share
-from executor.kernel.refusals import answer_to, error_name, refusal
+from executor.kernel.refusals import answer_to, error_name
+from executor.kernel.reply import Reply
+from executor.kernel.way import Way
 from policy.decide import Decider
-from policy.requests import NetworkRequest, ProcessRequest, Request
-from policy.types import Decision
+from policy.requests import ProcessRequest
 
 _R = TypeVar("_R")
-
-
-@dataclass(slots=True)
-class Counts:
-    """
-    Requests to the gate and those denied, since the session began.
-    """
-
-    requests: int = 0
-    denied: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """
-    The answer to send, and perhaps a read-only descriptor to send with it, which is the caller's.
-    """
-
-    answer: frames_pb2.Answer
-    descriptor: int | None = None
 
 
 class Gate:
     """
     The door of one session. One `answer` at a time, because a worker has one ask open.
 
-    `trees` becomes the gate's, which closes it. Blocking acts run on `threads`.
+    `trees` becomes the gate's, which closes it. Blocking acts run on `threads`. `way` leads to the
+    network broker of a policy that grants connections.
     """
 
-    def __init__(self, decider: Decider, trees: HostTrees, log: SessionLog, threads: Share) -> None:
-        self._policy = decider.policy
-        self._decider = decider
-        self._log = log
+    def __init__(
+        self,
+        decider: Decider,
+        trees: HostTrees,
+        log: SessionLog,
+        threads: Share,
+        way: Way | None = None,
+    ) -> None:
+        policy = decider.policy
+        self._docket = Docket(decider, log)
+        self._net = Net(self._docket, way)
         self._threads = threads
-        self._handles = Handles(self._policy.limits.open_files)
-        quotas = {grant.mount: Quota(grant) for grant in self._policy.filesystem}
+        self._handles = Handles(policy.limits.open_files)
+        quotas = {grant.mount: Quota(grant) for grant in policy.filesystem}
         self._scene = Scene(trees, decider, quotas)
-        self.counts = Counts()
+
+    @property
+    def counts(self) -> Counts:
+        """
+        What was asked so far.
+        """
+        return self._docket.counts
 
     async def answer(self, ask: frames_pb2.Ask) -> Reply:
         """
@@ -82,12 +78,12 @@ class Gate:
         """
         kind = ask.WhichOneof("ask") or "nothing"
         try:
-            if kind == "close":
-                return self._close(ask.close)
             if kind in PATH_ACTS:
                 return await self._act(PATH_ACTS[kind](ask))
-            if kind == "network":
-                raise await self._never(NetworkRequest(ask.network.host, ask.network.port))
+            if kind in NETWORK_ASKS:
+                return await self._net.answer(kind, ask)
+            if kind == "close":
+                return self._close(ask.close)
             if kind == "run":
                 raise await self._never(ProcessRequest(ask.run))
             result = await self._threads.run(self._handles.use, kind, ask)
@@ -96,6 +92,18 @@ class Gate:
         if result is None:
             raise InternalError(f"the worker asked for {kind!r}, which nobody can ask for")
         return Reply(result.answer)
+
+    async def settle(self) -> None:
+        """
+        A cell ends: wait a moment for what its network broker has still to tell of it.
+        """
+        await self._net.settle()
+
+    async def hang_up(self) -> None:
+        """
+        End the session's connections, with an outcome for each. Before `close`.
+        """
+        await self._net.close()
 
     def close(self) -> None:
         """
@@ -106,10 +114,9 @@ class Gate:
         self._scene.trees.close()
 
     async def _act(self, act: Act) -> Reply:
-        await self._count(act.requests[0])
+        await self._docket.count(act.requests[0])
         for request in act.requests:
-            if not (decision := self._decider.decide(request)).allowed:
-                raise await self._denied(request, decision)
+            await self._docket.admitted(request)
         if act.opens:
             self._handles.require_room()
         if act.grade is Grade.LOOK:
@@ -124,15 +131,12 @@ class Gate:
     async def _recorded(self, act: Act, places: tuple[Place, ...]) -> Reply:
         durable, heads = act.grade is Grade.CHANGE, []
         for request, decision in recorded(act, places):
-            head = await self._log.decision(request, decision, durable=durable)
-            if head is None:
-                raise InternalError(f"an allowed act has no record: {request}")
-            heads.append(head)
+            heads.append(await self._docket.allowed(request, decision, durable=durable))
         try:
             result = await self._threads.run(act.perform, self._scene, places)
         except BaseException as error:
             name = error_name(error.errno) if isinstance(error, GuestError) else UNKNOWN
-            self._outcome(heads, name, None)
+            self._docket.outcome(heads, name, None)
             raise
         return self._done(result, heads)
 
@@ -141,7 +145,7 @@ class Gate:
             result.answer.opened.handle = self._handles.add(Open(result.handle, tuple(heads)))
             return Reply(result.answer)
         try:
-            self._outcome(heads, OK, result.size)
+            self._docket.outcome(heads, OK, result.size)
         except AuditError:
             if result.descriptor is not None:
                 os.close(result.descriptor)
@@ -153,7 +157,7 @@ class Gate:
             return await self._threads.run(resolve, act)
         except GuestError as error:
             if error.decision is not None:
-                await self._denied(act.requests[0], error.decision)
+                await self._docket.denied(act.requests[0], error.decision)
             raise
 
     def _close(self, number: int) -> Reply:
@@ -162,34 +166,11 @@ class Gate:
 
     def _record_close(self, opened: Open) -> None:
         outcome = error_name(opened.failure) if opened.failure else OK
-        self._outcome(opened.decisions, outcome, opened.handle.written)
+        self._docket.outcome(opened.decisions, outcome, opened.handle.written)
 
-    async def _count(self, request: Request) -> None:
-        """
-        Count a request that names something; what is done with a file that is open is not one.
-        """
-        self.counts.requests += 1
-        limit = self._policy.limits.requests
-        if self.counts.requests <= limit:
-            return
-        reason = f"the session has made the {limit} requests that its policy allows"
-        decision = Decision(False, self._policy.rule("limits.requests"), reason)
-        if self.counts.requests == limit + 1:  # one record tells it all
-            await self._denied(request, decision)
-        raise GuestError(errno.EDQUOT, refusal(decision, self._policy.name).message)
-
-    async def _denied(self, request: Request, decision: Decision) -> GuestError:
-        self.counts.denied += 1
-        await self._log.decision(request, decision)
-        return refusal(decision, self._policy.name)
-
-    async def _never(self, request: Request) -> GuestError:
-        # Nothing here can connect or start a program, whatever a policy may come to say.
-        await self._count(request)
-        if (decision := self._decider.decide(request)).allowed:
+    async def _never(self, request: ProcessRequest) -> GuestError:
+        # Nothing here can start a program, whatever a policy may come to say.
+        await self._docket.count(request)
+        if (decision := self._docket.decide(request)).allowed:
             raise InternalError(f"a policy allows {request}, and there is no way to do it")
-        return await self._denied(request, decision)
-
-    def _outcome(self, heads: Sequence[Head], outcome: str, size: int | None) -> None:
-        for head in heads:
-            self._log.outcome_nowait(head, outcome, size=size)
+        return await self._docket.denied(request, decision)

@@ -54,6 +54,49 @@ def test_output_that_nobody_has_yet_is_joined_and_streams_are_not_mixed():
     asyncio.run(scenario())
 
 
+async def groups(log: CellLog, hold: float) -> list[list[int]]:
+    with log.read() as reader:
+        return [[one.sequence for one in group] async for group in reader.groups(hold)]
+
+
+def test_the_events_of_a_cell_that_ends_at_once_are_one_group():
+    async def scenario():
+        log, _ = new_log()
+        reading = asyncio.ensure_future(groups(log, 60))
+        for event in (Started("s", 1), Output(OUT, b"a"), Value("1", 1, truncated=False), END):
+            await log.add(event)
+            await asyncio.sleep(0)
+        assert await reading == [[1, 2, 3, 4]]
+
+    asyncio.run(scenario())
+
+
+def test_without_an_end_the_first_group_goes_out_when_its_time_is_over():
+    async def scenario():
+        log, _ = new_log()
+        with log.read() as reader:
+            coming = aiter(reader.groups(0))
+            await log.add(Started("s", 1))
+            assert [one.sequence for one in await anext(coming)] == [1]
+            later = asyncio.ensure_future(anext(coming))
+            await log.add(Output(OUT, b"a"))
+            assert [one.sequence for one in await later] == [2]
+
+    asyncio.run(scenario())
+
+
+def test_much_output_is_not_held_back_and_a_group_is_no_longer_than_a_message():
+    async def scenario():
+        log, _ = new_log()
+        reading = asyncio.ensure_future(groups(log, 60))
+        for stream in (OUT, ERR, OUT):
+            await log.add(Output(stream, b"x" * 600_000))
+        await log.add(END)
+        assert await reading == [[1], [2], [3, 4]]
+
+    asyncio.run(scenario())
+
+
 def test_output_that_somebody_has_is_never_changed():
     async def scenario():
         log, _ = new_log()

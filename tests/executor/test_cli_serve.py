@@ -172,6 +172,73 @@ def test_root_has_to_name_an_account(directory):
     assert "--run-as" in said
 
 
+NETWORKED = """\
+version: 1
+name: mine
+description: d
+network:
+  - host: api.example.com
+    credentials: {header: Authorization, secret: prices-api}
+  - {host: 127.0.0.1, ports: [9], raw: true, tls: false, addresses: [loopback]}
+"""
+CONNECT = "import socket; socket.create_connection(({!r}, {}))"
+
+
+def networked(directory, *options):
+    policies = directory / "policies"
+    policies.mkdir()
+    (policies / "mine.yaml").write_text(NETWORKED)
+    listen = f"unix:{directory}/run/sock"
+    audit = directory / "audit" / "audit.sqlite3"
+    place = ("--listen", listen, "--audit", audit, "--policies", policies)
+    return codecage("serve", *place, *options, *RUN_AS)
+
+
+def test_a_secret_that_is_not_there_keeps_the_server_from_starting(directory):
+    secrets = directory / "secrets"
+    secrets.mkdir(mode=0o700)
+    status, _, said = networked(directory, "--secrets", secrets)
+    assert status == 3
+    assert "mine.yaml:5" in said
+    assert f"names the secret prices-api, and {secrets} has no such file" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--secrets", "/nowhere"), "--secrets /nowhere: No such file or directory"),
+        (("--trust", "/nowhere"), "--trust /nowhere: there is no such file"),
+        (("--resolver", "dns.example"), "--resolver dns.example: write an address and a port"),
+        ((), "say with --secrets in which directory it lies"),
+    ],
+)
+def test_options_of_the_network_that_nothing_could_work_with_are_refused(directory, options, said):
+    status, _, found = networked(directory, *options)
+    assert status == 3
+    assert said in found
+
+
+def test_a_server_whose_policies_grant_connections_starts_with_their_secrets(directory):
+    secrets, policies = directory / "secrets", directory / "policies"
+    secrets.mkdir(mode=0o700)
+    (secrets / "prices-api").write_text("hush\n")
+    (secrets / "prices-api").chmod(0o600)
+    policies.mkdir()
+    (policies / "mine.yaml").write_text(NETWORKED)
+    server = Serving(directory, "--policies", policies, "--secrets", secrets)
+    try:
+        with agent_client.connect(server.address) as cage, cage.session("mine") as session:
+            denied = session.run(CONNECT.format("evil.example", 443))
+            tried = session.run(CONNECT.format("127.0.0.1", 9))
+    finally:
+        server.stop()
+    assert denied.error.name == "PermissionError"
+    assert (denied.denied, denied.connections) == (1, 0)
+    # The port of discard(9), where nobody listens: a broker has tried.
+    assert tried.error.name == "ConnectionRefusedError"
+    assert (tried.denied, tried.connections) == (0, 1)
+
+
 def test_a_private_server_comes_and_goes_with_the_command(directory):
     directory.chmod(0o1777)
     env = {"TMPDIR": str(directory)}

@@ -30,7 +30,7 @@ from executor.kernel.spawn import (  # noqa: E402
 )
 from executor.linux import prctl, seccomp  # noqa: E402
 from executor.linux.bpf import Instruction, Opcode  # noqa: E402
-from executor.linux.descriptors import receive_regular_file  # noqa: E402
+from executor.linux.descriptors import receive_passed  # noqa: E402
 
 _SIGNALS = {INTERRUPT_SIGNAL, LIMIT_SIGNAL}
 _DIGEST = bytes(32)
@@ -75,7 +75,7 @@ class Worker:
 
     def receive(self) -> wire.ToWorker:
         while (data := self.buffer.take()) is None:
-            more, found = receive_regular_file(self.sock, 2**16)
+            more, found = receive_passed(self.sock, 2**16)
             if not more:
                 os._exit(0)
             if found is not None:

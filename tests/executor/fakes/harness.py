@@ -21,6 +21,7 @@ from executor import launcher
 from executor.audit import read
 from executor.audit.record import Record
 from executor.audit.store import AuditStore
+from executor.brokers import Brokers
 from executor.kernel.pool import FilePool
 from executor.service import About, Service
 from executor.sessions import Served, Sessions
@@ -30,6 +31,7 @@ from policy.parse import parse
 from policy.types import Policy
 
 FAKE = Path(__file__).with_name("cage.py")
+FAKE_BROKER = Path(__file__).with_name("broker.py")
 KEY = "0" * 64
 
 
@@ -37,8 +39,8 @@ def key_of(image: str) -> str:
     return KEY if image == "core" else hashlib.sha256(image.encode()).hexdigest()
 
 
-def fake_command(*options: str) -> list[str]:
-    return [sys.executable, "-I", "-B", str(FAKE), json.dumps(launcher.import_paths()), *options]
+def fake_command(*options: str, program: Path = FAKE) -> list[str]:
+    return [sys.executable, "-I", "-B", str(program), json.dumps(launcher.import_paths()), *options]
 
 
 def policy(text: str, name: str = "test", base: str = "/") -> Policy:
@@ -53,8 +55,14 @@ def launched(*options: str) -> Iterator[launcher.Launcher]:
 
 
 @contextlib.contextmanager
-def launched_images(images: Mapping[str, Sequence[str]]) -> Iterator[launcher.Launcher]:
-    started = launcher.launch([fake_command(*options) for options in images.values()])
+def launched_images(
+    images: Mapping[str, Sequence[str]], broker: Sequence[str] = ()
+) -> Iterator[launcher.Launcher]:
+    """
+    The rows are the images', and after them the network broker's.
+    """
+    rows = [fake_command(*options) for options in images.values()]
+    started = launcher.launch([*rows, fake_command(*broker, program=FAKE_BROKER)])
     try:
         yield started
     finally:
@@ -103,16 +111,18 @@ async def running(
     rotation: Rotation | None = None,
     most_sessions: int = 64,
     most_message: int = 4 * 2**20,
+    broker: Sequence[str] = (),
 ) -> AsyncIterator[Running]:
     place.mkdir(0o700, exist_ok=True)  # noqa: ASYNC240 - nothing else runs yet
     offered: Mapping[str, Policy] = {one.name: one for one in (CALCULATOR, *policies)}
     audit = place / "audit.sqlite3"
     table = images or {"core": options}
-    with launched_images(table) as started, AuditStore.open(audit) as store:
+    with launched_images(table, broker) as started, AuditStore.open(audit) as store:
         rows = [ImageRow(name, key_of(name)) for name in table]
         zygotes = Zygotes(started, rows, pool=pool, rotation=rotation)
         files = FilePool()
-        sessions = Sessions(Served(offered, store, zygotes, files, most_sessions))
+        brokers = Brokers(started, len(table))
+        sessions = Sessions(Served(offered, store, zygotes, files, most_sessions, brokers))
         server = grpc.aio.server(options=(("grpc.max_receive_message_length", most_message),))
         about = About("test", "0", "nobody", ())
         codecage_pb2_grpc.add_CodecageServicer_to_server(Service(about, sessions, audit), server)
@@ -129,6 +139,7 @@ async def running(
             await server.stop(None)
             # Its finaliser would schedule another stop, on a loop that may be closed by then.
             del server._server
+            brokers.close()
             await zygotes.close()
             files.close()
 

@@ -30,6 +30,7 @@ class Scene:
     audit: Path
     data: Path
     out: Path
+    log: SessionLog
 
     async def ask(self, **fields) -> wire.Answer:
         return (await self.reply(**fields)).answer
@@ -71,7 +72,7 @@ def on_gate(tmp_path: Path, scenario: Callable[[Scene], Awaitable[None]], limits
             gate = Gate(
                 compile_policy(rules), HostTrees(rules.filesystem), log, files.share("test")
             )
-            scene = Scene(gate, store, audit, data, out)
+            scene = Scene(gate, store, audit, data, out, log)
             try:
                 await scenario(scene)
             finally:
@@ -89,7 +90,7 @@ def test_an_allowed_read_is_recorded_before_and_after_and_passes_a_descriptor(tm
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.write(reply.descriptor, b"x")
         os.close(reply.descriptor)
-        await scene.gate._log.end("over")
+        await scene.log.end("over")
         assert scene.rows() == [
             ("session.create", None, None, None),
             ("decision", "read /data/a.csv", "allow", None),
@@ -143,7 +144,7 @@ def test_a_missing_file_is_decided_recorded_and_not_found(tmp_path):
     async def scenario(scene: Scene) -> None:
         answer = await scene.ask(open=wire.OpenAsk(path="/out/none"))
         assert answer.errno == errno.ENOENT
-        await scene.gate._log.end("over")
+        await scene.log.end("over")
         assert scene.rows()[1:3] == [
             ("decision", "read /out/none", "allow", None),
             ("outcome", None, None, "ENOENT"),
@@ -189,7 +190,7 @@ def test_a_file_written_in_pieces_makes_one_decision_and_one_outcome_at_its_clos
         assert (await scene.ask(truncate=wire.TruncateAsk(handle=handle, length=29))).errno == 0
         assert scene.rows()[1:] == [("decision", "write /out/new.txt", "allow", None)]
         assert (await scene.ask(close=handle)).errno == 0
-        await scene.gate._log.end("over")
+        await scene.log.end("over")
         outcome = scene.records()[2]
         assert (outcome.event, outcome.outcome, outcome.size) == (Event.OUTCOME, "ok", 30)
         assert (scene.out / "new.txt").read_bytes() == b"abc" * 9 + b"ab"
@@ -229,7 +230,7 @@ def test_a_write_beyond_the_quota_fails_and_the_outcome_says_so(tmp_path):
         write = wire.WriteAsk(handle=handle, offset=1024, data=b"x")
         assert (await scene.ask(write=write)).errno == errno.EDQUOT
         await scene.ask(close=handle)
-        await scene.gate._log.end("over")
+        await scene.log.end("over")
         assert (scene.records()[2].outcome, scene.records()[2].size) == ("EDQUOT", 1024)
 
     on_gate(tmp_path, scenario)
@@ -268,7 +269,7 @@ def test_each_change_is_on_record_before_it_is_made(tmp_path, name):
         answer = (await scene.gate.answer(change(name, "/out"))).answer
         assert (answer.errno, answer.reason) == (0, "")
         assert tree(scene.out) != before
-        await scene.gate._log.end("over")
+        await scene.log.end("over")
         events = [(r.event.value, r.answer, r.outcome) for r in scene.records()[1:-1]]
         count = len(events) // 2
         assert (
@@ -306,13 +307,17 @@ def test_a_change_does_not_happen_when_its_record_cannot_be_written(tmp_path):
 
 def test_networks_and_programs_are_denied_with_their_rule(tmp_path):
     async def scenario(scene: Scene) -> None:
-        answer = await scene.ask(network=wire.NetworkAsk(host="evil.example", port=443))
+        answer = await scene.ask(connect=wire.ConnectAsk(host="evil.example", port=443))
         assert answer.errno == errno.EACCES
-        assert answer.reason.startswith("[policy test, rule network] connect evil.example:443")
+        assert answer.reason.startswith("[policy test, rule network] ")
+        assert (await scene.ask(resolve="evil.example")).errno == errno.EACCES
+        assert (await scene.ask(network=wire.NetworkAsk(socket="udp"))).errno == errno.EACCES
         answer = await scene.ask(run="sh")
         assert answer.errno == errno.EACCES
         assert scene.rows()[1:] == [
             ("decision", "connect evil.example:443", "deny", None),
+            ("decision", "resolve evil.example", "deny", None),
+            ("decision", "socket udp", "deny", None),
             ("decision", "run sh", "deny", None),
         ]
 
@@ -338,7 +343,7 @@ def test_files_left_open_get_their_outcome_when_the_session_ends(tmp_path):
         handle = (await scene.ask(open=ask)).opened.handle
         await scene.ask(write=wire.WriteAsk(handle=handle, offset=0, data=b"abc"))
         scene.gate.close()
-        await scene.gate._log.end("over")
+        await scene.log.end("over")
         assert (scene.records()[2].outcome, scene.records()[2].size) == ("ok", 3)
 
     on_gate(tmp_path, scenario)

@@ -1,0 +1,121 @@
+"""
+What one session asks for and what its policy says to that: counted, decided, recorded.
+
+Files and the network go through the same few steps here, in the same words: count the request,
+decide it, write down a denial or, before anything is done, that it is allowed; and what came of
+it afterwards. Nothing here acts.
+"""
+
+import errno
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from executor.audit.record import Detail, Head
+from executor.audit.session import SessionLog
+from executor.kernel.errors import GuestError, InternalError
+from executor.kernel.refusals import refusal
+from policy.decide import Decider
+from policy.requests import Request
+from policy.types import Decision, Policy
+
+
+@dataclass(slots=True)
+class Counts:
+    """
+    What was asked of the gate since the session began: requests, and those denied; connections
+    that were granted, HTTP requests that were passed on, and the bytes that the network brokers
+    have told of so far.
+    """
+
+    requests: int = 0
+    denied: int = 0
+    connections: int = 0
+    exchanges: int = 0
+    sent: int = 0
+    received: int = 0
+
+
+class Docket:
+    """
+    The requests of one session. It belongs to the event loop of `log`.
+    """
+
+    def __init__(self, decider: Decider, log: SessionLog) -> None:
+        self.counts = Counts()
+        self._decider = decider
+        self._log = log
+
+    @property
+    def policy(self) -> Policy:
+        """
+        The session's policy.
+        """
+        return self._decider.policy
+
+    def decide(self, request: Request) -> Decision:
+        """
+        What the policy says; nothing is counted or recorded.
+        """
+        return self._decider.decide(request)
+
+    async def count(self, request: Request) -> None:
+        """
+        Count a request that names something; what is done with what is open is not one.
+
+        Raises GuestError (EDQUOT) beyond `limits.requests`.
+        """
+        self.counts.requests += 1
+        limit = self.policy.limits.requests
+        if self.counts.requests <= limit:
+            return
+        reason = f"the session has made the {limit} requests that its policy allows"
+        decision = Decision(False, self.policy.rule("limits.requests"), reason)
+        if self.counts.requests == limit + 1:  # one record tells it all
+            raise await self.denied(request, decision, errno.EDQUOT)
+        raise _refused(decision, self.policy, errno.EDQUOT)
+
+    async def denied(
+        self, request: Request, decision: Decision, number: int | None = None
+    ) -> GuestError:
+        """
+        Record a denial; the error for the guest, with the errno `number` where that is not what
+        the decision itself comes to.
+        """
+        self.counts.denied += 1
+        await self._log.decision(request, decision)
+        return _refused(decision, self.policy, number)
+
+    async def allowed(self, request: Request, decision: Decision, *, durable: bool = False) -> Head:
+        """
+        Record that a request is allowed, before it takes effect; `durable` where that cannot be
+        undone. The record, which the outcome refers to.
+
+        Raises AuditBudgetSpent or AuditUnavailable: then it must not be done.
+        """
+        head = await self._log.decision(request, decision, durable=durable)
+        if head is None:
+            raise InternalError(f"an allowed act has no record: {request}")
+        return head
+
+    async def admitted(self, request: Request) -> Decision:
+        """
+        The decision for a request that the policy allows. Raises GuestError, recorded, for
+        another.
+        """
+        if not (decision := self.decide(request)).allowed:
+            raise await self.denied(request, decision)
+        return decision
+
+    def outcome(
+        self, heads: Sequence[Head], outcome: str, size: int | None, detail: Detail = ()
+    ) -> None:
+        """
+        Record what came of allowed acts. Raises AuditUnavailable.
+        """
+        for head in heads:
+            self._log.outcome_nowait(head, outcome, size=size, detail=detail)
+
+
+def _refused(decision: Decision, policy: Policy, number: int | None) -> GuestError:
+    error = refusal(decision, policy.name)
+    return error if number is None else GuestError(number, error.message, decision)

@@ -1,0 +1,232 @@
+"""
+The server's one boundary to the network: which connections a session has, and what they may do.
+
+As with files: decode, count, decide, record, act, and record the outcome. What is asked of the
+gate is decided here; what is asked on a connection that is open, in `connection.py`. The acting is
+a network broker's, a process of its own for each policy, and the guest's bytes go from its worker
+to that broker without passing here: this side makes the pair of sockets, gives one end to each,
+and keeps none.
+
+A connection is answered before it is made: the guest waits for the first byte on its own stream,
+where an interrupt reaches it. No name is sent to a name server unless the policy grants a
+connection to it, and then only for that connection. Reads and connections whose requests will be
+read are written down before they are done; raw connections and requests that change something
+are on disk, because what is sent cannot be taken back.
+"""
+
+import asyncio
+import errno
+import logging
+import re
+import socket
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack, suppress
+from typing import Any, Final
+
+from codecage.worker.v1 import worker_pb2 as frames_pb2
+from executor.kernel.accounts import Account
+from executor.kernel.connection import Connection, End, Granted
+from executor.kernel.docket import Docket
+from executor.kernel.errors import GuestError, InternalError
+from executor.kernel.reply import Reply
+from executor.kernel.way import Way
+from policy.hosts import canonical_host
+from policy.requests import NetworkRequest, ResolveRequest, SocketRequest
+from policy.types import Decision, NetworkGrant
+
+# What of a worker's asks is answered here.
+NETWORK_ASKS: Final = frozenset({"resolve", "connect", "connection_end", "network"})
+_LOG = logging.getLogger(__name__)
+# The longest is of numbers: `type 4294967295 protocol 4294967295`.
+_KIND: Final = re.compile(r"[a-z0-9][a-z0-9 _-]{0,47}", re.ASCII)
+_LONGEST_HOST: Final = 300
+# Ends that are kept until somebody asks for them; a worker has fewer connections by far.
+_ENDS_KEPT: Final = 1024
+# A guest that closed one connection and opens the next may be faster than the broker's word of
+# the first. So long (seconds) the limit waits for it.
+_PLACE_PATIENCE: Final = 1.0
+_WORD_PATIENCE: Final = 0.25
+_CLOSE_PATIENCE: Final = 0.5
+_DEATH_PATIENCE: Final = 0.02
+
+
+class Net:
+    """
+    The network of one session. `way` is None where its policy grants none.
+    """
+
+    def __init__(self, docket: Docket, way: Way | None) -> None:
+        self._docket = docket
+        self._way = way
+        self._last = 0
+        self._open: dict[int, Connection] = {}
+        self._ends: dict[int, End] = {}
+        self._accounts: dict[str, Account] = {}
+        self._changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def answer(self, kind: str, ask: frames_pb2.Ask) -> Reply:
+        """
+        Answer one ask, of a kind in `NETWORK_ASKS`.
+
+        Raises GuestError for what the guest may not have, AuditError where that it may cannot be
+        recorded, InternalError for an ask that no correct worker sends.
+        """
+        match kind:
+            case "resolve":
+                return await self._resolve(ask.resolve)
+            case "connect":
+                return await self._connect(ask.connect)
+            case "connection_end":
+                end = await self._end_of(ask.connection_end)
+                return Reply(frames_pb2.Answer(errno=end.errno, reason=end.reason))
+        raise await self._refuse_socket(ask.network.socket)
+
+    async def _resolve(self, name: str) -> Reply:
+        # Nothing is asked of a name server: whether the guest may have an address at all.
+        request = ResolveRequest(_host(name))
+        await self._docket.count(request)
+        await self._docket.admitted(request)
+        return Reply(frames_pb2.Answer())
+
+    async def _connect(self, asked: frames_pb2.ConnectAsk) -> Reply:
+        request = NetworkRequest(_host(asked.host), asked.port)
+        await self._docket.count(request)
+        decision = await self._docket.admitted(request)
+        grant = decision.network
+        if grant is None or self._way is None:
+            raise InternalError(f"a policy allows {request}, and there is no way to do it")
+        account = self._account(grant, self._way)
+        if (refused := account.refusal(request)) is not None:
+            raise await self._docket.denied(request, *refused)
+        await self._require_place(request)
+        with ExitStack() as held:
+            ours, theirs = map(held.enter_context, _pair(request))
+            head = await self._docket.allowed(request, decision, durable=grant.raw)
+            held.pop_all()
+        account.name(request.host)
+        return self._begin(Granted(request, head, account), self._way, ours, theirs)
+
+    async def _end_of(self, number: int) -> End:
+        """
+        How a connection of the worker's ended, as far as the broker has told: a stream may also
+        end in one direction and go on in the other, which is a plain end.
+        """
+        if number in self._open and self._way is not None:
+            await self._way.caught_up()
+            # A process that dies may let go of the guest's stream before its own socket.
+            await self._until(lambda: number not in self._open, _DEATH_PATIENCE)
+        if number in self._open:
+            return End()
+        if not 1 <= number <= self._last:
+            raise InternalError(f"the worker asked for the end of connection {number}")
+        return self._ends.get(number, End(errno.EIO, "how this connection ended is not kept"))
+
+    async def _refuse_socket(self, kind: str) -> GuestError:
+        if not _KIND.fullmatch(kind):
+            raise InternalError(f"the worker asked for a socket of kind {kind[:64]!r}")
+        request = SocketRequest(kind)
+        await self._docket.count(request)
+        decision = self._docket.decide(request)
+        if decision.allowed:
+            raise InternalError(f"a policy allows {request}, and there is no way to do it")
+        return await self._docket.denied(request, decision)
+
+    async def settle(self) -> None:
+        """
+        Wait a moment for the broker's word of requests that are answered: at the end of a cell,
+        so that what it moved is counted with it.
+        """
+        if any(one.exchanging for one in self._open.values()):
+            await self._until(
+                lambda: not any(one.exchanging for one in self._open.values()), _WORD_PATIENCE
+            )
+
+    async def close(self) -> None:
+        """
+        Drop every connection, with an outcome for each.
+        """
+        for one in self._open.values():
+            one.drop()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_CLOSE_PATIENCE)
+        for task in [*self._tasks]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._way is not None:
+            self._way.leave([account.number for account in self._accounts.values()])
+            self._way = None
+
+    async def _require_place(self, request: NetworkRequest) -> None:
+        most = self._docket.policy.limits.connections
+        if len(self._open) >= most:
+            await self._until(lambda: len(self._open) < most, _PLACE_PATIENCE)
+        if len(self._open) < most:
+            return
+        reason = (
+            f"{request} is not granted: {most} connections are open, as many as the policy allows; "
+            "close one first"
+        )
+        decision = Decision(False, self._docket.policy.rule("limits.connections"), reason)
+        raise await self._docket.denied(request, decision, errno.EMFILE)
+
+    def _begin(
+        self, granted: Granted, way: Way, ours: socket.socket, theirs: socket.socket
+    ) -> Reply:
+        self._last += 1
+        number = self._last
+        self._docket.counts.connections += 1
+
+        def over(end: End) -> None:
+            self._over(number, end)
+
+        connection = Connection(way.number(), granted, self._docket, over, self._notify)
+        self._open[number] = connection
+        self._in_background(connection.carry(way, ours))
+        connected = frames_pb2.Connected(connection=number, tls=granted.account.grant.tls)
+        return Reply(frames_pb2.Answer(connected=connected), stream=theirs)
+
+    def _over(self, number: int, end: End) -> None:
+        del self._open[number]
+        self._ends[number] = end
+        if len(self._ends) > _ENDS_KEPT:
+            del self._ends[next(iter(self._ends))]
+        self._notify()
+
+    def _account(self, grant: NetworkGrant, way: Way) -> Account:
+        name = grant.rule.name
+        if name not in self._accounts:
+            self._accounts[name] = Account(way.number(), grant)
+        return self._accounts[name]
+
+    async def _until(self, done: Callable[[], bool], seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not done():
+                    await self._changed.wait()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _LOG.error("a connection could not be carried", exc_info=error)
+
+
+def _host(text: str) -> str:
+    # What has no one form is too long, or else the policy's to refuse: then it is not cut here.
+    return canonical_host(text) or text[:_LONGEST_HOST]
+
+
+def _pair(request: NetworkRequest) -> tuple[socket.socket, socket.socket]:
+    try:
+        return socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError as error:
+        raise GuestError.from_host(error, str(request)) from error
