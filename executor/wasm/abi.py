@@ -153,10 +153,11 @@ SEEK_SET, SEEK_CUR, SEEK_END = range(3)
 POLLIN, POLLOUT, POLLERR, POLLHUP, POLLNVAL = 0x1, 0x4, 0x8, 0x10, 0x20
 
 # fdstat.fs_filetype of WASI; d_type of getdents64(2).
-FILETYPE_CHARACTER, FILETYPE_DIRECTORY, FILETYPE_REGULAR = 2, 3, 4
+FILETYPE_CHARACTER, FILETYPE_DIRECTORY, FILETYPE_REGULAR, FILETYPE_STREAM = 2, 3, 4, 6
 DT_CHR, DT_DIR, DT_REG, DT_LNK = 2, 4, 8, 10
 
 S_IFCHR, S_IFDIR, S_IFREG, S_IFLNK, S_IFIFO = 0o020000, 0o040000, 0o100000, 0o120000, 0o010000
+S_IFSOCK = 0o140000
 
 # struct stat of wasm32: dev, mode, nlink, uid, gid, rdev, size, blksize, blocks, three times of
 # (i64 seconds, u32 nanoseconds, padding), ino. 96 bytes.
@@ -166,6 +167,8 @@ DIRENT = struct.Struct("<QqHB256sxxxxx")
 # struct statfs of wasm32, 88 bytes: type, bsize; blocks, bfree, bavail, files, ffree in 64 bits;
 # fsid[2], namelen, frsize, flags, spare[4], padding.
 STATFS = struct.Struct("<II5Q9Ixxxx")
+# The same where counts have 32 bits, as in the Emscripten of Pyodide 0.29: 64 bytes.
+STATFS_32 = struct.Struct("<II5I9I")
 # struct pollfd: descriptor, events, returned events.
 POLLFD = struct.Struct("<iHH")
 # struct tm as Emscripten's JavaScript fills it: nine ints, gmtoff; the zone's name is libc's.

@@ -29,6 +29,7 @@ from executor.wasm.jail import WATCHDOG_SIGNALS
 from executor.wasm.output import OutputBuffer
 from executor.wasm.process import HOME, WORK, Clock, Denial, Entropy, Exited, VirtualClock
 from executor.wasm.space import Space
+from executor.wasm.waiting import Waker
 
 _SIGINT: Final = 2
 _NOTES_MAX: Final = 32
@@ -53,7 +54,8 @@ class Interrupts:
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
         self._changed = threading.Condition()
-        self._woken = threading.Event()
+        # Its own calls are made with the condition held; only the wait itself is not.
+        self._waker = Waker()
         self._running = False
         self._pending = False
         self._taken = 0
@@ -70,7 +72,7 @@ class Interrupts:
                 message = self.limit_message if limit else ""
                 self._guest.process.denial = Denial(Errno.EINTR, message) if message else None
                 self._guest.set_signal(pending=True)
-                self._woken.set()
+                self._waker.wake()
             self._changed.notify_all()
 
     def start(self, sent: int) -> None:
@@ -100,19 +102,32 @@ class Interrupts:
             self._clear()
             return number
 
+    @property
+    def descriptors(self) -> frozenset[int]:
+        """
+        What has to stay open in a worker that is locked.
+        """
+        return self._waker.descriptors
+
     def wait(self, seconds: float) -> bool:
         """
         Sleep; true when an interrupt is pending.
+        """
+        return self.wait_for({}, seconds)
+
+    def wait_for(self, descriptors: Mapping[int, int], seconds: float) -> bool:
+        """
+        Wait until a descriptor has one of its poll(2) events; true when an interrupt is pending.
         """
         with self._changed:
             if self._pending and not self._guest.signal_pending():
                 # The interpreter has taken it without asking: it wakes no later sleep.
                 self._clear()
-        return self._woken.wait(None if seconds == float("inf") else seconds)
+        return self._waker.wait(descriptors, seconds)
 
     def _clear(self) -> None:
         self._pending = False
-        self._woken.clear()
+        self._waker.clear()
         self._guest.set_signal(pending=False)
 
 
@@ -134,8 +149,16 @@ class Session:
         guest.hooks.on_output = self._output.write
         guest.hooks.on_display = self._show
         guest.hooks.on_wait = self._interrupts.wait
+        guest.hooks.on_wait_for = self._interrupts.wait_for
         guest.hooks.on_signal = self._interrupts.take
         guest.hooks.on_note = self._note
+
+    @property
+    def descriptors(self) -> frozenset[int]:
+        """
+        What the session needs to stay open when the worker is locked.
+        """
+        return self._interrupts.descriptors
 
     def watch(self) -> None:
         """
@@ -190,6 +213,7 @@ class Session:
         process.keep_time(_clock(begin))
         process.environment = {**guest.environment, **begin.environment}
         process.broker = Broker(self._channel)
+        process.network.limit = begin.max_connections
         self._mount(begin, total)
         self._output_limit = begin.output_bytes
         seed = Entropy(begin.entropy).take(64, os.urandom).hex()

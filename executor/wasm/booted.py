@@ -138,7 +138,7 @@ class Guest(ABC):
             total=unlimited(),
             output=hooks.output,
             display=hooks.display,
-            sleeper=Sleeper(hooks.wait),
+            sleeper=Sleeper(hooks.wait, hooks.wait_for),
             take_signal=hooks.take_signal,
             grow_memory=self._grow,
             note=hooks.note,

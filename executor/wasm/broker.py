@@ -5,6 +5,7 @@ Each method is one request and one answer; a refusal is a GuestFault that carrie
 reason. Before the session has begun, in the zygote, there is nobody to ask: `Nobody` refuses.
 """
 
+import socket
 from typing import Protocol
 
 from codecage.worker.v1 import worker_pb2 as wire
@@ -26,7 +27,13 @@ class Asks(Protocol):
 
     def passed_descriptor(self) -> int:
         """
-        The descriptor that came with the last answer.
+        The descriptor of a file that came with the last answer.
+        """
+        ...
+
+    def passed_stream(self) -> socket.socket:
+        """
+        The stream that came with the last answer.
         """
         ...
 
@@ -43,6 +50,12 @@ class Nobody:
         raise GuestFault(Errno.ENOENT)
 
     def passed_descriptor(self) -> int:
+        """
+        Refuse.
+        """
+        raise GuestFault(Errno.EBADF)
+
+    def passed_stream(self) -> socket.socket:
         """
         Refuse.
         """
@@ -155,11 +168,31 @@ class Broker:
         """
         self._ask(wire.Ask(set_times=wire.SetTimesAsk(path=path, modified_ns=modified_ns)))
 
-    def network(self, host: str, port: int) -> None:
+    def network(self, kind: str) -> None:
         """
-        Have an attempt at the network judged.
+        Have the wish for a socket of a kind that nobody is given judged, or for any where the
+        policy grants no network.
         """
-        self._ask(wire.Ask(network=wire.NetworkAsk(host=host, port=port)))
+        self._ask(wire.Ask(network=wire.NetworkAsk(socket=kind)))
+
+    def resolve(self, host: str) -> None:
+        """
+        Ask whether a name may be connected to at all.
+        """
+        self._ask(wire.Ask(resolve=host))
+
+    def connect(self, host: str, port: int) -> tuple[wire.Connected, socket.socket]:
+        """
+        Ask for a connection: its number, and the stream it has, which the caller owns.
+        """
+        answer = self._ask(wire.Ask(connect=wire.ConnectAsk(host=host, port=port)))
+        return answer.connected, self._channel.passed_stream()
+
+    def connection_end(self, connection: int) -> None:
+        """
+        Ask why a connection ended: nothing to say is a plain end.
+        """
+        self._ask(wire.Ask(connection_end=connection))
 
     def run(self, program: str) -> None:
         """

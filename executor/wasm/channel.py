@@ -3,7 +3,7 @@ The worker's end of its socket: frames in order, one request to the gate at a ti
 
 Everything is blocking and on one thread; only output is also sent by the watchdog, so sending
 holds a lock. A descriptor that comes with an answer is checked before it is used: a regular
-file, open for reading alone.
+file, open for reading alone, or a stream, and the one that the answer is about.
 """
 
 import socket
@@ -14,6 +14,7 @@ from codecage.worker.v1 import worker_pb2 as wire
 from executor.kernel import frames
 from executor.kernel.errors import InternalError
 from executor.linux import descriptors
+from executor.linux.descriptors import Passed, PassedStream, RegularFile
 from executor.wasm.abi import GuestFault, from_host
 
 _RECEIVE: Final = 2**16
@@ -33,7 +34,7 @@ class Channel:
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self._buffer = frames.FrameBuffer(frames.MAX_TO_WORKER)
-        self._passed: list[int] = []
+        self._passed: list[Passed] = []
         self._sending = threading.Lock()
 
     def send(self, *messages: wire.FromWorker) -> None:
@@ -70,19 +71,35 @@ class Channel:
 
     def passed_descriptor(self) -> int:
         """
-        The descriptor that came with the last answer. The caller closes it.
+        The descriptor of a file that came with the last answer. The caller closes it.
         """
+        passed = self._next_passed()
+        if not isinstance(passed, RegularFile):
+            raise InternalError("the server announced a file and sent something else")
+        return passed.descriptor
+
+    def passed_stream(self) -> socket.socket:
+        """
+        The stream that came with the last answer. The caller closes it.
+        """
+        passed = self._next_passed()
+        if not isinstance(passed, PassedStream):
+            raise InternalError("the server announced a stream and sent something else")
+        # Its kind is named, or it would be asked of the kernel, by calls that the filter refuses.
+        return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=passed.descriptor)
+
+    def _next_passed(self) -> Passed:
         if not self._passed:
             raise InternalError("the server announced a descriptor and sent none")
         return self._passed.pop(0)
 
     def _more(self) -> bytes:
         try:
-            data, passed = descriptors.receive_regular_file(self._socket, _RECEIVE)
+            data, passed = descriptors.receive_passed(self._socket, _RECEIVE)
         except OSError as error:
             raise ServerGoneError(str(error)) from error
         if not data:
             raise ServerGoneError("end of stream")
         if passed is not None:
-            self._passed.append(passed.descriptor)
+            self._passed.append(passed)
         return data

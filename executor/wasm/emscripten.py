@@ -14,12 +14,14 @@ import wasmtime
 
 from executor.kernel.errors import InternalError
 from executor.wasm import engine
+from executor.wasm.abi import Errno
 from executor.wasm.booted import ANSWER_MAX, Guest, GuestOutOfMemoryError, decoded
 from executor.wasm.calls import Exports
 from executor.wasm.emscripten_abi import ABIS, EmscriptenAbi
 from executor.wasm.ffi import ForeignCalls
 from executor.wasm.imports import Row
 from executor.wasm.linker import Core, SideLinker
+from executor.wasm.memory import GuestMemory
 from executor.wasm.parts import Parts
 from executor.wasm.program import runtime_program
 
@@ -78,6 +80,7 @@ class EmscriptenGuest(Guest):
         self.exports.function("__wasm_call_ctors")()
         self._table = shared.table or self.exports.table("__indirect_function_table")
         trampoline = self._install_trampoline(parts.trampoline)
+        self.process.libc = _Libc(self.exports, self.memory)
         self.process.native = SideLinker(self._core(), self.process, parts, trampoline)
         if parts.closures:
             self.process.foreign = self._foreign_calls(parts.closures)
@@ -231,6 +234,29 @@ class EmscriptenGuest(Guest):
         CPython looks at one word of its memory now and then, and asks for the signal if it is set.
         """
         self.memory.put_u32(self._signal_flag, int(pending))
+
+
+class _Libc:
+    """
+    The guest's own libc, as getaddrinfo needs it.
+    """
+
+    def __init__(self, exports: Exports, memory: GuestMemory) -> None:
+        self._memory = memory
+        self._malloc = exports.function("malloc")
+        self._errno_location = exports.function("__errno_location")
+
+    def allocate(self, size: int) -> int:
+        """
+        malloc(3).
+        """
+        return int(self._malloc(size))
+
+    def set_errno(self, errno: Errno) -> None:
+        """
+        Store an error number where the guest's errno is.
+        """
+        self._memory.put_u32(self._errno_location(), errno)
 
 
 _TAGS: Final = ("__cpp_exception", "__c_longjmp")

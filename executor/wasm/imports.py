@@ -17,7 +17,8 @@ from executor.wasm import jsffi
 from executor.wasm.abi import Errno, GuestFault
 from executor.wasm.calls import Handler
 from executor.wasm.process import Process
-from executor.wasm.syscalls import changes, native, network, open_files, paths, system
+from executor.wasm.socket_abi import Eai
+from executor.wasm.syscalls import changes, names, native, network, open_files, paths, system
 
 ENV: Final = "env"
 WASI: Final = "wasi_snapshot_preview1"
@@ -140,6 +141,13 @@ def _refused(name: str, signature: str, errno: Errno, note: str) -> Row:
     return Row(ENV, name, signature, Support.REFUSED, None, Failure.NEGATED, -errno, note)
 
 
+def _judged(name: str, signature: str, act: Act, note: str) -> Row:
+    """
+    A refused import that the gate is asked about, so that the attempt is on record.
+    """
+    return Row(ENV, name, signature, Support.REFUSED, act, Failure.NEGATED, 0, note)
+
+
 def _without(name: str, signature: str, value: int, note: str) -> Row:
     """
     A refused import whose answer is no error number.
@@ -198,13 +206,15 @@ _OWN: Final[tuple[Row, ...]] = (
     _syscall("__syscall_dup", "i>i", open_files.dup, ""),
     _syscall("__syscall_dup3", "iii>i", open_files.dup3, ""),
     _syscall("__syscall_fcntl64", "iii>i", open_files.fcntl64, "locks of files in memory alone"),
-    _syscall("__syscall_ioctl", "iii>i", open_files.ioctl, "ENOTTY: nothing is a terminal"),
+    _syscall(
+        "__syscall_ioctl", "iii>i", open_files.ioctl, "sockets alone: FIONBIO, FIONREAD, options"
+    ),
     _syscall("__syscall_pipe", "i>i", open_files.pipe, "EAGAIN where a read or write would wait"),
     _syscall(
         "__syscall_poll",
         "iii>i",
         open_files.poll,
-        "nothing becomes ready while it waits; a virtual clock is put on instead",
+        "connections alone become ready while it waits; a virtual clock is put on instead",
     ),
     _wasi("fd_read", "iiii>i", open_files.fd_read, "1 MiB at most in one call"),
     _wasi("fd_write", "iiii>i", open_files.fd_write, "1 MiB at most in one call"),
@@ -219,7 +229,7 @@ _OWN: Final[tuple[Row, ...]] = (
         open_files.fd_fdstat_get,
         "every right is named; the description decides",
     ),
-    _constant("_try_fcntl64", "iiii>i", 0, "false: not a socket, so libc goes on to fcntl64"),
+    _constant("_try_fcntl64", "iiii>i", 0, "false: libc goes on to fcntl64"),
     # Time, entropy, environment, memory, signals, end.
     _wasi(
         "clock_time_get",
@@ -265,40 +275,44 @@ _OWN: Final[tuple[Row, ...]] = (
     _without("__call_sighandler", "ii>", 0, "C signal handlers are never called"),
     # The network.
     _syscall(
-        "__syscall_socket", "iiiiii>i", network.socket, "refused by every policy of this version"
+        "__syscall_socket",
+        "iiiiii>i",
+        network.socket,
+        "TCP alone; others, and all where the policy grants no network, EACCES",
     ),
+    _syscall("__syscall_connect", "iiiiii>i", network.connect, "by name, as the policy grants it"),
+    _judged("__syscall_accept4", "iiiiii>i", network.accept, "EACCES: after the gate was asked"),
+    _judged("__syscall_bind", "iiiiii>i", network.bind, "EACCES: after the gate was asked"),
+    _judged("__syscall_listen", "iiiiii>i", network.listen, "EACCES: after the gate was asked"),
+    _syscall("__syscall_getpeername", "iiiiii>i", network.getpeername, "the address of its name"),
+    _syscall("__syscall_getsockname", "iiiiii>i", network.getsockname, "an address made up"),
+    _syscall(
+        "__syscall_getsockopt",
+        "iiiiii>i",
+        network.getsockopt,
+        "timeouts, SO_ERROR and TLS; what else is known is remembered",
+    ),
+    _syscall("__syscall_recvfrom", "iiiiii>i", network.recvfrom, "1 MiB at most in one call"),
+    _syscall("__syscall_recvmsg", "iiiiii>i", network.recvmsg, "1 MiB at most; no ancillary data"),
+    _syscall("__syscall_sendmsg", "iiiiii>i", network.sendmsg, "1 MiB at most; no ancillary data"),
+    _syscall("__syscall_sendto", "iiiiii>i", network.sendto, "1 MiB at most in one call"),
+    _value("_try_shutdown", "iii>i", network.try_shutdown, 1, ""),
     _value(
         "getaddrinfo",
         "iiii>i",
-        network.getaddrinfo,
-        network.EAI_FAIL,
-        "refused by every policy of this version",
+        names.getaddrinfo,
+        Eai.SYSTEM,
+        "no name server is asked: one address for a name, made up (198.18.0.0/15)",
     ),
-    _refused("__syscall_accept4", "iiiiii>i", Errno.EBADF, "no socket can exist"),
-    _refused("__syscall_bind", "iiiiii>i", Errno.EBADF, "no socket can exist"),
-    _refused("__syscall_connect", "iiiiii>i", Errno.EBADF, "no socket can exist"),
-    _refused("__syscall_getpeername", "iiiiii>i", Errno.EBADF, "no socket can exist"),
-    _refused("__syscall_getsockname", "iiiiii>i", Errno.EBADF, "no socket can exist"),
-    _refused("__syscall_getsockopt", "iiiiii>i", Errno.EBADF, "no socket can exist"),
-    _refused("__syscall_listen", "iiiiii>i", Errno.EBADF, "no socket can exist"),
-    _refused("__syscall_recvfrom", "iiiiii>i", Errno.EBADF, "no socket can exist"),
-    _refused("__syscall_recvmsg", "iiiiii>i", Errno.EBADF, "no socket can exist"),
-    _refused("__syscall_sendmsg", "iiiiii>i", Errno.EBADF, "no socket can exist"),
-    _refused("__syscall_sendto", "iiiiii>i", Errno.EBADF, "no socket can exist"),
-    _constant("_try_shutdown", "iii>i", 0, "false: not a socket"),
-    _without(
+    _value(
         "getnameinfo",
         "iiiiiii>i",
-        network.EAI_FAIL,
-        "EAI_FAIL: names are resolved by getaddrinfo alone",
+        names.getnameinfo,
+        Eai.SYSTEM,
+        "names of addresses that were made up; numbers of ports",
     ),
+    _value("_emscripten_lookup_name", "i>i", names.lookup_name, 0, "as getaddrinfo; 0.0.0.0"),
     _without("getprotobyname", "i>i", 0, "NULL: no protocol table"),
-    _without(
-        "_emscripten_lookup_name",
-        "i>i",
-        0x7F000001,
-        "names are resolved by getaddrinfo alone",
-    ),
     _constant("_maybe_connect_async", "iii>r", 0, "not asynchronous"),
     _constant("_maybe_recvfrom_async", "iii>r", 0, "not asynchronous"),
     _constant("_maybe_sendto_async", "iii>r", 0, "not asynchronous"),

@@ -1,6 +1,6 @@
 """
-What a process asks of the code beside its main module; `NoNativeCode` and `NoForeignCalls`
-where there is none.
+What a process asks of the guest's code: libraries beside its main module, and its libc.
+`NoNativeCode`, `NoForeignCalls` and `NoLibc` where there is none.
 """
 
 from typing import Protocol
@@ -102,3 +102,36 @@ class NoForeignCalls:
         ENOSYS.
         """
         raise GuestFault(Errno.ENOSYS)
+
+
+class Libc(Protocol):
+    """
+    What a host function that stands for one of libc's needs of the guest's own libc.
+    """
+
+    def allocate(self, size: int, /) -> int:
+        """
+        The address of `size` bytes that the guest's free takes back: malloc(3); 0 for none.
+        """
+
+    def set_errno(self, errno: Errno, /) -> None:
+        """
+        Set the guest's errno(3).
+        """
+
+
+class NoLibc:
+    """
+    A guest none of whose libc's functions is the host's.
+    """
+
+    def allocate(self, _size: int, /) -> int:
+        """
+        No memory.
+        """
+        return 0
+
+    def set_errno(self, _errno: Errno, /) -> None:
+        """
+        Nobody reads it.
+        """

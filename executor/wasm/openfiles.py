@@ -66,6 +66,12 @@ class OpenFile:
         self.position += count
         return count
 
+    def read_more(self, view: memoryview) -> int:
+        """
+        Read on in the same call (readv(2) into a further buffer): what is there without waiting.
+        """
+        return self.read(view)
+
     def write(self, data: bytes) -> int:
         """
         Write at the position, or at the end in append mode, and move it.
@@ -106,6 +112,13 @@ class OpenFile:
         The poll(2) events that hold now.
         """
         return POLLIN | POLLOUT
+
+    def waits_on(self, events: int) -> tuple[int, int] | None:  # noqa: ARG002
+        """
+        A descriptor of the host and its poll(2) events on which these events of the file depend;
+        None where nothing of the host can change them.
+        """
+        return None
 
     def close(self) -> None:
         """

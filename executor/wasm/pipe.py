@@ -52,6 +52,12 @@ class PipeEnd(OpenFile):
         pipe.space.give(taken)
         return taken
 
+    def read_more(self, view: memoryview) -> int:
+        """
+        Take what is left, if anything: what was read before is not lost.
+        """
+        return self.read(view) if self._pipe.data else 0
+
     def write(self, data: bytes) -> int:
         """
         Add what fits. Raises GuestFault: EPIPE without a reader, EAGAIN when full.

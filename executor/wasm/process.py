@@ -7,7 +7,7 @@ clock and the entropy are constants of the image, and gets its session's facts b
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,11 +16,20 @@ from executor.wasm.abi import AT_FDCWD, Errno, GuestFault, Open
 from executor.wasm.broker import Broker, Nobody
 from executor.wasm.displays import DisplayFile, Show
 from executor.wasm.memory import GuestMemory
-from executor.wasm.native import Foreign, NativeCode, NoForeignCalls, NoNativeCode
+from executor.wasm.native import (
+    Foreign,
+    Libc,
+    NativeCode,
+    NoForeignCalls,
+    NoLibc,
+    NoNativeCode,
+)
+from executor.wasm.network import Network
 from executor.wasm.nodes import Device, Local, Remote
 from executor.wasm.openfiles import Descriptors, DeviceFile, DirectoryFile, OpenFile, OutputStream
 from executor.wasm.space import Space
 from executor.wasm.vfs import FileSystem
+from executor.wasm.waiting import alone
 
 # The guest's clocks step by this much, so that they are no timer for what happens around it.
 CLOCK_FLOOR_NS: Final = 1_000_000
@@ -32,6 +41,10 @@ VIRTUAL_STEP_NS: Final = 10_000
 # What a wait, and a virtual clock, comes to at most.
 VIRTUAL_MAX_NS: Final = 2**61
 _UNLIMITED: Final = 2**62
+# Failures that leave the reason of the last refusal where it is: what an interrupt says was put
+# there by whoever interrupted, and Python asks who is connected when it warns of a socket that
+# the refusal itself has left behind.
+_FORGETS_NOTHING: Final = frozenset({Errno.EINTR, Errno.ENOTCONN})
 HOME: Final = "/home/agent"
 WORK: Final = "/work"
 
@@ -112,6 +125,12 @@ class Clock:
         """
         return wait(seconds)
 
+    def wait_for(self, seconds: float, wait: Callable[[float], bool]) -> bool:
+        """
+        The same where something of the world is waited for, `seconds` at most.
+        """
+        return wait(seconds)
+
 
 class VirtualClock(Clock):
     """
@@ -165,6 +184,17 @@ class VirtualClock(Clock):
         self._waited += int(min(seconds * 1e9, VIRTUAL_MAX_NS))
         return False
 
+    def wait_for(self, seconds: float, wait: Callable[[float], bool]) -> bool:
+        """
+        The world keeps real time, so the wait is real; one that was in vain has passed here too.
+        """
+        started = time.monotonic()
+        if wait(seconds):
+            return True
+        if time.monotonic() - started >= seconds:
+            self._waited += int(min(seconds * 1e9, VIRTUAL_MAX_NS))
+        return False
+
     def _look(self) -> None:
         self._looked += VIRTUAL_STEP_NS
 
@@ -183,9 +213,13 @@ class Denial:
 class Sleeper:
     """
     How the guest waits: `wait(seconds)` returns early, and true, when the cell is interrupted.
+
+    `wait_for(descriptors, seconds)` also returns early when one of the host's descriptors has one
+    of the poll(2) events that it stands for there.
     """
 
     wait: Callable[[float], bool]
+    wait_for: Callable[[Mapping[int, int], float], bool] = alone
 
 
 @dataclass(slots=True)
@@ -208,6 +242,7 @@ class Process:
     broker: Broker = field(default_factory=lambda: Broker(Nobody()))
     native: NativeCode = field(default_factory=NoNativeCode)
     foreign: Foreign = field(default_factory=NoForeignCalls)
+    libc: Libc = field(default_factory=NoLibc)
     descriptors: Descriptors = field(default_factory=lambda: Descriptors(64))
     entropy: Entropy = field(default_factory=lambda: Entropy(b"codecage image boot"))
     clock: Clock = field(default_factory=lambda: Clock(BOOT_TIME_NS))
@@ -217,6 +252,13 @@ class Process:
     umask: int = 0o022
     denial: Denial | None = None
     showing: DisplayFile | None = None
+    network: Network = field(init=False)
+
+    def __post_init__(self) -> None:
+        """
+        The network asks for what a session's begin puts in place.
+        """
+        self.network = Network(lambda: self.broker, lambda: self.sleeper)
 
     def open_standard_streams(self) -> None:
         """
@@ -249,9 +291,14 @@ class Process:
         """
         Have the session's clock, and waits as that clock sees them.
         """
-        wait = self.sleeper.wait
+        wait, wait_for = self.sleeper.wait, self.sleeper.wait_for
         self.clock = clock
-        self.sleeper = Sleeper(lambda seconds: clock.wait(seconds, wait))
+        self.sleeper = Sleeper(
+            lambda seconds: clock.wait(seconds, wait),
+            lambda descriptors, seconds: clock.wait_for(
+                seconds, lambda left: wait_for(descriptors, left)
+            ),
+        )
 
     def deny(self, fault: GuestFault) -> None:
         """
@@ -259,8 +306,7 @@ class Process:
         """
         if fault.reason:
             self.denial = Denial(fault.errno, fault.reason)
-        elif fault.errno is not Errno.EINTR:
-            # What an interrupt says was put here by whoever interrupted.
+        elif fault.errno not in _FORGETS_NOTHING:
             self.denial = None
 
     def random(self, count: int) -> bytes:

@@ -2,21 +2,17 @@
 The host's half of `host.call`, the one import of the WASI guest that is not WASI's.
 
 A guest sends frames there whose first byte says what they are. An answer is kept for whoever
-called the guest; attempts at programs and the network, for which preview 1 has no calls, go to
-the gate; and while the guest starts, it may ask to be interrupted. Nothing is sent back: a
-refusal is told where the others are, at /dev/denial.
+called the guest; attempts at programs, for which preview 1 has no call, go to the gate; and while
+the guest starts, it may ask to be interrupted. Nothing is sent back: a refusal is told where the
+others are, at /dev/denial.
 """
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Final
 
 from executor.wasm.abi import PATH_MAX, Errno, GuestFault
 from executor.wasm.memory import GuestMemory
 from executor.wasm.process import Process
-
-_HOST_MAX: Final = 255
-_PORT_DIGITS: Final = 5
 
 
 class Frame(Enum):
@@ -27,7 +23,6 @@ class Frame(Enum):
     CHECK = b"?"
     ANSWER = b"="
     PROGRAM = b"!"
-    NETWORK = b"@"
 
 
 class Door:
@@ -72,14 +67,10 @@ def _attempt(process: Process, kind: bytes, data: bytes) -> None:
     """
     Have the gate judge what the guest wants and cannot have; the refusal is kept as its reason.
     """
-    if kind not in {Frame.PROGRAM.value, Frame.NETWORK.value}:
+    if kind != Frame.PROGRAM.value:
         raise GuestFault(Errno.EINVAL)
     try:
-        if kind == Frame.PROGRAM.value:
-            process.broker.run(_text(data))
-        else:
-            host, _, port = data.partition(b"\0")
-            process.broker.network(_text(host)[:_HOST_MAX], _port(port))
+        process.broker.run(_text(data))
     except GuestFault as fault:
         process.deny(fault)
 
@@ -87,7 +78,3 @@ def _attempt(process: Process, kind: bytes, data: bytes) -> None:
 def _text(data: bytes) -> str:
     # Frames to the broker carry text, and this one is only judged: what is no UTF-8 is escaped.
     return data.decode("utf-8", "backslashreplace")
-
-
-def _port(digits: bytes) -> int:
-    return int(digits) if digits.isdigit() and len(digits) <= _PORT_DIGITS else 0

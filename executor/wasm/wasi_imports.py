@@ -15,6 +15,7 @@ from executor.wasm.syscalls import (
     wasi_paths,
     wasi_preopened,
     wasi_process,
+    wasi_sockets,
 )
 
 # The module and name of the one import that is not WASI's.
@@ -64,7 +65,8 @@ WASI_ROWS: Final[tuple[Row, ...]] = (
         "path_readlink",
         "iiiiii>i",
         wasi_paths.path_readlink,
-        "/dev/denial holds the reason of the last refusal",
+        "/dev/denial holds the reason of the last refusal; below /dev/socket, calls on sockets "
+        "for which preview 1 has none",
     ),
     _refused("path_link", "iiiiiii>i", wasi_paths.path_link, "EPERM: no hard links"),
     # Open files.
@@ -123,8 +125,8 @@ WASI_ROWS: Final[tuple[Row, ...]] = (
         "poll_oneoff",
         "iiii>i",
         wasi_process.poll_oneoff,
-        "nothing becomes ready while it waits; an interrupt ends a wait early; a virtual clock is "
-        "put on instead",
+        "connections alone become ready while it waits; an interrupt ends a wait early; without a "
+        "connection a virtual clock is put on instead",
     ),
     Row(WASI, "sched_yield", ">i", Support.CONSTANT, None, Failure.VALUE, 0, "one thread"),
     Row(
@@ -138,10 +140,10 @@ WASI_ROWS: Final[tuple[Row, ...]] = (
         "ends the session",
     ),
     # The network.
-    _refused("sock_accept", "iii>i", wasi_process.sock_accept, "ENOTSOCK: no socket can exist"),
-    _refused("sock_recv", "iiiiii>i", wasi_process.sock_recv, "ENOTSOCK: no socket can exist"),
-    _refused("sock_send", "iiiii>i", wasi_process.sock_send, "ENOTSOCK: no socket can exist"),
-    _refused("sock_shutdown", "ii>i", wasi_process.sock_shutdown, "ENOTSOCK: no socket can exist"),
+    _refused("sock_accept", "iii>i", wasi_sockets.sock_accept, "EACCES: nothing listens"),
+    _row("sock_recv", "iiiiii>i", wasi_sockets.sock_recv),
+    _row("sock_send", "iiiii>i", wasi_sockets.sock_send, "1 MiB at most in one call"),
+    _row("sock_shutdown", "ii>i", wasi_sockets.sock_shutdown),
 )
 
 
@@ -149,6 +151,6 @@ def rows(door: Act) -> tuple[Row, ...]:
     """
     All rows, with what answers the guest's calls to the host itself.
     """
-    note = "a cell's answer, and attempts for which preview 1 has no call"
+    note = "a cell's answer, and attempts at programs"
     call = Row(HOST, CALL, "iiii>i", Support.PARTIAL, door, Failure.VALUE, HOST_FAULT, note)
     return (*WASI_ROWS, call)

@@ -195,6 +195,7 @@ def _program(layout: Layout, parts: Parts, *, check: bool) -> str:
     The first turn's source: it runs in a scope of its own, because a turn's is the session's.
     """
     steps = (
+        SOURCES["wasi_socket.py"],
         SOURCES["wasi.py"],
         f"sys.path.append({layout.site_packages!r})\n",
         runtime_program(parts),

@@ -55,6 +55,7 @@ class Hooks:
         self.on_output: Callable[[int, bytes], None] | None = None
         self.on_display: Callable[[Mapping[str, bytes]], None] | None = None
         self.on_wait: Callable[[float], bool] | None = None
+        self.on_wait_for: Callable[[Mapping[int, int], float], bool] | None = None
         self.on_signal: Callable[[], int] | None = None
         self.on_note: Callable[[str, Errno], None] | None = None
 
@@ -77,6 +78,12 @@ class Hooks:
         The guest sleeps; true when it was interrupted.
         """
         return self.on_wait(seconds) if self.on_wait is not None else False
+
+    def wait_for(self, descriptors: Mapping[int, int], seconds: float) -> bool:
+        """
+        The guest waits for descriptors of the host; true when it was interrupted.
+        """
+        return self.on_wait_for(descriptors, seconds) if self.on_wait_for is not None else False
 
     def take_signal(self) -> int:
         """

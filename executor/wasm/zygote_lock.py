@@ -75,6 +75,8 @@ _DESCRIPTOR_ACTS = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1031, 1032, 1033, 
 # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX.
 _DEVICE_ACTS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 
+_PAIR = socket.SOCK_STREAM | socket.SOCK_CLOEXEC
+
 # Killed: calls that no code of ours makes. Refused: calls that a library may try and do without.
 ZYGOTE_FILTER = all_but(
     "zygote",
@@ -83,9 +85,15 @@ ZYGOTE_FILTER = all_but(
         *barred("execve execveat", "starts a program", KILL_PROCESS),
         *barred("vfork", "is there for starting programs", KILL_PROCESS),
         *barred(
-            "socket socketpair connect bind listen accept accept4",
+            "socket connect bind listen accept accept4",
             "reaches the network; a zygote has its socket and is handed those of its workers",
             EPERM,
+        ),
+        Allow(
+            "socketpair",
+            "what wakes the main thread of a worker, which makes it before its own lock",
+            (equals(0, socket.AF_UNIX), equals(1, _PAIR), equals(2, 0)),
+            otherwise=EPERM,
         ),
         *barred(
             "kill tkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal",
@@ -203,7 +211,7 @@ def _try_locks(abi: int) -> None:
     Ask for two harmless things that must be refused: that they hold is not to be believed.
     """
     try:
-        call("socketpair", socket.AF_UNIX, socket.SOCK_STREAM, 0, 0)
+        call("connect", -1, 0, 0)
     except PermissionError:
         pass
     except OSError as error:

@@ -77,7 +77,6 @@ CHANGED = (
 _32_BITS = "The guest is a machine of 32 bits."
 _ONE_THREAD = "The guest has one thread, and says what to do instead."
 _ONE_PROCESS = "The guest has one process and starts no other."
-_NO_OPENSSL = "Defect: hashlib has no OpenSSL behind it, and nobody else offers this function."
 _NO_SQLITE = "The image has no sqlite3, which its Pyodide distributes apart."
 _NO_LZMA = "The image has no lzma, which its Pyodide distributes apart."
 _PLAIN_DECIMAL = "The guest's decimal is the one written in Python."
@@ -91,7 +90,6 @@ LACKING = (
     Lacking("compression/tar_not_an_archive", OLDER, MESSAGE, _NO_LZMA),
     Lacking("compression/tar_xz", OLDER, ENDS_EARLY, _NO_LZMA),
     Lacking("files/access_time", ALL, OUTPUT, "The times of access are not kept."),
-    Lacking("files/disk_usage", OLDER, ENDS_EARLY, "Defect: its statfs has another size."),
     Lacking("files/disk_usage", WASI, ENDS_EARLY, "WASI does not tell the size of a disk."),
     Lacking(
         "files/empty_path",
@@ -110,8 +108,6 @@ LACKING = (
     Lacking("files/shelve_store", PYODIDE, ENDS_EARLY, "Pyodide leaves dbm out of its library."),
     Lacking("files/symbolic_links", ALL, MESSAGE, "The guest's C library words ELOOP so."),
     Lacking("hashes/digests", WASI, MESSAGE, "hashlib words it so where it has no OpenSSL."),
-    Lacking("hashes/pbkdf2", ALL, ENDS_EARLY, _NO_OPENSSL),
-    Lacking("hashes/scrypt", ALL, ENDS_EARLY, _NO_OPENSSL),
     Lacking("numbers/decimal_context", WASI, OUTPUT | MESSAGE, _PLAIN_DECIMAL),
     Lacking("numbers/decimal_money", WASI, MESSAGE, _PLAIN_DECIMAL),
     Lacking("numbers/float_power_overflow", ALL, MESSAGE, "ERANGE has WASI's number and words."),

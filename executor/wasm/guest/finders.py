@@ -5,7 +5,11 @@ What is asked when something is imported: runs inside the cage, like the runtime
 soon as they are imported, so that the runtime imports nothing early in order to change it.
 """
 
+import functools
 import importlib.machinery
+import os
+import struct
+import sys
 
 
 class Absent:
@@ -39,10 +43,78 @@ class Absent:
         return None
 
 
+def without_proxies(request):
+    """Connections go where they are made to: what the environment says of proxies is not heard."""
+    request.getproxies = request.getproxies_environment = dict
+
+
+# Requests of ioctl(2) for what Emscripten's libc answers by itself, well or not.
+SET_OPTION, SHUT_DOWN = 0x89E0, 0x89E1
+
+
+def with_options(sockets):
+    """Options of sockets, and shutdown(2), by ioctl(2): the worker is to hear of them."""
+    if sys.platform != "emscripten":
+        return
+
+    def setsockopt(self, level, optname, value, optlen=None, /):
+        if value is None:
+            value = bytes(optlen)
+        elif isinstance(value, int):
+            value = value.to_bytes(4, sys.byteorder, signed=True)
+        head = struct.pack("<iiI", level, optname, len(value))
+        ioctl()(self.fileno(), SET_OPTION, head + value)
+
+    def shutdown(self, how, /):
+        ioctl()(self.fileno(), SHUT_DOWN, struct.pack("<i", how))
+
+    sockets.socket.setsockopt, sockets.socket.shutdown = setsockopt, shutdown
+
+
+@functools.cache
+def ioctl():
+    """fcntl.ioctl; in the older guest, which has no fcntl, libc's by ctypes."""
+    try:
+        import fcntl
+    except ImportError:
+        pass
+    else:
+        return fcntl.ioctl
+    import ctypes
+
+    call = ctypes.CDLL(None, use_errno=True).ioctl
+    call.argtypes = [ctypes.c_int, ctypes.c_int]
+
+    def by_libc(descriptor, request, data):
+        if call(descriptor, request, ctypes.c_char_p(data)):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+    return by_libc
+
+
+def with_sockets(tls):
+    """anyio speaks TLS over buffers: tell the object of `ssl` which socket is below its stream."""
+    stream = tls.TLSStream
+    plain = stream.__init__
+
+    def init(self, *rest, **more):
+        plain(self, *rest, **more)
+        from anyio.abc import SocketAttribute
+
+        self._ssl_object.carrier = self.transport_stream.extra(SocketAttribute.raw_socket, None)
+
+    stream.__init__ = init
+
+
 class After:
     """The first finder: it finds nothing itself, and acts on modules once they are imported."""
 
-    ACTS = {}
+    ACTS = {
+        "anyio.streams.tls": with_sockets,
+        "socket": with_options,
+        "urllib.request": without_proxies,
+    }
 
     @classmethod
     def find_spec(cls, name, path=None, target=None):

@@ -1,5 +1,5 @@
 """
-asyncio for a guest with one thread and no sockets: runs inside the cage, after `import asyncio`.
+asyncio for a guest with one thread: runs inside the cage, after `import asyncio`.
 
 The standard library's loop wakes itself through a socket pair, which cannot be made here and is
 not needed: nothing else runs that could wake it. What is left is waiting, for a timer or for
@@ -21,7 +21,7 @@ import select
 import selectors
 import socket
 import time
-from asyncio import events, futures, runners, tasks, unix_events
+from asyncio import events, futures, runners, sslproto, tasks, unix_events
 
 # Between two equal reads of a clock that steps by milliseconds: timers keep the order in which
 # they were set, which a heap does not for equal times.
@@ -34,6 +34,7 @@ FILENAME = "<codecage>"
 NO_THREADS = None
 refuse_program = None
 _run = asyncio.run
+_connection_made = sslproto.SSLProtocol.connection_made
 _session = None
 
 
@@ -46,6 +47,7 @@ def install(no_threads, refuse):
         module.SelectorEventLoop = module.EventLoop = EventLoop
     events._event_loop_policy = Policy()
     asyncio.run = runners.run = run
+    sslproto.SSLProtocol.connection_made = secure
 
 
 def drive(coroutine, context):
@@ -98,6 +100,12 @@ def run(main, **options):
 
 
 run.__doc__ = _run.__doc__
+
+
+def secure(self, transport):
+    """SSLProtocol.connection_made, which knows nothing of sockets: its object of `ssl` has to."""
+    self._sslobj.carrier = transport.get_extra_info("socket")
+    _connection_made(self, transport)
 
 
 def is_at_work(frame):

@@ -1,8 +1,9 @@
 """
 Modules of packages that look for something that is not here, and what stands in their place.
 
-Runs in the guest. A row is the module's name, why, and the whole source of its replacement; the
-package's own file is not imported.
+Runs in the guest. A row is the module's name, why, and what is run in its place, as code or as
+source; the module's own file is not imported. `SSL`, given by the host, is the code of `tls.py`
+and its two parts.
 """
 
 import importlib.machinery
@@ -12,16 +13,21 @@ REPLACED = {
     "urllib3.contrib.emscripten": (
         "urllib3 sends requests through JavaScript where the platform is Emscripten; here it "
         "uses sockets, as it does everywhere else",
-        "def inject_into_urllib3():\n    pass\n",
+        ("def inject_into_urllib3():\n    pass\n",),
+    ),
+    "ssl": (
+        "there is no OpenSSL: TLS is spoken by the network broker, and its connections are plain "
+        "in the guest",
+        SSL,
     ),
 }
 
 
 class Replacing:
-    """A finder and loader of the rows above; `_source` is a row's own."""
+    """A finder and loader of the rows above; `_parts` are a row's own."""
 
-    def __init__(self, source):
-        self._source = source
+    def __init__(self, parts):
+        self._parts = parts
 
     @classmethod
     def find_spec(cls, name, path=None, target=None):
@@ -33,7 +39,8 @@ class Replacing:
         return None
 
     def exec_module(self, module):
-        exec(self._source, module.__dict__)
+        for part in self._parts:
+            exec(part, module.__dict__)
 
 
 sys.meta_path.insert(0, Replacing)

@@ -11,6 +11,7 @@ import _thread
 import ast
 import builtins
 import contextvars
+import errno
 import gc
 import json
 import linecache
@@ -297,7 +298,8 @@ def explain(code, offset, error):
     if type(error) is RuntimeError and error.args == ("ffi_prep_closure failed with 1",):
         # ctypes knows the number alone; what was refused is the callback of the raising line.
         error.args = (_readlink("/dev/denial").partition(" ")[2] or error.args[0],)
-    if not isinstance(error, OSError):
+    if not isinstance(error, OSError) or error.errno == errno.ENOTCONN:
+        # A socket that a refusal leaves behind is shown in a warning, and asks for its peer.
         return
     number, reason = denial()
     if reason and (error.errno == number or (error.errno or 0) < 0):
@@ -320,6 +322,11 @@ def module(name, code):
     made = types.ModuleType(name)
     exec(code, made.__dict__)
     return made
+
+
+def use_hashing(code):
+    """Have `code` give `hashlib` what only OpenSSL has, as soon as that is imported."""
+    module("_codecage_hashing", code).install(After.ACTS)
 
 
 def use_display(code):

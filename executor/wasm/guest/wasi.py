@@ -2,9 +2,9 @@
 The guest's way in and out where the interpreter is a WASI reactor, and what WASI leaves out.
 
 The reactor runs a turn's text with `_run_turn`. Here the text is a request for `entry` and no
-source, so nothing is compiled for it. The answer goes out by the host's one door, as do the
-attempts at programs and the network, for which WASI has no calls: the gate is to hear of them.
-A frame's first byte says which it is.
+source, so nothing is compiled for it. The answer goes out by the host's one door, as do attempts
+at programs, for which WASI has no call: the gate is to hear of them. A frame's first byte says
+which it is.
 """
 
 import array
@@ -14,17 +14,14 @@ import io
 import json
 import linecache
 import os
-import socket
 import sys
 import traceback
 import types
 
 import _host
 import _reactor
-import _socket
 
-CHECK, ANSWER, PROGRAM, NETWORK = b"?", b"=", b"!", b"@"
-EAI_FAIL = -4
+CHECK, ANSWER, PROGRAM = b"?", b"=", b"!"
 # CPython's counts of references where pointers have 32 bits (refcount.h): what an object that it
 # does not count begins with, and where those of others end.
 IMMORTAL, MORTAL_END = 5 << 28, 1 << 30
@@ -161,32 +158,10 @@ def check():
     raise RuntimeError("the host's interrupt did not arrive")
 
 
-def asked(frame, error):
-    """Have the gate judge an attempt, and raise the error that it can only end in."""
-    knock(frame)
-    raise error
-
-
 def system(command, /):
     """os.system, which WASI does not have: there are no programs."""
-    refused = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    asked(PROGRAM + os.fsencode(command), refused)
-
-
-def getaddrinfo(host, port, *_rest, **_more):
-    """_socket.getaddrinfo, which WASI does not have: names are the gate's to judge."""
-    name = os.fsencode(host or b"")
-    number = int(port) if str(port or 0).isdecimal() else 0
-    error = socket.gaierror(EAI_FAIL, "Non-recoverable failure in name resolution")
-    asked(NETWORK + name + b"\0%d" % number, error)
-
-
-class Socket(_socket.socket):
-    """WASI has sockets that are given, and none is."""
-
-    def __init__(self, *_rest, **_more):
-        refused = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        asked(NETWORK + b"\x000", refused)
+    knock(PROGRAM + os.fsencode(command))
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def told_without_site():
@@ -205,6 +180,4 @@ def told_without_site():
 
 
 os.system = system
-_socket.getaddrinfo = getaddrinfo
-_socket.socket = _socket.SocketType = socket._socket.socket = Socket
 told_without_site()

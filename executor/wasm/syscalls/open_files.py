@@ -21,9 +21,9 @@ from executor.wasm.abi import (
     FILETYPE_CHARACTER,
     FILETYPE_DIRECTORY,
     FILETYPE_REGULAR,
+    FILETYPE_STREAM,
     FLOCK_SIZE,
     POLLFD,
-    POLLHUP,
     POLLIN,
     POLLNVAL,
     SEEK_CUR,
@@ -47,6 +47,9 @@ from executor.wasm.openfiles import (
 )
 from executor.wasm.pipe import Pipe, PipeEnd
 from executor.wasm.process import Process
+from executor.wasm.sockets import Socket
+from executor.wasm.syscalls.network import socket_ioctl
+from executor.wasm.waiting import ALWAYS, Waited, wait_until_ready
 
 _SETTABLE = Open.APPEND | Open.NONBLOCK
 _POLL_MAX = 1024
@@ -62,7 +65,9 @@ def fd_read(process: Process, descriptor: int, vectors: int, count: int, result:
     memory.span(result, 4)
     total = 0
     for pointer, length in memory.vectors(vectors, count):
-        got = file.read(memory.window(pointer, length))
+        view = memory.window(pointer, length)
+        # What the first buffer got is the call's result: nothing is waited for after it.
+        got = file.read_more(view) if total else file.read(view)
         total += got
         if got < length:
             break
@@ -156,7 +161,7 @@ def _base(file: OpenFile, whence: int) -> int:
 
 def _seekable(process: Process, descriptor: int) -> OpenFile:
     file = process.descriptors.get(descriptor)
-    if isinstance(file, OutputStream | PipeEnd) or (
+    if isinstance(file, OutputStream | PipeEnd | Socket) or (
         isinstance(file, DeviceFile) and file.node.name == "stdin"
     ):
         raise GuestFault(Errno.ESPIPE)
@@ -196,6 +201,8 @@ def fd_fdstat_get(process: Process, descriptor: int, buffer: int) -> int:
         kind = FILETYPE_DIRECTORY
     elif isinstance(file, MemoryFile | PassedFile | BrokeredFile):
         kind = FILETYPE_REGULAR
+    elif isinstance(file, Socket):
+        kind = FILETYPE_STREAM
     else:
         kind = FILETYPE_CHARACTER
     flags = 1 if file.flags & Open.APPEND else 0
@@ -311,11 +318,14 @@ def _lock(process: Process, file: OpenFile, command: int, arguments: int) -> int
     return 0
 
 
-def ioctl(process: Process, descriptor: int, _request: int, _arguments: int) -> int:
+def ioctl(process: Process, descriptor: int, request: int, arguments: int) -> int:
     """
-    No descriptor is a terminal: ioctl(2) answers ENOTTY.
+    Whether a socket blocks, what it holds, and its options: ioctl(2). No descriptor is a terminal,
+    so everything else is ENOTTY.
     """
-    process.descriptors.get(descriptor)
+    file = process.descriptors.get(descriptor)
+    if isinstance(file, Socket):
+        return socket_ioctl(process, file, request, process.memory.u32(arguments))
     raise GuestFault(Errno.ENOTTY)
 
 
@@ -335,33 +345,40 @@ def pipe(process: Process, result: int) -> int:
 
 def poll(process: Process, array: int, count: int, timeout: int) -> int:
     """
-    Wait for events: poll(2), timeout in milliseconds. An interrupt ends it with EINTR. (The
-    guest's libc makes select of it and loses the errno: select.select raises OSError then.)
+    Wait for events: poll(2), timeout in milliseconds. An interrupt ends it with EINTR.
 
-    Nothing in this process can become ready while its one thread waits, so when nothing is
-    ready now, the call sleeps out its timeout; without a timeout it waits for an interrupt.
+    Connections become ready while it waits. Nothing else in this process can, with its one
+    thread, so without one among the descriptors the call sleeps out its timeout, or waits for an
+    interrupt.
     """
     if count > _POLL_MAX:
         raise GuestFault(Errno.EINVAL)
     size = POLLFD.size
     process.memory.span(array, count * size)
-    ready = _poll_once(process, array, count)
+    wanted = [
+        POLLFD.unpack(process.memory.read(array + index * size, size))[:2] for index in range(count)
+    ]
+    ready = _poll_once(process, array, wanted)
     wait = signed(timeout)
     if ready or wait == 0:
         return ready
-    if process.sleeper.wait(wait / 1000 if wait > 0 else float("inf")):
+    # None is missing: one that is not open would have been told at once.
+    files = [(process.descriptors.get(number), events) for number, events in wanted if number >= 0]
+    waited = wait_until_ready(process.sleeper, files, wait / 1000 if wait > 0 else float("inf"))
+    if waited is Waited.INTERRUPTED:
+        # The guest's libc makes select of this call, and does not make an errno of its answer.
+        process.libc.set_errno(Errno.EINTR)
         raise GuestFault(Errno.EINTR)
-    return 0
+    return _poll_once(process, array, wanted) if waited is Waited.READY else 0
 
 
-def _poll_once(process: Process, array: int, count: int) -> int:
+def _poll_once(process: Process, array: int, wanted: list[tuple[int, int]]) -> int:
     ready = 0
-    for index in range(count):
-        at = array + index * POLLFD.size
-        descriptor, events, _ = POLLFD.unpack(process.memory.read(at, POLLFD.size))
+    for index, (descriptor, events) in enumerate(wanted):
         returned = 0
         if descriptor >= 0:
-            returned = events_of(process, descriptor) & (events | POLLHUP | POLLNVAL)
+            returned = events_of(process, descriptor) & (events | ALWAYS | POLLNVAL)
+        at = array + index * POLLFD.size
         process.memory.write(at, POLLFD.pack(descriptor, events, returned))
         ready += bool(returned)
     return ready

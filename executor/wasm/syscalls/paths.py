@@ -19,8 +19,10 @@ from executor.wasm.abi import (
     S_IFDIR,
     S_IFLNK,
     S_IFREG,
+    S_IFSOCK,
     STAT,
     STATFS,
+    STATFS_32,
     Errno,
     GuestFault,
     Open,
@@ -34,6 +36,7 @@ from executor.wasm.openfiles import (
     PassedFile,
 )
 from executor.wasm.process import Process
+from executor.wasm.sockets import Socket
 
 _KIND_MODE = {
     wire.KIND_FILE: S_IFREG,
@@ -50,6 +53,8 @@ _KIND_TYPE = {
 _BLOCK = 4096
 # What statfs(2) calls the kind of a file system in memory, and an id that is nobody's.
 _TMPFS, _SYNTHETIC = 0x01021994, 42
+# By the size that the caller says: the two releases of Emscripten differ.
+_STATFS_FORMS = {form.size: form for form in (STATFS, STATFS_32)}
 _KNOWN_OPEN = sum(Open)
 _DENIAL_LINK = "denial"
 
@@ -250,7 +255,8 @@ def descriptor_status(process: Process, descriptor: int) -> Status:
     if isinstance(file, DirectoryFile):
         found = process.files.resolve(file.path, "/", follow=False)
         return _found_status(process, found, follow=False)
-    return Status(S_IFCHR | 0o620, 0, process.clock.wall_ns(), descriptor + 1)
+    kind = S_IFSOCK | 0o777 if isinstance(file, Socket) else S_IFCHR | 0o620
+    return Status(kind, 0, process.clock.wall_ns(), descriptor + 1)
 
 
 def path_status(process: Process, directory: int, path: str, *, follow: bool) -> Status:
@@ -359,14 +365,16 @@ def fstatfs64(process: Process, descriptor: int, size: int, buffer: int) -> int:
 
 
 def _put_statfs(process: Process, size: int, buffer: int) -> int:
-    if size != STATFS.size:
+    form = _STATFS_FORMS.get(size)
+    if form is None:
         raise GuestFault(Errno.EINVAL)
     total = min(process.total.limit, 2**40) // _BLOCK
     free = max(0, min(process.total.limit, 2**40) - process.total.used) // _BLOCK
-    files = process.total.files
+    # One more would be negative where a count has 32 bits.
+    files = min(process.total.files, 2**31 - 1)
     counts = (total, free, free, files, max(0, files - process.total.files_used))
     words = (_SYNTHETIC, 0, NAME_MAX, _BLOCK, 0, 0, 0, 0, 0)
-    process.memory.write(buffer, STATFS.pack(_TMPFS, _BLOCK, *counts, *words))
+    process.memory.write(buffer, form.pack(_TMPFS, _BLOCK, *counts, *words))
     return 0
 
 

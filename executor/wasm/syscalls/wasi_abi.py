@@ -74,6 +74,7 @@ class FileType(IntEnum):
     CHARACTER_DEVICE = 2
     DIRECTORY = 3
     REGULAR_FILE = 4
+    SOCKET_STREAM = 6
     SYMBOLIC_LINK = 7
 
 
@@ -85,6 +86,24 @@ class EventType(IntEnum):
     CLOCK = 0
     FD_READ = 1
     FD_WRITE = 2
+
+
+class Receive(IntFlag):
+    """
+    `riflags`.
+    """
+
+    PEEK = 1
+    WAITALL = 2
+
+
+class Shut(IntFlag):
+    """
+    `sdflags`.
+    """
+
+    RD = 1
+    WR = 2
 
 
 # The bits of a mode that say what a file is.

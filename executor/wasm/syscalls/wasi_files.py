@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from executor.wasm.abi import SEEK_CUR, Errno, GuestFault, Open
 from executor.wasm.openfiles import BrokeredFile, DirectoryFile, MemoryFile, OpenFile, PassedFile
 from executor.wasm.process import Process
+from executor.wasm.sockets import Socket
 from executor.wasm.syscalls import changes, open_files, paths
 from executor.wasm.syscalls.wasi_abi import (
     ALL_RIGHTS,
@@ -48,6 +49,8 @@ def _type(file: OpenFile) -> FileType:
         return FileType.DIRECTORY
     if isinstance(file, MemoryFile | PassedFile | BrokeredFile):
         return FileType.REGULAR_FILE
+    if isinstance(file, Socket):
+        return FileType.SOCKET_STREAM
     return FileType.CHARACTER_DEVICE
 
 

@@ -1,5 +1,5 @@
 """
-WASI preview 1 on the process: its arguments, waiting, and sockets that cannot exist.
+WASI preview 1 on the process: its arguments, and waiting.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from executor.wasm.syscalls.wasi_abi import (
     SUBSCRIPTION_ABSTIME,
     EventType,
 )
+from executor.wasm.waiting import Waited, wait_until_ready
 
 _ARGUMENTS: Final = (b"python\0",)
 _POLL_MAX: Final = 1024
@@ -64,10 +65,10 @@ def poll_oneoff(process: Process, wanted: int, events: int, count: int, result: 
     """
     Wait for descriptors and clocks: poll(2), clock_nanosleep(2).
 
-    As with poll, nothing in this process can become ready while its one thread waits: what is
-    ready now is told, else the earliest clock is waited for. An interrupt ends the wait early and
-    is no error, because libc makes "not supported" of every error here: the clock is told to have
-    come, or nothing, and the interpreter looks for signals next.
+    What is ready now is told; else connections are waited for until the earliest clock. An
+    interrupt ends the wait early and is no error, because libc makes "not supported" of every
+    error here: the clock is told to have come, or nothing, and the interpreter looks for signals
+    next.
     """
     if count > _POLL_MAX:
         raise GuestFault(Errno.EINVAL)
@@ -117,53 +118,16 @@ def _ready(process: Process, one: _Subscription) -> bytes:
 def _wait(process: Process, asked: list[_Subscription]) -> bytes:
     clocks = [one for one in asked if one.kind is EventType.CLOCK]
     first = min((one.seconds for one in clocks), default=float("inf"))
-    process.sleeper.wait(first)
+    # None is missing: one that is not open would have been told at once.
+    files = [
+        (process.descriptors.get(one.subject), _WANTED[one.kind])
+        for one in asked
+        if one.kind is not EventType.CLOCK
+    ]
+    if wait_until_ready(process.sleeper, files, first) is Waited.READY:
+        return b"".join(_ready(process, one) for one in asked)
     return b"".join(_event(one) for one in clocks if one.seconds == first)
 
 
 def _event(one: _Subscription, error: int = 0, flags: int = 0) -> bytes:
     return EVENT.pack(one.userdata, error, one.kind, 0, flags)
-
-
-# ---- sockets ----------------------------------------------------------------------------------
-
-
-def sock_accept(process: Process, descriptor: int, _flags: int, _result: int) -> int:
-    """
-    Accept a connection: accept(2).
-    """
-    return _no_socket(process, "sock_accept", descriptor)
-
-
-def sock_recv(
-    process: Process, descriptor: int, _data: int, _count: int, _flags: int, _size: int, _out: int
-) -> int:
-    """
-    Receive: recvmsg(2).
-    """
-    return _no_socket(process, "sock_recv", descriptor)
-
-
-def sock_send(
-    process: Process, descriptor: int, _data: int, _count: int, _flags: int, _size: int
-) -> int:
-    """
-    Send: sendmsg(2).
-    """
-    return _no_socket(process, "sock_send", descriptor)
-
-
-def sock_shutdown(process: Process, descriptor: int, _how: int) -> int:
-    """
-    Shut down: shutdown(2).
-    """
-    return _no_socket(process, "sock_shutdown", descriptor)
-
-
-def _no_socket(process: Process, name: str, descriptor: int) -> int:
-    """
-    No descriptor is a socket, and preview 1 has no call that makes one.
-    """
-    process.descriptors.get(descriptor)
-    process.note(name, Errno.ENOTSOCK)
-    raise GuestFault(Errno.ENOTSOCK)

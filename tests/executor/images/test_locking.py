@@ -142,7 +142,7 @@ def test_the_modules_that_a_lock_brings_are_written_to_a_table(place, capsys):
 def test_a_wasi_guest_is_locked_to_the_wheel_that_it_is():
     lock = read_lock(load("data").lock)
     kind = load("data").guest
-    assert lock.packages == (own_package(kind),)
+    assert own_package(kind) in lock.packages
     building._plan(Order(load("data")))
 
 

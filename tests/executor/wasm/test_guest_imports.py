@@ -126,10 +126,14 @@ def test_every_row_that_is_not_whole_says_why():
             assert row.note, row.name
 
 
+# Refused, and judged first.
+JUDGED = {"__syscall_accept4", "__syscall_bind", "__syscall_listen"}
+
+
 def test_a_row_with_a_handler_is_never_called_refused_and_one_without_never_supported():
     for row in imports.ROWS:
         refused = row.support in {Support.REFUSED, Support.CONSTANT}
-        assert (row.act is None) == refused, row.name
+        assert (row.act is None) == (refused and row.name not in JUDGED), row.name
 
 
 def test_errors_are_answered_by_the_convention_of_the_module():
@@ -141,7 +145,9 @@ def test_errors_are_answered_by_the_convention_of_the_module():
 
 
 @pytest.mark.parametrize(
-    "row", [row for row in imports.ROWS if row.support is Support.REFUSED], ids=lambda row: row.name
+    "row",
+    [row for row in imports.ROWS if row.support is Support.REFUSED and row.name not in JUDGED],
+    ids=lambda row: row.name,
 )
 def test_a_refused_row_answers_its_value_and_leaves_a_note(row):
     kernel = Kernel()
@@ -164,12 +170,6 @@ def test_a_constant_row_answers_its_value_and_leaves_no_note(row):
 
 
 REFUSED_WITH = {
-    "__syscall_accept4": Errno.EBADF, "__syscall_bind": Errno.EBADF,
-    "__syscall_connect": Errno.EBADF, "__syscall_getpeername": Errno.EBADF,
-    "__syscall_getsockname": Errno.EBADF, "__syscall_getsockopt": Errno.EBADF,
-    "__syscall_listen": Errno.EBADF, "__syscall_recvfrom": Errno.EBADF,
-    "__syscall_recvmsg": Errno.EBADF, "__syscall_sendmsg": Errno.EBADF,
-    "__syscall_sendto": Errno.EBADF,
     "__syscall_mknodat": Errno.EPERM, "__syscall_fchownat": Errno.EPERM,
     "__syscall_fchown32": Errno.EPERM, "_mmap_js": Errno.ENODEV,
     "_munmap_js": Errno.EINVAL, "_msync_js": Errno.EINVAL,
@@ -179,7 +179,7 @@ REFUSED_WITH = {
 @pytest.mark.parametrize(("name", "errno"), [*REFUSED_WITH.items()])
 def test_the_refused_system_calls_have_these_errors(name, errno):
     """
-    F15 (mknod), W28 (no mapping of files), N15 (no sockets): written out, not read from the table.
+    F15 (mknod), W28 (no mapping of files): written out, not read from the table.
     """
     assert ROWS[name].bind(Kernel().process)(*range(9)) == -errno
 

@@ -13,7 +13,7 @@ from executor.wasm import wasi_imports
 from executor.wasm.abi import Errno, GuestFault
 from executor.wasm.imports import Failure, Support
 from executor.wasm.syscalls.wasi_abi import DIRENT, EVENT, FDSTAT, FILESTAT, PRESTAT, SUBSCRIPTION
-from tests.executor.wasm.wasi_world import READ, ROOT, WRITE, WasiKernel
+from tests.executor.wasm.wasi_world import READ, ROOT, WASI_ROWS, WRITE, WasiKernel
 from tests.executor.wasm.world import PAGE, Gate
 
 CREAT, DIRECTORY, EXCL, TRUNC = 1, 2, 4, 8
@@ -507,15 +507,10 @@ def test_more_subscriptions_than_a_kernel_takes_are_refused(wasi):
 
 
 @pytest.mark.parametrize("name", ["sock_accept", "sock_recv", "sock_send", "sock_shutdown"])
-def test_nothing_is_a_socket(wasi, name):
-    rest = len(wasi_row(name).signature.partition(">")[0]) - 1
+def test_what_is_no_socket_is_refused(wasi, name):
+    rest = len(WASI_ROWS[name].signature.partition(">")[0]) - 1
     assert wasi.call(name, 1, *[0] * rest) == Errno.ENOTSOCK
-    assert wasi.notes == [(name, Errno.ENOTSOCK)]
     assert wasi.call(name, 99, *[0] * rest) == Errno.EBADF
-
-
-def wasi_row(name):
-    return next(row for row in wasi_imports.WASI_ROWS if row.name == name)
 
 
 # ---- the door -------------------------------------------------------------------------------
@@ -539,10 +534,10 @@ def test_an_answer_that_is_too_long_counts_as_empty(wasi):
     assert wasi.door.answer == b""
 
 
-@pytest.mark.parametrize("frame", [b"", b"x", b"\0={}", b"?"])
+@pytest.mark.parametrize("frame", [b"", b"x", b"\0={}", b"?", b"@example.com\x00443"])
 def test_a_frame_of_no_kind_is_refused(wasi, frame):
     """
-    The last is a check, which only a guest that is starting may ask for.
+    A check is one that only a guest that is starting may ask for.
     """
     assert knock(wasi, frame) == wasi_imports.HOST_FAULT
     assert wasi.door.answer is None
@@ -562,11 +557,8 @@ def test_attempts_go_to_the_gate_and_its_reason_is_kept():
     gate = Gate(refuse)
     wasi = WasiKernel(gate)
     assert knock(wasi, b"!ls -l") == 0
-    assert knock(wasi, b"@example.com\x00443") == 0
-    assert knock(wasi, b"@\xff\x0099999999999") == 0
-    assert [one.run for one in gate.asked[:1]] == ["ls -l"]
-    asked = [(one.network.host, one.network.port) for one in gate.asked[1:]]
-    assert asked == [("example.com", 443), ("\\xff", 0)]
+    assert knock(wasi, b"!\xff") == 0
+    assert [one.run for one in gate.asked] == ["ls -l", "\\xff"]
     assert wasi.process.denial is not None
     assert wasi.process.denial.reason == "not here"
 

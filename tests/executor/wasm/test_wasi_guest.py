@@ -312,8 +312,8 @@ def refusing(reason="[policy test] not granted"):
         ("import os; os.system('id')", "run"),
         ("import subprocess; subprocess.run(['id', '-u'])", "run"),
         ("import socket; socket.socket()", "network"),
-        ("import socket; socket.getaddrinfo('example.com', 443)", "network"),
-        ("import urllib.request; urllib.request.urlopen('http://example.com')", "network"),
+        ("import socket; socket.getaddrinfo('example.com', 443)", "resolve"),
+        ("import urllib.request; urllib.request.urlopen('http://example.com')", "resolve"),
     ],
 )
 def test_what_is_outside_is_asked_of_the_gate_and_its_reason_told(code, kind):
@@ -326,12 +326,11 @@ def test_what_is_outside_is_asked_of_the_gate_and_its_reason_told(code, kind):
     assert data.gate.kinds == [kind]
 
 
-def test_an_attempt_names_its_host_and_port():
+def test_an_attempt_names_its_host():
     data = Data(data_parts())
     data.gate = refusing()
-    data.begin().run("import socket; socket.create_connection(('example.com', 8443))")
-    (asked,) = data.gate.asked
-    assert (asked.network.host, asked.network.port) == ("example.com", 8443)
+    data.begin().run("import socket; socket.create_connection(('Example.com', 8443))")
+    assert [asked.resolve for asked in data.gate.asked] == ["example.com"]
 
 
 # ---- files ----------------------------------------------------------------------------------

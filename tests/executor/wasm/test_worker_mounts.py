@@ -47,7 +47,8 @@ def test_a_granted_file_is_read_through_the_descriptor_that_was_passed(mounted, 
 
 def test_the_passed_descriptor_is_the_only_one_and_goes_with_the_file(mounted, tmp_path):
     """
-    W52: a worker holds its three silenced streams and its socket, and what was passed.
+    W52: a worker holds its three silenced streams, its socket and the pair by which its watchdog
+    wakes it, and what was passed.
     """
     (tmp_path / "f").write_bytes(b"x")
     mounted.gate = lambda _: regular_file(tmp_path / "f")
@@ -55,7 +56,7 @@ def test_the_passed_descriptor_is_the_only_one_and_goes_with_the_file(mounted, t
     mounted.run("files = [open('/data/f', 'rb') for _ in range(5)]").ok()
     assert mounted.process.num_fds() == before + 5
     mounted.run("[f.close() for f in files]").ok()
-    assert mounted.process.num_fds() == before == 4
+    assert mounted.process.num_fds() == before == 6
 
 
 @pytest.mark.parametrize("errno", [1, 2, 13, 17, 20, 21, 30, 39, 122])

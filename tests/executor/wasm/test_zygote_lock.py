@@ -108,6 +108,11 @@ poll = select.poll()
 poll.register(ours, select.POLLIN)
 print(poll.poll() == [(ours.fileno(), select.POLLIN)], ours.recv(1))
 """,
+    "make_what_wakes_a_worker": """
+one, other = socket.socketpair()
+one.send(b"!")
+print(other.recv(1))
+""",
     "make_a_pipe_for_signals": "print(len(os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)))",
     "start_a_thread": "t = threading.Thread(target=int)\nt.start()\nt.join()\nprint(t.is_alive())",
     "use_its_descriptors": """
@@ -126,6 +131,7 @@ DONE = {
     "make_a_callback": "42",
     "map_code_of_a_sealed_copy": "b'\\x7fELF'",
     "wait_for_its_socket": "True b'?'",
+    "make_what_wakes_a_worker": "b'!'",
     "make_a_pipe_for_signals": "2",
     "start_a_thread": "False",
     "use_its_descriptors": "False False 0",

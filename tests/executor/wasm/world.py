@@ -25,7 +25,7 @@ from executor import launcher
 from executor.images import catalog
 from executor.images.manifest import Image
 from executor.kernel import frames, spawn
-from executor.linux.descriptors import send_regular_file
+from executor.linux.descriptors import send_regular_file, send_stream
 from executor.wasm import engine, imports
 from executor.wasm.abi import AT_FDCWD, STAT, Errno, GuestFault
 from executor.wasm.memory import GuestMemory
@@ -77,6 +77,7 @@ class Gate:
         self.answers = answers
         self.asked: list[wire.Ask] = []
         self.passed: list[int] = []
+        self.streams: list[socket.socket] = []
 
     def ask(self, request: wire.Ask) -> wire.Answer:
         self.asked.append(request)
@@ -86,6 +87,9 @@ class Gate:
 
     def passed_descriptor(self) -> int:
         return self.passed.pop(0)
+
+    def passed_stream(self) -> socket.socket:
+        return self.streams.pop(0)
 
     @property
     def kinds(self) -> list[str]:
@@ -283,7 +287,7 @@ class WorkerGoneError(AssertionError):
     """
 
 
-Answering = Callable[[wire.Ask], wire.Answer | tuple[wire.Answer, int]]
+Answering = Callable[[wire.Ask], wire.Answer | tuple[wire.Answer, int | socket.socket]]
 
 
 def refuse(_request: wire.Ask) -> wire.Answer:
@@ -423,6 +427,10 @@ class Worker:
             self.send(wire.ToWorker(answer=answer))
             return
         data = frames.encode(wire.ToWorker(answer=answer[0]).SerializeToString())
+        if isinstance(answer[1], socket.socket):
+            with answer[1] as stream:
+                assert send_stream(self._socket, data, stream.fileno()) == len(data)
+            return
         try:
             assert send_regular_file(self._socket, data, answer[1]) == len(data)
         finally:

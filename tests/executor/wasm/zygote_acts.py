@@ -91,7 +91,7 @@ NETWORK = {
     "make_a_socket": "socket.socket()",
     "make_a_unix_socket": "socket.socket(socket.AF_UNIX)",
     "make_a_netlink_socket": "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)",
-    "make_a_pair_of_sockets": "socket.socketpair()",
+    "make_a_pair_of_datagram_sockets": "socket.socketpair(type=socket.SOCK_DGRAM)",
     "connect_a_socket_that_it_has": "idle.connect(('127.0.0.1', port))",
     "bind_a_socket_that_it_has": "idle.bind(('127.0.0.1', 0))",
     "listen_on_a_socket_that_it_has": "idle.listen()",

@@ -1,0 +1,148 @@
+"""
+One connection as the worker holds it: a stream whose other end the network's process has.
+
+The first byte of the stream, a zero, says that the connection is made; what follows is the other
+side's. At the end of the stream the server is asked once why it ended: for nothing in particular,
+or for an error whose reason the guest is then told. A stream that is closed in one direction only
+(shutdown(2) on the other side) has not ended.
+"""
+
+import select
+import socket
+from typing import Final
+
+from executor.kernel.errors import InternalError
+from executor.wasm.abi import Errno, GuestFault
+from executor.wasm.broker import Broker
+
+_AT_ONCE: Final = socket.MSG_DONTWAIT
+_MADE: Final = b"\0"
+# What FIONREAD counts at most.
+_LOOK: Final = 65_536
+
+
+class Connection:
+    """
+    A connection that was granted. No method waits, but for the server's word about the end.
+    """
+
+    def __init__(self, broker: Broker, number: int, stream: socket.socket, *, tls: bool) -> None:
+        self._broker = broker
+        self._number = number
+        self._stream = stream
+        self.tls: Final = tls
+        self.made = False
+        self.ended = False
+        # Why it ended, where that was an error.
+        self.fault: GuestFault | None = None
+
+    @property
+    def descriptor(self) -> int:
+        """
+        The host's descriptor, for poll(2).
+        """
+        return self._stream.fileno()
+
+    def settle(self) -> None:
+        """
+        See whether the connection has been made, or has failed.
+        """
+        if self.made or self.ended:
+            return
+        try:
+            first = self._stream.recv(1, _AT_ONCE)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            first = b""
+        if first == _MADE:
+            self.made = True
+        elif not first:
+            self._end()
+            # A connection that was never made has not come to a plain end.
+            self.fault = self.fault or GuestFault(Errno.ECONNRESET)
+        else:
+            raise InternalError("a connection that is not made has bytes")
+
+    def receive(self, view: memoryview, *, peek: bool = False) -> int | None:
+        """
+        Fill `view` (1 byte or more) with what has come: 0 at the end, None while nothing has.
+
+        Raises GuestFault where the connection ended by an error, every time.
+        """
+        flags = _AT_ONCE | (socket.MSG_PEEK if peek else 0)
+        try:
+            count = self._stream.recv_into(view, len(view), flags)
+        except BlockingIOError:
+            return None
+        except ConnectionError:
+            count = 0
+        if not count and self._is_hung_up():
+            self._end()
+            self._raise()
+        return count
+
+    def send(self, data: memoryview) -> int | None:
+        """
+        Send what fits of `data`; None while nothing does.
+
+        Raises GuestFault: the error by which the connection ended, or EPIPE after a plain end.
+        What came before the end can still be received.
+        """
+        try:
+            return self._stream.send(data, _AT_ONCE | socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return None
+        except ConnectionError:
+            self._end()
+        self._raise()
+        raise GuestFault(Errno.EPIPE)
+
+    def finish(self) -> None:
+        """
+        Send no more.
+        """
+        try:
+            self._stream.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            raise GuestFault(Errno.ENOTCONN) from error
+
+    def available(self) -> int:
+        """
+        How many bytes have come, 65,536 at most.
+        """
+        try:
+            return len(self._stream.recv(_LOOK, _AT_ONCE | socket.MSG_PEEK))
+        except (BlockingIOError, ConnectionError):
+            return 0
+
+    def events(self) -> int:
+        """
+        The poll(2) events of the stream that hold now.
+        """
+        poller = select.poll()
+        poller.register(self._stream, select.POLLIN | select.POLLOUT)
+        return dict(poller.poll(0)).get(self.descriptor, 0)
+
+    def close(self) -> None:
+        """
+        Let go of it: the other side sees the end.
+        """
+        self._stream.close()
+
+    def _is_hung_up(self) -> bool:
+        return bool(self.events() & (select.POLLHUP | select.POLLERR))
+
+    def _end(self) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        try:
+            self._broker.connection_end(self._number)
+        except GuestFault as fault:
+            self.fault = fault
+
+    def _raise(self) -> None:
+        if self.fault is not None:
+            # A new one each time: an exception that is raised again grows its traceback.
+            raise GuestFault(self.fault.errno, self.fault.reason)
