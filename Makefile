@@ -5,7 +5,7 @@ BIN := .venv/bin
 # A private place for .venv's own tools; the guest image is cached for the user by codecage itself.
 READY := .venv/.ready
 
-.PHONY: setup demo demo-data images test check bench docs lock generate clean
+.PHONY: setup demo demo-data demo-network images test check bench docs lock generate clean
 
 setup: $(READY)
 	@$(BIN)/codecage image build
@@ -20,6 +20,10 @@ demo: setup
 demo-data: $(READY)
 	@$(BIN)/codecage image build data
 	@$(BIN)/python examples/demo_data.py
+
+# An agent calls an API on this machine: rules for requests, and a secret that it never sees.
+demo-network: setup
+	@$(BIN)/python examples/demo_network.py
 
 test: images
 	@$(BIN)/python -m pytest -q

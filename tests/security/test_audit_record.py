@@ -35,7 +35,8 @@ def world():
         ("os.unlink('/work/out/mine.txt')", "remove /work/out/mine.txt", "allow"),
         ("os.unlink('/data/readme.txt')", "remove /data/readme.txt", "deny"),
         ("os.stat('/etc/shadow')", "stat /etc/shadow", "deny"),
-        ("socket.create_connection(('h.example', 80))", "connect h.example:80", "deny"),
+        ("socket.create_connection(('h.example', 80))", "resolve h.example", "deny"),
+        ("socket.create_connection(('192.0.2.1', 80))", "socket tcp", "deny"),
         ("os.system('id')", "run id", "deny"),
     ],
 )

@@ -12,6 +12,7 @@ ROWS = [
     *(f"w{number:02}" for number in (24, 25, 26, 27, 28, 29, 34, 38, 39, 40, 43, 50, 56, 57)),
     *(f"f{number:02}" for number in range(1, 11)),
     *(f"a{number:02}" for number in (1, 2, 3)),
+    *(f"n{number:02}" for number in range(1, 18)),
     *(f"s{number:02}" for number in (1, 2, 3, 4, 5, 8, 9)),
 ]
 
@@ -20,5 +21,5 @@ def test_every_row_has_a_test_with_its_name():
     names = set()
     for path in TESTS.rglob("test_*.py"):
         for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE):
-            names |= set(re.findall(r"_([wfas]\d\d)(?=_|$)", name))
+            names |= set(re.findall(r"_([wfasn]\d\d)(?=_|$)", name))
     assert not set(ROWS) - names
