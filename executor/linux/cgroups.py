@@ -1,0 +1,257 @@
+"""
+Control groups: how much memory and how many tasks a set of processes may have, and its end.
+
+A group is made below the one that this process is in, never beside it: what the host's
+administrator (or a container) has set there keeps binding. Both versions are spoken, for hosts
+exist where version 1 has the controllers and version 2 is mounted beside it without any: it then
+still serves to kill a group at once.
+
+Sources: cgroups(7), Linux `Documentation/admin-guide/cgroup-v2.rst` and `cgroup-v1/memory.rst`,
+`cgroup-v1/pids.rst`.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from executor.linux import mounts
+from executor.linux.errors import MechanismFailed, MechanismMissing, asking
+
+MECHANISM = "cgroups"
+
+_CONTROLLERS = ("memory", "pids")
+_UNIFIED = "unified"
+_MEND = "run as root, or delegate a cgroup with the controllers memory and pids to this user"
+# A group whose last process was reaped may count it for a moment longer.
+_REMOVALS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """
+    What the processes of a group may have together: `memory` bytes and `tasks`, 1 or more each.
+    """
+
+    memory: int
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """
+    What they had: the most memory at once (bytes), and how often the kernel killed one for it.
+    """
+
+    memory_peak: int
+    out_of_memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """
+    One group, as its directory for each hierarchy: `memory`, `pids` and, if there, `unified`.
+    """
+
+    directories: tuple[tuple[str, Path], ...]
+    unified: bool
+
+    def join(self, pid: int) -> None:
+        """
+        Move process `pid`, with all its threads, into the group.
+        """
+        for directory in self.distinct():
+            _write(directory / "cgroup.procs", str(pid))
+
+    def kill(self) -> None:
+        """
+        End every process of the group, if the kernel can do that at once (Linux 5.14).
+        """
+        kill = dict(self.directories).get(_UNIFIED)
+        if kill is not None and (kill / "cgroup.kill").exists():
+            _write(kill / "cgroup.kill", "1")
+
+    def members(self) -> frozenset[int]:
+        """
+        The processes that are in it.
+        """
+        texts = [_read(directory / "cgroup.procs") for directory in self.distinct()]
+        return frozenset(int(word) for text in texts for word in text.split())
+
+    def used(self) -> Used:
+        """
+        What the group used until now.
+        """
+        memory = dict(self.directories)["memory"]
+        if self.unified:
+            events = _fields(memory / "memory.events")
+            return Used(int(_read(memory / "memory.peak")), events["oom_kill"])
+        control = _fields(memory / "memory.oom_control")
+        peak = int(_read(memory / "memory.max_usage_in_bytes"))
+        return Used(peak, control.get("oom_kill", 0))
+
+    def remove(self) -> None:
+        """
+        Remove the group, which has no process any more.
+
+        Raises MechanismFailed when one is left. A directory that is gone already is none.
+        """
+        for directory in self.distinct():
+            _remove(directory)
+
+    def distinct(self) -> tuple[Path, ...]:
+        """
+        Its directories, each once: version 2 has one for everything.
+        """
+        return tuple(dict.fromkeys(directory for _, directory in self.directories))
+
+
+def create(name: str, allowance: Allowance) -> Group:
+    """
+    A new group `name` (one path component) below this process's own, limited to `allowance`.
+
+    Raises MechanismMissing when a controller is not there or not ours to use, MechanismFailed
+    when a limit does not read back or the name is taken; nothing is then left.
+    """
+    if not name or "/" in name or name in {".", ".."}:
+        raise MechanismFailed(MECHANISM, f"group name {name!r}; give one path component")
+    parents = own()
+    unified = parents["memory"] == parents.get(_UNIFIED)
+    directories = tuple((key, parent / name) for key, parent in parents.items())
+    group = Group(directories, unified)
+    with ExitStack() as undo:
+        for directory in group.distinct():
+            _make(directory)
+            # Only what was made here goes again: a name that is taken is another's group.
+            undo.callback(_remove, directory)
+        _limit(dict(directories), allowance, unified=unified)
+        undo.pop_all()
+    return group
+
+
+def remove_left(prefix: str) -> None:
+    """
+    Remove groups named `prefix`PID-..., below our own, whose process PID is gone.
+
+    For what a killed process could not remove. A group that still has processes stays. Raises
+    MechanismMissing where there are no groups.
+    """
+    for parent in dict.fromkeys(own().values()):
+        for directory in parent.glob(f"{prefix}*-*"):
+            maker = directory.name.removeprefix(prefix).partition("-")[0]
+            if maker.isdecimal() and not Path(f"/proc/{maker}").exists():
+                with suppress(OSError):
+                    directory.rmdir()
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir()
+    except FileExistsError as error:
+        raise MechanismFailed(MECHANISM, f"{directory} exists; name a new group") from error
+    except OSError as error:
+        raise MechanismMissing(
+            MECHANISM, f"making {directory}: {error.strerror}; {_MEND}"
+        ) from error
+
+
+def _limit(directories: dict[str, Path], allowance: Allowance, *, unified: bool) -> None:
+    memory = directories["memory"]
+    page = os.sysconf("SC_PAGE_SIZE")
+    size = str(allowance.memory // page * page)
+    _set(memory / ("memory.max" if unified else "memory.limit_in_bytes"), size)
+    # Swap is accounted only where the kernel was told to.
+    swap = memory / ("memory.swap.max" if unified else "memory.memsw.limit_in_bytes")
+    if swap.exists():
+        _set(swap, "0" if unified else size)
+    _set(directories["pids"] / "pids.max", str(allowance.tasks))
+
+
+def own() -> dict[str, Path]:
+    """
+    The directory of this process's own group in each hierarchy that we use.
+
+    Keys are `memory`, `pids` and, where a writable version 2 is mounted, `unified`. Raises
+    MechanismMissing naming the controllers that are not there.
+    """
+    ours = dict(_memberships())
+    found: dict[str, Path] = {}
+    for mount in mounts.mounted():
+        if mount.kind == "cgroup2":
+            _add(found, _UNIFIED, mount, ours)
+        elif mount.kind == "cgroup":
+            for controller in set(_CONTROLLERS) & mount.super_options:
+                _add(found, controller, mount, ours)
+    _delegate(found)
+    missing = sorted(set(_CONTROLLERS) - set(found))
+    if missing:
+        raise MechanismMissing(MECHANISM, f"no controller {' and '.join(missing)}; {_MEND}")
+    return found
+
+
+def _memberships() -> Iterator[tuple[str, str]]:
+    for line in _read(Path("/proc/self/cgroup")).splitlines():
+        _, controllers, path = line.split(":", 2)
+        for controller in controllers.split(",") if controllers else [_UNIFIED]:
+            yield controller, path
+
+
+def _add(found: dict[str, Path], key: str, mount: mounts.Mount, ours: dict[str, str]) -> None:
+    own = PurePosixPath(ours.get(key, "/"))
+    root = PurePosixPath(mount.root)
+    if own.is_relative_to(root):
+        found.setdefault(key, Path(mount.place, own.relative_to(root)))
+
+
+def _delegate(found: dict[str, Path]) -> None:
+    # A controller of version 2 serves us where our own group hands it on to groups below.
+    unified = found.get(_UNIFIED)
+    if unified is None:
+        return
+    handed = _read(unified / "cgroup.subtree_control").split()
+    for controller in _CONTROLLERS:
+        if controller in handed:
+            found.setdefault(controller, unified)
+    if not os.access(unified, os.W_OK):
+        del found[_UNIFIED]
+
+
+def _remove(directory: Path) -> None:
+    for _ in range(_REMOVALS):
+        try:
+            directory.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise MechanismFailed(
+                    MECHANISM, f"removing {directory}: {error.strerror}; {_MEND}"
+                ) from error
+            os.sched_yield()
+        else:
+            return
+    raise MechanismFailed(MECHANISM, f"{directory} still has processes; end them first")
+
+
+def _fields(path: Path) -> dict[str, int]:
+    lines = [line.split() for line in _read(path).splitlines()]
+    return {name: int(value) for name, value in lines}
+
+
+def _set(path: Path, value: str) -> None:
+    _write(path, value)
+    found = _read(path).strip()
+    if found != value:
+        raise MechanismFailed(MECHANISM, f"{path} set to {value} reads {found}; {_MEND}")
+
+
+def _read(path: Path) -> str:
+    with asking(MECHANISM, f"reading {path}", _MEND):
+        return path.read_text(encoding="ascii")
+
+
+def _write(path: Path, value: str) -> None:
+    with asking(MECHANISM, f"writing {value} to {path}", _MEND):
+        path.write_text(value, encoding="ascii")

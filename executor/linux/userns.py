@@ -1,0 +1,35 @@
+"""
+Who the users inside a user namespace are outside of it.
+
+One user and one group are mapped, and id 0 is not among them: the kernel gives rights to that
+number alone, so inside there is nobody to become. Source: user_namespaces(7).
+"""
+
+import os
+from pathlib import Path
+
+from executor.linux.errors import asking
+
+MECHANISM = "user namespace"
+
+
+def map_one(pid: int, inside: int, uid: int, gid: int) -> None:
+    """
+    Let user and group `inside` (1 or more) of `pid`'s new user namespace be `uid` and `gid` here.
+
+    To be called once by the parent of `pid`. Root may name any host ids; another user only its
+    own, and the namespace then keeps its supplementary groups, which it can never change.
+    Raises MechanismFailed when the kernel refuses.
+    """
+    if os.geteuid() != 0:
+        # Without this no unprivileged process may map a group: it could drop one that denies.
+        _write(pid, "setgroups", "deny")
+    _write(pid, "gid_map", f"{inside} {gid} 1")
+    _write(pid, "uid_map", f"{inside} {uid} 1")
+
+
+def _write(pid: int, name: str, text: str) -> None:
+    path = Path(f"/proc/{pid}/{name}")
+    mend = "run as root, or map this user's own ids"
+    with asking(MECHANISM, f"writing {text!r} to {path}", mend):
+        path.write_text(text, encoding="ascii")

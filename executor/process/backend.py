@@ -1,0 +1,308 @@
+"""
+One session in one boxed worker: frames in, cells run, frames out.
+
+The guest shares this process and its interpreter, so nothing here keeps it in: the box does, and
+the server takes every frame for an attacker's. What is kept here is what an agent needs: its
+output in order and bounded, interrupts that end a cell and not the session, and an end that is
+told. Cells run in the main thread; the pump and the watch have a thread each.
+"""
+
+import _thread
+import contextlib
+import errno
+import hashlib
+import os
+import resource
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NoReturn
+
+from codecage.worker.v1 import worker_pb2 as wire
+from executor.kernel import bundles
+from executor.kernel.errors import CodecageError, InternalError
+from executor.kernel.frames import MAX_OUTPUT
+from executor.linux import rlimits
+from executor.process import reseed
+from executor.process.runtime import BROKEN, NativeGuest
+from executor.process.worker_channel import Channel, ServerGoneError
+from executor.process.worker_door import DONE, Child, Door, Refusal
+from executor.process.worker_files import perform
+from executor.process.worker_interrupts import Interrupts
+from executor.process.worker_output import OutputBuffer
+
+EXIT_FAILED: Final = 70
+# The worker's own descriptors besides the standard three: the channel, two pipes, the pump's wake.
+_OWN_DESCRIPTORS: Final = 4
+_STATUS: Final = {
+    "ok": wire.CellDone.OK,
+    "error": wire.CellDone.ERROR,
+    "exited": wire.CellDone.EXITED,
+    "interrupted": wire.CellDone.INTERRUPTED,
+}
+_INTERRUPTED: Final[dict[str, Any]] = {
+    "status": "interrupted",
+    "name": "KeyboardInterrupt",
+    "message": "",
+    "traceback": "KeyboardInterrupt\n",
+}
+# Looked up now: the guest gets others in their place.
+_exit = os._exit
+
+
+class Session:
+    """
+    The worker's side of a session, on `connection`; `work` is the guest's working directory.
+
+    `kept` are the generators of chance that exist since before the fork.
+    """
+
+    def __init__(
+        self,
+        guest: NativeGuest,
+        door: Door,
+        connection: socket.socket,
+        kept: tuple[Any, ...],
+        work: str,
+    ) -> None:
+        self._guest = guest
+        self._door = door
+        self._channel = Channel(connection)
+        self._output = OutputBuffer(connection.fileno(), self._send_output)
+        self._interrupts = Interrupts()
+        self._asking = threading.Lock()
+        self._kept = kept
+        self._work = work
+        self._begun = False
+        self._ended = False
+        self._output_limit = 0
+        self._value: wire.FromWorker | None = None
+        door.host = self
+
+    def serve(self, isolation: str, boot_digest: bytes) -> None:
+        """
+        Announce the worker and handle frames until the server ends it.
+        """
+        self._output.take_descriptors()
+        self._guest.rehearse()
+        os.register_at_fork(after_in_child=self._door_of_child)
+        _thread.start_new_thread(self._pump, ())
+        _thread.start_new_thread(self._interrupts.watch, ())
+        ready = wire.Ready(isolation=isolation, boot_digest=boot_digest)
+        self._channel.send(wire.FromWorker(ready=ready))
+        with contextlib.suppress(ServerGoneError):
+            while True:
+                self._handle(self._channel.receive())
+
+    def _pump(self) -> None:
+        with _ending_with_the_server():
+            self._output.pump()
+
+    def _door_of_child(self) -> None:
+        self._door.host = Child()
+
+    def _handle(self, frame: wire.ToWorker) -> None:
+        kind = frame.WhichOneof("frame")
+        if kind == "begin" and not self._begun:
+            self._begin(frame.begin)
+        elif kind == "run" and self._begun:
+            self._run(frame.run)
+        elif kind == "file" and self._begun:
+            self._channel.send(wire.FromWorker(file=perform(frame.file)))
+        else:
+            raise InternalError(f"the server sent {kind} out of order")
+
+    # ---- beginning ------------------------------------------------------------------------------
+
+    def _begin(self, begin: wire.Begin) -> None:
+        _require_possible(begin)
+        open_files = begin.max_open_files + _OWN_DESCRIPTORS
+        rlimits.lower({rlimits.Limit.DESCRIPTORS: open_files})
+        self._output_limit = begin.output_bytes
+        self._begun = True
+        seed = hashlib.sha512(begin.entropy).digest()
+        reseed.renew(self._kept, seed)
+        environment = dict(begin.environment)
+        self._guest.call(
+            {"op": "begin", "environment": environment, "seed": seed.hex(), "directory": self._work}
+        )
+
+    # ---- cells ----------------------------------------------------------------------------------
+
+    def _run(self, run: wire.RunCell) -> None:
+        """
+        Run one cell to its `CellDone`.
+        """
+        self._output.start(self._output_limit)
+        self._interrupts.limit_message = run.timeout_message
+        answer = self._ran(run)
+        # From here on nothing asks, and an interrupt that is under way finds no cell.
+        with self._asking:
+            self._output.stop()
+        self._send_done(self._done(answer))
+
+    def _ran(self, run: wire.RunCell) -> dict[str, Any]:
+        """
+        The guest's answer; an interrupt just before its entry or just after leaves it interrupted.
+        """
+        answer = dict(_INTERRUPTED)
+        try:
+            self._interrupts.start(run.interrupts_sent)
+            answer = self._guest.call({"op": "cell", "cell": run.cell, "code": run.code})
+        except KeyboardInterrupt:
+            # The answer is the one that there was before, if the cell had ended.
+            pass
+        except CodecageError:
+            raise
+        except BaseException:  # noqa: BLE001 - whatever a cell has left of the guest's half raises
+            answer = dict(BROKEN)
+        while self._interrupts.running():
+            with contextlib.suppress(KeyboardInterrupt):
+                self._interrupts.stop()
+        return answer
+
+    def _done(self, answer: Mapping[str, Any]) -> wire.CellDone:
+        """
+        The guest's answer in a frame; the guest may have forged it, so only shapes are believed.
+        """
+        value = answer.get("value")
+        if isinstance(value, dict):
+            shown = wire.Value(text=_text(value.get("text")), full_length=_count(value))
+            self._value = wire.FromWorker(value=shown)
+        code = answer.get("code")
+        return wire.CellDone(
+            status=_STATUS.get(str(answer.get("status")), wire.CellDone.ERROR),
+            error_name=_text(answer.get("name"))[:256],
+            error_message=_text(answer.get("message")),
+            traceback=_text(answer.get("traceback")),
+            exit_code=code & 0xFF if isinstance(code, int) else 0,
+        )
+
+    def _send_done(self, done: wire.CellDone) -> None:
+        done.peak_memory_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        done.stdout_bytes = self._output.totals[1]
+        done.stderr_bytes = self._output.totals[2]
+        done.output_truncated = self._output.truncated
+        value, self._value = self._value, None
+        last = (
+            [wire.FromWorker(done=done)] if value is None else [value, wire.FromWorker(done=done)]
+        )
+        self._channel.send(*last)
+
+    # ---- what the guest's half asks for: any thread, and no exception goes back ------------------
+
+    def write(self, stream: int, data: bytes) -> None:
+        """
+        The guest wrote on stream 1 or 2.
+        """
+        with _ending_with_the_server():
+            self._output.write(stream, data)
+
+    def show(self, forms: Mapping[str, bytes]) -> Refusal:
+        """
+        The guest wants a bundle shown; between cells nobody would see it.
+        """
+        frames = tuple(_parts(forms))
+        with _ending_with_the_server():
+            cost = bundles.cost(forms)
+            if self._output.send_whole(cost, lambda: self._channel.send(*frames)):
+                return DONE
+        return errno.EAGAIN, "no cell is running: what is to be shown has to be shown by a cell"
+
+    def run(self, program: str) -> Refusal:
+        """
+        The gate judges, and records, an attempt at a program.
+        """
+        with _ending_with_the_server(), self._asking:
+            if not self._interrupts.running():
+                return errno.EPERM, "programs cannot be started here"
+            answer = self._channel.ask(wire.Ask(run=_text(program)))
+            return answer.errno or errno.EPERM, answer.reason
+
+    def end(self, code: int, how: str) -> None:
+        """
+        The guest ends itself: its cell is told so, once, and the process ends.
+        """
+        if self._interrupts.running() and not self._ended:
+            self._ended = True
+            with _ending_with_the_server():
+                self._output.stop()
+                ended = wire.CellDone.GUEST_ENDED
+                self._send_done(wire.CellDone(status=ended, reason=how, exit_code=code))
+
+    def reason(self) -> str:
+        """
+        Why the last interrupt came.
+        """
+        return self._interrupts.reason()
+
+    def running(self) -> bool:
+        """
+        Whether a cell runs.
+        """
+        return self._interrupts.running()
+
+    def _send_output(self, stream: int, data: bytes) -> None:
+        self._channel.send(wire.FromWorker(output=wire.Output(stream=stream, data=data)))
+
+
+def leave(code: int) -> NoReturn:
+    """
+    End the process, whatever the guest has put in the place of os._exit.
+    """
+    _exit(code)
+
+
+def _require_possible(begin: wire.Begin) -> None:
+    """
+    Raises InternalError for what this cage cannot keep: better no session than a weaker one.
+    """
+    impossible = {
+        "a seed for all chance": begin.deterministic,
+        "a clock that stands still": begin.frozen_clock_ns,
+        "a clock of the session's own": begin.virtual_clock_ns,
+        "connections": begin.max_connections,
+        "mounts that are asked of the gate": begin.mounts,
+    }
+    for what, wanted in impossible.items():
+        if wanted:
+            raise InternalError(f"the process cage cannot give a session {what}; use the wasm cage")
+
+
+@contextlib.contextmanager
+def _ending_with_the_server() -> Iterator[None]:
+    try:
+        yield
+    except ServerGoneError:
+        leave(EXIT_FAILED)
+
+
+def _parts(forms: Mapping[str, bytes]) -> Iterator[wire.FromWorker]:
+    """
+    The frames of a bundle, each with at most MAX_OUTPUT bytes of its forms.
+    """
+    part, room = wire.Display(), MAX_OUTPUT
+    for kind, data in forms.items():
+        rest = memoryview(data)
+        while True:
+            part.data[kind] = bytes(rest[:room])
+            room, rest = room - len(part.data[kind]), rest[room:]
+            if not rest:
+                break
+            part.more = True
+            yield wire.FromWorker(display=part)
+            part, room = wire.Display(), MAX_OUTPUT
+    yield wire.FromWorker(display=part)
+
+
+def _text(value: object) -> str:
+    """
+    A string of the guest's, lossless and fit for a protobuf string: surrogates are escaped.
+    """
+    text = value if isinstance(value, str) else ""
+    return text[: 2**17].encode("utf-8", "backslashreplace").decode()
+
+
+def _count(value: dict[str, Any]) -> int:
+    length = value.get("length")
+    return length if isinstance(length, int) and 0 <= length < 2**63 else 0

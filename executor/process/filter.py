@@ -1,0 +1,189 @@
+"""
+Which system calls native Python in a box may make, and why each of them.
+
+The rows allow by name, in families with one reason each; where a call is only safe with some
+arguments, the row has conditions. What the table does not allow answers `REFUSED`; calls
+of future kernels answer ENOSYS, which every libc takes as an older kernel. A foreign ABI (i386,
+x32) is killed by the compiler's first instructions.
+
+What a filter cannot see is a path. The mount namespace and Landlock hold those, so calls that
+name files pass here; those that act on metadata which neither of the two covers across sessions
+(inotify, leases, page-cache queries on shared files) do not.
+
+Rejected: libseccomp's groups ("@system-service"): they grow with the library, here a new call is
+a decision. Rejected: killing on refusal. Libraries probe, and take EPERM for an answer.
+"""
+
+import errno
+import socket
+from dataclasses import replace
+
+from executor.linux.filters import (
+    ENOSYS,
+    EPERM,
+    Action,
+    Allow,
+    Condition,
+    Filter,
+    MaskedEquals,
+    OneOf,
+    OwnPid,
+    Refuse,
+    Row,
+    Verdict,
+    equals,
+)
+from executor.linux.syscalls import NUMBERS
+
+# The place where a refusal becomes a notification to a supervisor, once there is one.
+REFUSED = EPERM
+NO_FAMILY = Action(Verdict.ERRNO, errno.EAFNOSUPPORT)
+NO_TERMINAL = Action(Verdict.ERRNO, errno.ENOTTY)
+
+_ALL = 2**64 - 1
+# What glibc's pthread_create asks of clone: VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS,
+# PARENT_SETTID, CHILD_CLEARTID (<linux/sched.h>).
+_CLONE_OF_PTHREAD_CREATE = 0x3D_0F00
+_SET_ID_BITS = 0o6000
+_MAP_HUGETLB = 0x4_0000
+_SOCKET_FLAGS = socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+# <asm-generic/ioctls.h>: TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX.
+_IOCTL = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+# <linux/fcntl.h>: DUPFD, GETFD, SETFD, GETFL, SETFL, GETLK, SETLK, SETLKW, the three OFD locks,
+# DUPFD_CLOEXEC, GETPIPE_SZ. No SETOWN, SETSIG, SETLEASE, NOTIFY, SETPIPE_SZ, ADD_SEALS.
+_FCNTL = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032)
+# <linux/prctl.h>: GET_DUMPABLE, SET_NAME, GET_NAME, CAPBSET_READ, GET_NO_NEW_PRIVS, SET_VMA.
+_PRCTL = (3, 15, 16, 23, 39, 0x5356_4D41)
+# <asm-generic/mman-common.h>: NORMAL to DONTNEED, FREE, the two about huge pages, the two about
+# dumps, POPULATE. Not COLD, PAGEOUT, MERGEABLE: they tell of pages shared with other sessions.
+_MADVISE = (0, 1, 2, 3, 4, 8, 14, 15, 16, 17, 22, 23)
+# WAIT, WAKE, WAIT_BITSET, WAKE_BITSET, REQUEUE, CMP_REQUEUE, WAKE_OP; private (0x80), against
+# the real-time clock (0x100). The priority-inheriting ones have a long record of kernel bugs.
+_FUTEX = tuple(
+    sorted(
+        {
+            operation | private | clock
+            for operation in (0, 1, 3, 4, 5, 9, 10)
+            for private in (0, 0x80)
+            for clock in ((0, 0x100) if operation == 9 else (0,))
+        }
+    )
+)
+_OWN_CLOCKS = (0, 1, 2, 3, 4, 5, 6, 7, 11)
+_SOL_SOCKET = (socket.SOL_SOCKET,)
+_READ_PERSONALITY = 0xFFFF_FFFF
+
+_FREE = (
+    ("content of open files", "read write readv writev pread64 pwrite64 preadv pwritev"),
+    ("content of open files, as os.preadv calls it", "preadv2 pwritev2"),
+    ("position and size of open files", "lseek ftruncate fallocate fadvise64"),
+    ("copies between open files, by shutil", "sendfile copy_file_range"),
+    ("keeping what was written", "fsync fdatasync msync"),
+    ("descriptors", "close close_range dup dup2 dup3"),
+    ("locks among a session's own files, by sqlite", "flock"),
+    ("looking at files", "stat fstat lstat newfstatat statx statfs fstatfs"),
+    ("looking at files", "access faccessat faccessat2 readlink readlinkat"),
+    ("looking at files, by shutil and tar", "getxattr lgetxattr fgetxattr"),
+    ("looking at files, by shutil and tar", "listxattr llistxattr flistxattr"),
+    ("directories", "getdents64 getcwd chdir fchdir rmdir"),
+    ("names", "rename renameat renameat2 link linkat symlink symlinkat unlink unlinkat"),
+    ("size and times of files", "truncate utime utimes futimesat utimensat"),
+    ("rights of files that will be made", "umask"),
+    ("memory", "munmap mremap brk mprotect"),
+    ("waiting for descriptors", "poll ppoll select pselect6"),
+    ("waiting for descriptors, by asyncio", "epoll_create epoll_create1 epoll_ctl"),
+    ("waiting for descriptors, by asyncio", "epoll_wait epoll_pwait epoll_pwait2"),
+    ("waking threads", "pipe pipe2 eventfd2"),
+    ("the channel and socket pairs", "recvfrom recvmsg sendmsg shutdown"),
+    ("the channel and socket pairs, as Python looks at them", "getsockname getpeername"),
+    ("signals of its own", "rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending sigaltstack"),
+    ("signals of its own", "rt_sigtimedwait rt_sigsuspend pause"),
+    ("timers of its own", "alarm setitimer getitimer"),
+    ("time", "time gettimeofday clock_getres nanosleep"),
+    ("time, after a stop", "restart_syscall"),
+    ("threads", "set_robust_list rseq gettid sched_yield exit exit_group"),
+    ("children, of which there are none", "wait4 waitid"),
+    ("who it is", "getpid getppid getuid geteuid getgid getegid getgroups getresuid getresgid"),
+    ("who it is", "getpgrp getpgid getsid"),
+    ("what it used and may use", "getrusage times getrlimit"),
+    ("what machine this is", "uname sysinfo getcpu sched_getaffinity"),
+    ("how it is scheduled", "getpriority sched_getparam sched_getscheduler"),
+    ("how it is scheduled", "sched_get_priority_max sched_get_priority_min"),
+)
+
+
+def _argued() -> tuple[Row, ...]:
+    return (
+        *_without_set_id(),
+        Allow("ioctl", "asked of every file: is it a terminal", (OneOf(1, _IOCTL),), NO_TERMINAL),
+        Allow("fcntl", "flags, copies and locks of descriptors", (OneOf(1, _FCNTL),)),
+        Allow("prctl", "names of threads and of memory", (OneOf(0, _PRCTL),)),
+        Allow("mmap", "memory and files, without huge pages", (_clear(3, _MAP_HUGETLB),)),
+        Allow("madvise", "malloc and thread stacks", (OneOf(2, _MADVISE),)),
+        Allow("futex", "locks", (OneOf(1, _FUTEX),)),
+        Allow("clone", "threads", (equals(0, _CLONE_OF_PTHREAD_CREATE),)),
+        Allow("clock_gettime", "clocks, and its own CPU time", (OneOf(0, _OWN_CLOCKS),)),
+        Allow("clock_nanosleep", "sleeping", (OneOf(0, (0, 1)),)),
+        Allow("getrandom", "entropy", (_clear(2, _ALL & ~7),)),
+        Allow("prlimit64", "its own limits, which it can only lower", (equals(0, 0),)),
+        Allow("kill", "a signal to itself", (OwnPid(0),)),
+        Allow("tgkill", "abort, and signals to its threads", (OwnPid(0),)),
+        Allow("personality", "reading it, by libc", (equals(0, _READ_PERSONALITY),)),
+        Allow("getsockopt", "type and family of a pair", (OneOf(1, _SOL_SOCKET),)),
+        Allow("sendto", "the channel and socket pairs", (equals(4, 0), equals(5, 0))),
+        # A datagram socket of a pair could be sent to any named socket.
+        *(
+            Allow(
+                "socketpair",
+                "wake-ups of asyncio",
+                (equals(0, socket.AF_UNIX), MaskedEquals(1, _ALL & ~_SOCKET_FLAGS, kind)),
+            )
+            for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)
+        ),
+    )
+
+
+def _without_set_id() -> tuple[Row, ...]:
+    places = {"open": 2, "openat": 3, "creat": 1, "mkdir": 1, "mkdirat": 2}
+    rights = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2}
+    return tuple(
+        Allow(name, "files of its own, never with a set-id bit", (_clear(at, _SET_ID_BITS),))
+        for name, at in (places | rights).items()
+    )
+
+
+def _clear(index: int, bits: int) -> Condition:
+    return MaskedEquals(index, bits, 0)
+
+
+_POINTER = "what it asks for is behind a pointer; libc asks in an older way"
+_REFUSED_OTHERWISE: tuple[Row, ...] = (
+    Refuse("socket", "no network in this box, and no unix sockets of the host", NO_FAMILY),
+    Refuse("clone3", _POINTER, ENOSYS),
+    Refuse("openat2", _POINTER, ENOSYS),
+    Refuse("statmount", "mounts of the host's making", ENOSYS),
+    Refuse("listmount", "mounts of the host's making", ENOSYS),
+    Refuse("io_uring_setup", "acts unseen by any filter", ENOSYS),
+    Refuse("io_uring_enter", "acts unseen by any filter", ENOSYS),
+    Refuse("io_uring_register", "acts unseen by any filter", ENOSYS),
+)
+
+
+def _rows() -> tuple[Row, ...]:
+    free = tuple(Allow(name, reason) for reason, names in _FREE for name in names.split())
+    said = (*free, *_argued(), *_REFUSED_OTHERWISE)
+    named = {row.name for row in said}
+    rest = (
+        Refuse(name, "nothing in a box needs it", REFUSED) for name in NUMBERS if name not in named
+    )
+    return (*said, *rest)
+
+
+def _decided(row: Row) -> Row:
+    # The table's default is for numbers without a name; arguments that do not fit are refused.
+    if isinstance(row, Allow) and row.arguments and row.otherwise is None:
+        return replace(row, otherwise=REFUSED)
+    return row
+
+
+BOX_FILTER = Filter("box", tuple(_decided(row) for row in _rows()), ENOSYS)

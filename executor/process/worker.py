@@ -1,0 +1,54 @@
+"""
+The worker process: cloned from a native zygote into its box, then one session until its socket
+closes.
+
+When `live` is called the box is complete; any step that fails ends the process.
+"""
+
+import signal
+import socket
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from executor.kernel.errors import CodecageError
+from executor.linux.errors import MechanismError
+from executor.process.backend import EXIT_FAILED, Session, leave
+from executor.process.runtime import NativeGuest
+from executor.process.worker_door import Door
+from executor.process.worker_interrupts import block
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """
+    What a zygote hands to a worker: the guest with its door and its generators of chance, what
+    the image is (32 bytes), how the box is called, and where the guest works.
+    """
+
+    guest: NativeGuest
+    door: Door
+    kept: tuple[Any, ...]
+    boot_digest: bytes
+    isolation: str
+    work: str
+
+
+def live(birth: Birth, connection: socket.socket) -> NoReturn:
+    """
+    Be a worker on `connection`, in the box; never returns.
+    """
+    code = EXIT_FAILED
+    try:
+        # Whatever the zygote or the box has made of signals before.
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        block()
+        birth.guest.listen()
+        session = Session(birth.guest, birth.door, connection, birth.kept, birth.work)
+        session.serve(birth.isolation, birth.boot_digest)
+        code = 0
+    except (MechanismError, CodecageError, OSError):
+        # Nobody is left to tell: the descriptors of the zygote are closed. The code says it.
+        pass
+    finally:
+        leave(code)

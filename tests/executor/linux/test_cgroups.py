@@ -1,0 +1,152 @@
+"""
+Control groups of this host, used for real where it lets us make any.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from executor.linux import cgroups
+from executor.linux.cgroups import Allowance
+from executor.linux.errors import MechanismFailed, MechanismMissing
+
+MIB = 1 << 20
+# Waits until it is told to go on, then touches as many MiB as its argument says.
+GREEDY = "import sys; sys.stdin.read(1); held = bytearray(int(sys.argv[1]) << 20); print('had it')"
+FORKING = "import os, sys; sys.stdin.read(1)\nif os.fork() == 0: os._exit(0)\nprint('forked')"
+
+
+def ours():
+    try:
+        return cgroups.own()
+    except MechanismMissing as error:
+        return str(error)
+
+
+AVAILABLE = isinstance(ours(), dict) and os.geteuid() == 0
+needs_groups = pytest.mark.skipif(not AVAILABLE, reason="no control groups of ours on this host")
+
+
+@pytest.fixture
+def group():
+    made = cgroups.create(f"codecage-test-{os.getpid()}", Allowance(64 * MIB, 4))
+    yield made
+    made.kill()
+    made.remove()
+
+
+def started(program, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@needs_groups
+def test_a_group_is_below_our_own_and_limited(group):
+    parents = cgroups.own()
+    for key, directory in group.directories:
+        assert directory.parent == parents[key]
+        assert directory.is_dir()
+    assert group.members() == frozenset()
+
+
+@needs_groups
+@pytest.mark.parametrize(("mebibytes", "ends"), [(16, 0), (200, -signal.SIGKILL)])
+def test_memory_beyond_the_allowance_ends_the_process(group, mebibytes, ends):
+    process = started(GREEDY, str(mebibytes))
+    group.join(process.pid)
+    assert group.members() == frozenset({process.pid})
+    said, _ = process.communicate(b"x")
+    assert (process.returncode, bool(said)) == (ends, ends == 0)
+    used = group.used()
+    assert (used.out_of_memory > 0) == (ends != 0)
+    assert min(mebibytes, 48) * MIB <= used.memory_peak <= 64 * MIB
+
+
+@needs_groups
+@pytest.mark.parametrize(("tasks", "forks"), [(1, False), (2, True)])
+def test_no_more_tasks_than_the_allowance(tasks, forks):
+    group = cgroups.create(f"codecage-test-{os.getpid()}-t", Allowance(64 * MIB, tasks))
+    process = started(FORKING)
+    group.join(process.pid)
+    said, _ = process.communicate(b"x")
+    assert (b"forked" in said) == forks
+    group.remove()
+
+
+@needs_groups
+def test_a_group_with_processes_cannot_go_and_a_killed_one_can(group):
+    process = started(GREEDY, "1")
+    group.join(process.pid)
+    with pytest.raises(MechanismFailed, match="still has processes"):
+        group.remove()
+    process.kill()
+    process.communicate()
+    group.remove()
+    group.remove()
+    assert not any(directory.exists() for directory in group.distinct())
+
+
+@needs_groups
+def test_a_name_that_is_taken_is_not_taken_again(group):
+    name = group.distinct()[0].name
+    with pytest.raises(MechanismFailed, match="exists"):
+        cgroups.create(name, Allowance(64 * MIB, 4))
+    assert all(directory.is_dir() for directory in group.distinct())
+
+
+@needs_groups
+def test_a_limit_that_cannot_be_set_leaves_no_group():
+    name = f"codecage-test-{os.getpid()}-n"
+    with pytest.raises(MechanismFailed, match=r"pids\.max"):
+        cgroups.create(name, Allowance(64 * MIB, -2))
+    assert not any((parent / name).exists() for parent in cgroups.own().values())
+
+
+@pytest.mark.parametrize("name", ["", "a/b", ".", ".."])
+def test_a_name_that_is_a_path_is_refused(name):
+    with pytest.raises(MechanismFailed, match="one path component"):
+        cgroups.create(name, Allowance(64 * MIB, 4))
+
+
+@needs_groups
+def test_what_a_dead_process_left_is_removed_and_the_rest_stays():
+    ended = started("pass")
+    ended.communicate()
+    left = cgroups.create(f"codecage-left-{ended.pid}-1", Allowance(64 * MIB, 4))
+    living = cgroups.create(f"codecage-left-{os.getpid()}-1", Allowance(64 * MIB, 4))
+    cgroups.remove_left("codecage-left-")
+    assert not any(directory.exists() for directory in left.distinct())
+    assert all(directory.is_dir() for directory in living.distinct())
+    living.remove()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+def test_a_user_without_rights_is_told_what_is_missing(tmp_path):
+    program = (
+        "from executor.linux import cgroups\n"
+        "from executor.linux.errors import MechanismMissing\n"
+        "try:\n    cgroups.create('codecage-test-no', cgroups.Allowance(1 << 26, 4))\n"
+        "except MechanismMissing as error:\n    print('missing:', error)\n"
+    )
+    root = str(Path(cgroups.__file__).parents[2])
+    said = subprocess.run(
+        ["/usr/bin/python3", "-B", "-c", program],
+        env={"PYTHONPATH": root},
+        user=65533,
+        group=65533,
+        extra_groups=[],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.startswith("missing: cgroups: ")
+    assert "run as root, or delegate" in said.stdout

@@ -1,0 +1,297 @@
+"""
+The filter of a box, judged by a machine of our own against a golden table, and by libseccomp.
+
+Green does not prove that a Python or a library other than those that were run here needs no
+further call.
+"""
+
+import errno
+import struct
+from itertools import product
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from bpf_machine import AARCH64, I386, X32, X86_64, evaluate, expected, samples
+
+from executor.linux.bpf import encode
+from executor.linux.filters import (
+    ALLOW,
+    ENOSYS,
+    EPERM,
+    KILL_PROCESS,
+    Allow,
+    MaskedEquals,
+    OneOf,
+    OwnPid,
+    Refuse,
+    compile_filter,
+)
+from executor.linux.syscalls import NUMBERS
+from executor.process.filter import BOX_FILTER, NO_FAMILY, NO_TERMINAL
+
+GOLDEN = Path(__file__).parent / "box_filter.txt"
+PID = 1
+NUMBERS_JUDGED = range(601)
+NAMES = {number: name for name, number in NUMBERS.items()}
+PROGRAM = compile_filter(BOX_FILTER, PID)
+HIGH = 1 << 40
+ONES = 2**64 - 1
+
+
+def said(name, *arguments):
+    filled = (*arguments, 0, 0, 0, 0, 0, 0)[:6]
+    return evaluate(PROGRAM, NUMBERS[name], X86_64, filled)
+
+
+def word(answer):
+    if answer == ALLOW.encoded:
+        return "allow"
+    if answer == KILL_PROCESS.encoded:
+        return "kill"
+    return errno.errorcode[answer & 0xFFFF]
+
+
+def judged(number):
+    """
+    What is answered over the samples of one number: one word, or those of its alternatives.
+    """
+    found = {
+        word(evaluate(PROGRAM, number, X86_64, arguments))
+        for arguments in samples(BOX_FILTER, PID, number)
+    }
+    return " or ".join(sorted(found))
+
+
+def golden():
+    lines = [line.split(" ", 2) for line in GOLDEN.read_text().splitlines()]
+    return {int(number): (name, answer) for number, name, answer in lines}
+
+
+def test_every_number_is_answered_as_the_golden_table_says():
+    found = {number: (NAMES.get(number, "-"), judged(number)) for number in NUMBERS_JUDGED}
+    wanted = golden()
+    assert {n: a for n, a in found.items() if wanted.get(n) != a} == {}
+    assert len(wanted) == len(found)
+
+
+def test_the_program_says_what_the_rows_say_for_every_number_and_near_miss():
+    for number in NUMBERS_JUDGED:
+        for arguments in samples(BOX_FILTER, PID, number):
+            assert evaluate(PROGRAM, number, X86_64, arguments) == expected(
+                BOX_FILTER, PID, number, X86_64, arguments
+            ), (NAMES.get(number), arguments)
+
+
+@pytest.mark.parametrize("architecture", [I386, AARCH64, 0, 2**32 - 1])
+def test_another_architecture_is_killed_whatever_the_number_and_its_arguments(architecture):
+    found = {
+        evaluate(PROGRAM, number, architecture, arguments)
+        for number in NUMBERS_JUDGED
+        for arguments in ((0,) * 6, (1,) * 6, (ONES,) * 6)
+    }
+    assert found == {KILL_PROCESS.encoded}
+
+
+def test_every_x32_number_is_killed():
+    found = {
+        evaluate(PROGRAM, X32 | number, X86_64, arguments)
+        for number in NUMBERS_JUDGED
+        for arguments in ((0,) * 6, (1,) * 6, (ONES,) * 6)
+    }
+    assert found == {KILL_PROCESS.encoded}
+
+
+def test_what_has_no_name_is_said_not_to_exist_and_what_has_one_is_refused():
+    unknown = {judged(number) for number in NUMBERS_JUDGED if number not in NAMES}
+    assert unknown == {"ENOSYS"}
+    assert {judged(NUMBERS[name]) for name in ("mount", "bpf", "execve")} == {"EPERM"}
+
+
+PTHREAD = 0x3D_0F00
+ARGUMENTS = [
+    ("clone", (PTHREAD,), ALLOW),
+    ("clone", (PTHREAD | HIGH,), EPERM),
+    ("clone", (PTHREAD | 0x1000_0000,), EPERM),
+    ("clone", (17,), EPERM),
+    ("open", (0, 0o101, 0o644), ALLOW),
+    ("open", (0, 0o101, 0o4755), EPERM),
+    ("open", (0, 0o101, 0o2755), EPERM),
+    ("openat", (0, 0, 0o101, 0o777), ALLOW),
+    ("openat", (0, 0, 0o101, 0o6777), EPERM),
+    ("creat", (0, 0o4000), EPERM),
+    ("mkdir", (0, 0o2777), EPERM),
+    ("mkdirat", (0, 0, 0o2777), EPERM),
+    ("chmod", (0, 0o755), ALLOW),
+    ("chmod", (0, 0o4755), EPERM),
+    ("fchmod", (0, 0o2755), EPERM),
+    ("fchmodat", (0, 0, 0o4755), EPERM),
+    ("fchmodat2", (0, 0, 0o4755), EPERM),
+    ("ioctl", (0, 0x5401), ALLOW),
+    ("ioctl", (0, 0x5412), NO_TERMINAL),
+    ("ioctl", (0, 0x541C), NO_TERMINAL),
+    ("ioctl", (0, 0x5401 | HIGH), NO_TERMINAL),
+    ("fcntl", (0, 3), ALLOW),
+    ("fcntl", (0, 8), EPERM),
+    ("fcntl", (0, 1024), EPERM),
+    ("fcntl", (0, 1031), EPERM),
+    ("prctl", (15,), ALLOW),
+    ("prctl", (4,), EPERM),
+    ("prctl", (1,), EPERM),
+    ("prctl", (22,), EPERM),
+    ("prctl", (15 | HIGH,), EPERM),
+    ("mmap", (0, 0, 3, 0x22), ALLOW),
+    ("mmap", (0, 0, 3, 0x4_0022), EPERM),
+    ("madvise", (0, 0, 4), ALLOW),
+    ("madvise", (0, 0, 12), EPERM),
+    ("madvise", (0, 0, 100), EPERM),
+    ("futex", (0, 0x80), ALLOW),
+    ("futex", (0, 0x89), ALLOW),
+    ("futex", (0, 0x189), ALLOW),
+    ("futex", (0, 6), EPERM),
+    ("futex", (0, 0x8B), EPERM),
+    ("clock_gettime", (1,), ALLOW),
+    ("clock_gettime", (ONES & ~7,), EPERM),
+    ("clock_nanosleep", (2,), EPERM),
+    ("getrandom", (0, 0, 1), ALLOW),
+    ("getrandom", (0, 0, 8), EPERM),
+    ("prlimit64", (0,), ALLOW),
+    ("prlimit64", (2,), EPERM),
+    ("kill", (PID,), ALLOW),
+    ("kill", (ONES,), EPERM),
+    ("kill", (0,), EPERM),
+    ("kill", (PID | HIGH,), EPERM),
+    ("tgkill", (PID, 5), ALLOW),
+    ("tgkill", (2, 2), EPERM),
+    ("personality", (0xFFFF_FFFF,), ALLOW),
+    ("personality", (0x4_0000,), EPERM),
+    ("getsockopt", (0, 1), ALLOW),
+    ("getsockopt", (0, 6), EPERM),
+    ("sendto", (0, 0, 0, 0, 0, 0), ALLOW),
+    ("sendto", (0, 0, 0, 0, 1, 16), EPERM),
+    ("socketpair", (1, 1), ALLOW),
+    ("socketpair", (1, 1 | 0o2004000), ALLOW),
+    ("socketpair", (1, 5), ALLOW),
+    ("socketpair", (1, 2), EPERM),
+    ("socketpair", (1, 2 | 0o2004000), EPERM),
+    ("socketpair", (2, 1), EPERM),
+    ("socket", (1, 1), NO_FAMILY),
+    ("socket", (2, 1), NO_FAMILY),
+    ("clone3", (0, 88), ENOSYS),
+    ("openat2", (0, 0, 0, 24), ENOSYS),
+    ("io_uring_setup", (1, 0), ENOSYS),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "action"), ARGUMENTS)
+def test_arguments_decide_where_a_row_says_so(name, arguments, action):
+    assert word(said(name, *arguments)) == word(action.encoded)
+
+
+def test_every_row_with_arguments_is_judged_above():
+    conditional = {r.name for r in BOX_FILTER.rows if isinstance(r, Allow) and r.arguments}
+    assert conditional <= {name for name, _, _ in ARGUMENTS}
+    refused = {name for name, _, action in ARGUMENTS if action != ALLOW}
+    assert conditional <= refused
+
+
+def test_every_row_says_why_and_the_whole_is_small():
+    assert all(row.reason for row in BOX_FILTER.rows)
+    assert {row.name for row in BOX_FILTER.rows} == set(NUMBERS)
+    allowed = {row.name for row in BOX_FILTER.rows if isinstance(row, Allow)}
+    assert len(allowed) < 210
+    assert len(PROGRAM) < 600
+
+
+def test_nothing_that_reaches_further_than_the_box_is_allowed():
+    allowed = {row.name for row in BOX_FILTER.rows if isinstance(row, Allow)}
+    never = (
+        "execve execveat fork vfork ptrace mount umount2 unshare setns bpf keyctl add_key"
+        " connect bind listen accept accept4 setsockopt memfd_create io_uring_setup pidfd_open"
+        " setuid setresuid capset inotify_init1 inotify_add_watch mincore cachestat splice"
+        " process_vm_readv perf_event_open userfaultfd open_by_handle_at mknod mknodat sync"
+    )
+    assert allowed & set(never.split()) == set()
+
+
+class Judge:
+    """
+    A machine for what libseccomp writes: a few more instructions than ours.
+    """
+
+    JUMPS: ClassVar = {
+        0x15: lambda a, k: a == k,
+        0x25: lambda a, k: a > k,
+        0x35: lambda a, k: a >= k,
+        0x45: lambda a, k: bool(a & k),
+    }
+
+    def __init__(self, code):
+        self._code = list(struct.iter_unpack("=HBBI", code))
+
+    def evaluate(self, number, arguments):
+        data = struct.pack("=IIQ6Q", number, X86_64, 0, *arguments)
+        accumulator, memory, at = 0, [0] * 16, 0
+        while True:
+            code, yes, no, k = self._code[at]
+            at += 1
+            if code == 0x20:
+                (accumulator,) = struct.unpack_from("=I", data, k)
+            elif code == 0x54:
+                accumulator &= k
+            elif code == 0x05:
+                at += k
+            elif code == 0x02:
+                memory[k] = accumulator
+            elif code == 0x60:
+                accumulator = memory[k]
+            elif code == 0x06:
+                return k
+            else:
+                at += yes if self.JUMPS[code](accumulator, k) else no
+
+
+def _theirs(seccomp):
+    """
+    The allowing half of the table as libseccomp compiles it, and the names that it knows.
+    """
+    made = seccomp.SyscallFilter(defaction=seccomp.ERRNO(1))
+    known = set()
+    for row in BOX_FILTER.rows:
+        number = seccomp.resolve_syscall(seccomp.Arch.X86_64, row.name)
+        if isinstance(row, Refuse) or number < 0:
+            continue
+        known.add(NUMBERS[row.name])
+        for choice in product(*(_alternatives(seccomp, c) for c in row.arguments)):
+            made.add_rule(seccomp.ALLOW, number, *choice)
+    return made, known
+
+
+def _alternatives(seccomp, condition):
+    match condition:
+        case MaskedEquals(index, mask, value):
+            return [seccomp.Arg(index, seccomp.MASKED_EQ, mask, value)]
+        case OneOf(index, values):
+            return [seccomp.Arg(index, seccomp.EQ, value) for value in values]
+        case OwnPid(index):
+            return [seccomp.Arg(index, seccomp.EQ, PID)]
+
+
+def test_libseccomp_lets_the_same_calls_pass(tmp_path):
+    seccomp = pytest.importorskip("pyseccomp", exc_type=(ImportError, RuntimeError))
+    made, known = _theirs(seccomp)
+    path = tmp_path / "filter.bpf"
+    with path.open("wb") as file:
+        made.export_bpf(file)
+    judge = Judge(path.read_bytes())
+    compared = 0
+    for number in NUMBERS_JUDGED:
+        if number in NAMES and number not in known:
+            continue
+        for arguments in samples(BOX_FILTER, PID, number):
+            ours = evaluate(PROGRAM, number, X86_64, arguments) == ALLOW.encoded
+            theirs = judge.evaluate(number, arguments) == ALLOW.encoded
+            assert ours == theirs, (NAMES.get(number), arguments)
+            compared += 1
+    assert compared > 5000
+    assert len(encode(PROGRAM)) < path.stat().st_size * 2

@@ -1,0 +1,121 @@
+"""
+Native images: keys, what is found, and that a changed one is refused. No package is fetched.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from executor.images.cache import Cache
+from executor.images.errors import ImageRefusedError
+from executor.process import images
+from executor.process.images_build import build
+
+DATA = images.declared_as("native-data")
+CORE = images.declared_as("native-core")
+
+
+def test_a_native_zygote_imports_neither_grpc_nor_the_other_cage() -> None:
+    told = "import sys, executor.process.zygote; print(*{m.split('.')[0] for m in sys.modules})"
+    ran = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    loaded = set(ran.stdout.split())
+    assert "google" in loaded
+    assert not loaded & {"grpc", "wasmtime", "pydantic", "ruamel", "asyncio"}
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache")
+
+
+@pytest.fixture
+def place(cache: Cache) -> Path:
+    """
+    An image as a build leaves it, with two small files.
+    """
+    (made,) = images.places(images.image_of(DATA, cache))
+    site = made / images.SITE
+    site.mkdir(parents=True)
+    (site / "one.py").write_text("x = 1\n")
+    (site / "link").symlink_to("one.py")
+    files = json.dumps({"files": dict(images.hashes(made))})
+    images.listing(made).write_text(files)
+    return made
+
+
+def no_tick() -> None:
+    return
+
+
+def test_core_is_there_without_a_build(cache: Cache) -> None:
+    found = images.find("native-core", cache)
+    assert found is not None
+    assert found.site_packages == ()
+    assert build("native-core", no_tick, cache) == found
+    assert not cache.root.exists()
+
+
+def test_an_image_that_is_not_built_is_not_found(cache: Cache) -> None:
+    assert images.find("native-data", cache) is None
+    assert images.find_key(images.image_of(DATA, cache).key, cache) is None
+
+
+def test_an_image_is_found_by_name_and_by_key(cache: Cache, place: Path) -> None:
+    found = images.find("native-data", cache)
+    assert found is not None
+    assert found.site_packages == (str(place / images.SITE),)
+    assert images.find_key(found.key, cache) == found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda place: (place / images.SITE / "one.py").write_text("x = 2\n"),
+        lambda place: (place / images.SITE / "more.pth").write_text("import os\n"),
+        lambda place: (place / images.SITE / "one.py").unlink(),
+        lambda place: images.listing(place).write_text("{}"),
+    ],
+    ids=["a file changed", "a file added", "a file missing", "no list"],
+)
+def test_an_image_that_was_changed_is_refused(
+    cache: Cache, place: Path, change: Callable[[Path], object]
+) -> None:
+    change(place)
+    with pytest.raises(ImageRefusedError, match="build it again"):
+        images.find("native-data", cache)
+
+
+def test_a_link_that_leads_elsewhere_is_a_change(cache: Cache, place: Path) -> None:
+    link = place / images.SITE / "link"
+    link.unlink()
+    link.symlink_to("/etc/passwd")
+    with pytest.raises(ImageRefusedError, match="'site-packages/link'"):
+        images.find("native-data", cache)
+
+
+def test_an_image_without_its_list_was_not_finished(cache: Cache, place: Path) -> None:
+    images.listing(place).unlink()
+    assert images.find("native-data", cache) is None
+
+
+def test_the_key_changes_with_what_is_in_the_image(cache: Cache) -> None:
+    other = replace(DATA, warm=("numpy",))
+    assert images.image_of(other, cache).key != images.image_of(DATA, cache).key
+    assert images.image_of(replace(DATA, lock=None), cache).key != images.image_of(DATA, cache).key
+    assert images.image_of(DATA, cache).key != images.image_of(CORE, cache).key
+
+
+def test_every_package_of_the_lock_has_hashes_and_an_exact_version() -> None:
+    locked = {package.name: package for package in images.packages(DATA)}
+    assert {"numpy", "pandas", "matplotlib", "scipy", "pillow"} <= locked.keys()
+    assert all(package.hashes for package in locked.values())
+
+
+def test_a_name_that_nobody_declared_is_refused_with_those_that_are() -> None:
+    with pytest.raises(ImageRefusedError, match="native-core, native-data"):
+        images.declared_as("native-torch")

@@ -1,0 +1,214 @@
+"""
+The native zygote with real boxes: what the server sees of it, and what a guest sees in one.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from executor.images.cache import default_cache
+from executor.launcher import launch, program
+from executor.process import images
+from executor.process.zygote_boxes import _claim, plan_of
+from executor.workers import require_locked
+from executor.zygotes import ImageRow, Zygotes
+from tests.executor.process.native_world import NativeZygote, Worker, boxed
+
+CORE = images.image_of(images.declared_as("native-core"), default_cache())
+
+
+def started(name: str, key: str) -> NativeZygote:
+    zygote = boxed(name, key)
+    if "MechanismMissing" in zygote.complaint:
+        pytest.skip(f"no box can be made here: {zygote.complaint.splitlines()[-1]}")
+    return zygote
+
+
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[NativeZygote]:
+    with started(CORE.name, CORE.key) as made:
+        yield made
+
+
+@pytest.fixture
+def worker(zygote: NativeZygote) -> Worker:
+    return zygote.spawn().begin()
+
+
+def test_a_boxed_worker_runs_cells_and_is_held_as_the_server_demands(worker: Worker) -> None:
+    require_locked(worker.pid)
+    assert worker.ready.isolation.endswith("(P3)")
+    assert worker.run("1 + 1").value == "2"
+    require_locked(worker.pid)
+
+
+def test_the_guest_sees_its_own_places_and_none_of_the_hosts(worker: Worker) -> None:
+    seen = worker.run("import os; os.getcwd(), os.getpid(), os.getuid(), os.listdir('/work')")
+    assert seen.value == "('/work', 1, 1000, [])"
+    assert worker.run("os.path.exists('/proc'), os.path.exists('/etc/shadow')").value == (
+        "(False, False)"
+    )
+    assert worker.run("open('/work/a', 'w').write('x'), open('/tmp/a', 'w').write('x')").value == (
+        "(1, 1)"
+    )
+    assert worker.run("open(os.__file__, 'a')").done.error_name == "PermissionError"
+
+
+def test_an_interrupt_reaches_the_first_process_of_a_namespace(worker: Worker) -> None:
+    worker.run("x = 5")
+    worker.start("print('on', flush=True)\nwhile True: pass", "stopped for its time")
+    worker.started()
+    worker.interrupt(limit=True)
+    assert worker.finish().done.error_message == "stopped for its time"
+    worker.start("import time; print('on', flush=True); time.sleep(3600)")
+    worker.started()
+    worker.interrupt()
+    assert worker.finish().status == "INTERRUPTED"
+    assert worker.run("x").value == "5"
+
+
+def test_modules_that_nobody_has_imported_can_be_in_the_box(worker: Worker) -> None:
+    seen = worker.run("import ctypes.util, curses, dbm, tomllib, xml.dom.minidom, zoneinfo; 1")
+    assert seen.value == "1", seen.done.traceback
+
+
+def test_no_process_is_made_whatever_is_called(worker: Worker) -> None:
+    for code in ("import os; os.fork()", "import os; os.execv('/bin/sh', ['sh'])"):
+        assert worker.run(code).done.error_name in {"PermissionError", "FileNotFoundError"}
+    assert worker.run("import os; os.posix_spawn('/bin/sh', ['sh'], {})").status == "ERROR"
+
+
+def test_threads_are_there(worker: Worker) -> None:
+    code = "from concurrent.futures import ThreadPoolExecutor as Pool\nlist(Pool(2).map(abs, [-1]))"
+    assert worker.run(code).value == "[1]"
+
+
+def test_two_boxes_share_neither_files_nor_user(zygote: NativeZygote) -> None:
+    first, second = zygote.spawn().begin(), zygote.spawn().begin()
+    first.run("open('/work/mine', 'w').write('x')")
+    assert second.run("import os; os.listdir('/work')").value == "[]"
+    if os.geteuid() == 0:
+        assert uid_of(first) != uid_of(second)
+        assert 0 not in {uid_of(first), uid_of(second)}
+
+
+def uid_of(worker: Worker) -> int:
+    return os.stat(f"/proc/{worker.pid}").st_uid
+
+
+def test_the_zygote_tells_of_an_end_and_lives_on(zygote: NativeZygote) -> None:
+    with started(CORE.name, CORE.key) as own:
+        worker = own.spawn().begin()
+        os.kill(worker.pid, 9)
+        assert own.exited().status == 9
+        assert own.spawn().begin().run("1").value == "1"
+
+
+def test_a_zygote_that_ends_takes_its_boxes_with_it() -> None:
+    own = started(CORE.name, CORE.key)
+    worker = own.spawn().begin()
+    assert own.end() == ""
+    assert worker.ended()
+    worker.close()
+
+
+def test_a_box_whose_server_is_gone_ends(zygote: NativeZygote) -> None:
+    with started(CORE.name, CORE.key) as own:
+        worker = own.spawn().begin()
+        worker.stream.shutdown(socket.SHUT_RDWR)
+        assert worker.ended()
+
+
+def test_a_number_of_a_host_user_is_claimed_by_one_box_only() -> None:
+    claimed = [_claim() for _ in range(20)]
+    try:
+        assert len({slot for slot, _ in claimed}) == 20
+        slot, _ = claimed[0]
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as second,
+            pytest.raises(OSError, match="in use"),
+        ):
+            second.bind(f"\0codecage-box-{slot}")
+    finally:
+        for _, claim in claimed:
+            claim.close()
+
+
+def test_a_plan_shows_the_library_once_and_names_no_home() -> None:
+    plan = plan_of(CORE)
+    shown = [view.mount for view in plan.mounts]
+    assert len(shown) == len(set(shown))
+    assert dict(plan.environment)["HOME"] == "/home/agent"
+
+
+def test_the_servers_zygotes_drive_a_native_one_unchanged() -> None:
+    asyncio.run(driven())
+
+
+async def driven() -> None:
+    row = program("executor.process.zygote", "--image", CORE.name, "--key", CORE.key)
+    launcher = launch([row])
+    zygotes = Zygotes(launcher, [ImageRow(CORE.name, CORE.key)], pool=1)
+    try:
+        assert len(await zygotes.start(CORE.name)) == 32
+        worker = await zygotes.take(CORE.name)
+        assert worker.isolation.endswith("(P3)")
+        assert worker.boot_memory > 0
+        worker.limit_memory(2**28)
+        worker.drop()
+        assert str(await worker.ended).startswith("its process was ended by SIGKILL")
+    finally:
+        await zygotes.close()
+        launcher.stop()
+
+
+def test_an_unknown_key_ends_the_zygote_with_the_reason() -> None:
+    told = boxed("native-core", "0" * 64).complaint
+    assert "is not in the cache" in told
+
+
+# ---- native-data ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data() -> Iterator[NativeZygote]:
+    built = images.find("native-data")
+    if built is None:
+        pytest.skip("the image `native-data` is not built")
+    with started(built.name, built.key) as made:
+        yield made
+
+
+def test_tables_figures_and_pictures_are_shown(data: NativeZygote) -> None:
+    worker = data.spawn().begin()
+    table = worker.run("import pandas as pd; pd.DataFrame({'a': [1, 2]})")
+    assert set(table.displays[0]) == {"text/html", "text/plain"}
+    figure = worker.run("import matplotlib.pyplot as plt; plt.plot([1, 2]);")
+    assert figure.displays[0]["image/png"].startswith(b"\x89PNG")
+    assert worker.run("plt.get_fignums()").value == "[]"
+    picture = worker.run("from PIL import Image; Image.new('RGB', (2, 2))")
+    assert picture.displays[0]["image/png"].startswith(b"\x89PNG")
+
+
+def test_every_generator_of_numpy_differs_between_sessions(data: NativeZygote) -> None:
+    code = (
+        "import numpy as np, pandas as pd\n"
+        "(np.random.rand(), np.random.default_rng().random(), "
+        "pd.Series(range(10**6)).sample(1).iloc[0], np.random.mtrand._rand.rand())"
+    )
+    first, second = (data.spawn().begin().run(code).value for _ in range(2))
+    assert first is not None
+    assert first != second
+
+
+def test_arithmetic_in_c_can_be_interrupted_and_bounded(data: NativeZygote) -> None:
+    worker = data.spawn().begin()
+    assert worker.run("import numpy as np; np.linalg.svd(np.eye(60))[1].sum()").status == "OK"
+    assert worker.run("np.ones(2**34)").done.error_name in {"MemoryError", "_ArrayMemoryError"}
+    worker.start("print('on', flush=True)\nwhile True: np.ones(1000).sum()")
+    worker.started()
+    worker.interrupt()
+    assert worker.finish().status == "INTERRUPTED"
