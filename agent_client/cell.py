@@ -171,6 +171,7 @@ def _ended(ended: pb.CellEnded) -> Ended:
         http_requests=usage.http_requests,
         network_sent=usage.network_sent_bytes,
         network_received=usage.network_received_bytes,
+        requests_by_kind=dict(usage.requests_by_kind),
     )
 
 

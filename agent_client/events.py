@@ -2,7 +2,8 @@
 What happens while a cell runs, as typed events, in the order in which it happened.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -70,7 +71,8 @@ class Ended:
 
     `duration` and `cpu_time` are seconds, `peak_memory` and `output_bytes` bytes (the latter
     counts what the guest wrote, delivered or not), `requests` and `denied` count what was asked
-    of the gate. `connections` and `http_requests` are those that were granted, `network_sent` and
+    of the gate, `requests_by_kind` the same by kind (`read`, `write`, `connect`, `http`, ...).
+    `connections` and `http_requests` are those that were granted, `network_sent` and
     `network_received` their bytes: of a request once it is answered, of other streams once they
     end. `reason` is the server's sentence where the cell did not end by itself.
     """
@@ -92,6 +94,7 @@ class Ended:
     http_requests: int = 0
     network_sent: int = 0
     network_received: int = 0
+    requests_by_kind: Mapping[str, int] = field(default_factory=dict)
 
 
 Event: TypeAlias = Started | Output | Display | Value | Ended

@@ -5,7 +5,7 @@ The fields are the truth. The text is what a model reads next, so it is bounded,
 own output may contain anything, also lines that look like our marks: decide by `status`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from agent_client.displays import Display
@@ -27,9 +27,10 @@ class Observation:
     before each of them. `value` is the repr of the last expression, None where there is none; it
     is text, never interpreted. `error` is the exception that ended the cell. `truncated` says that
     the server delivered less than the guest wrote or showed. `duration` and `cpu_time` are
-    seconds, `peak_memory` bytes; `requests` counts what the code asked of the policy, and `denied`
-    how often it was refused; `connections`, `http_requests`, `network_sent` and `network_received`
-    what of it went to the network (the last two in bytes). `ended` has the rest.
+    seconds, `peak_memory` bytes; `requests` counts what the code asked of the policy
+    (`requests_by_kind`: `read`, `connect`, `http` and the like), and `denied` how often it was
+    refused; `connections`, `http_requests`, `network_sent` and `network_received` what of it went
+    to the network (the last two in bytes). `ended` has the rest.
     """
 
     status: Status
@@ -55,6 +56,7 @@ class Observation:
     http_requests: int = 0
     network_sent: int = 0
     network_received: int = 0
+    requests_by_kind: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -212,6 +214,7 @@ def observe(
         http_requests=ended.http_requests,
         network_sent=ended.network_sent,
         network_received=ended.network_received,
+        requests_by_kind=ended.requests_by_kind,
     )
 
 

@@ -286,6 +286,7 @@ def _ended(ended: events.Ended) -> wire.CellEnded:
             denied=usage.denied,
             connections=usage.connections,
             http_requests=usage.exchanges,
+            requests_by_kind=usage.kinds,
             network_sent_bytes=usage.sent,
             network_received_bytes=usage.received,
         ),

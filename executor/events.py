@@ -3,7 +3,7 @@ What a cell tells its client: plain data, made by the session and turned into me
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from executor.audit.record import Head
@@ -90,7 +90,8 @@ class Usage:
 
     `displays` counts what was shown, and `displayed` its bytes; `connections` those granted,
     `exchanges` the HTTP requests that were passed on, `sent` and `received` the bytes of both as
-    far as the network broker has told.
+    far as the network broker has told. `kinds` are the requests by kind, in the words of
+    `policy.requests.kind_of`.
     """
 
     wall_time: float
@@ -107,6 +108,7 @@ class Usage:
     exchanges: int = 0
     sent: int = 0
     received: int = 0
+    kinds: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

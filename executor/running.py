@@ -86,7 +86,7 @@ class RunningCell:
         self._limits = limits
         self._counts = counts
         self._signalled = signalled
-        self._before = replace(counts)
+        self._before = replace(counts, kinds=counts.kinds.copy())
         self._began = time.monotonic()
         self._cpu_before = worker.cpu_time() or 0.0
         self._cpu_used = 0.0
@@ -238,6 +238,7 @@ class RunningCell:
             truncated=done.output_truncated or self._truncated,
             requests=self._counts.requests - self._before.requests,
             denied=self._counts.denied - self._before.denied,
+            kinds=dict(self._counts.kinds - self._before.kinds),
             displays=self._displays,
             displayed=self._displayed,
             connections=self._counts.connections - self._before.connections,

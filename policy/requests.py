@@ -6,8 +6,11 @@ a path is absolute, in the guest's view, without `.`, `..` or empty components.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
+from typing import Final
 
 
 class FileAction(Enum):
@@ -171,4 +174,25 @@ Request = (
     | SocketRequest
     | ProcessRequest
     | ImageRequest
+)
+
+
+def kind_of(request: Request) -> str:
+    """
+    The word for requests like this one, where they are counted: a file's action, `connect`,
+    `resolve`, `dial`, `http`, `socket`, `run` or `image`.
+    """
+    return request.action.value if isinstance(request, FileRequest) else _KINDS[type(request)]
+
+
+_KINDS: Final[Mapping[type[Request], str]] = MappingProxyType(
+    {
+        NetworkRequest: "connect",
+        ResolveRequest: "resolve",
+        AddressRequest: "dial",
+        HttpRequest: "http",
+        SocketRequest: "socket",
+        ProcessRequest: "run",
+        ImageRequest: "image",
+    }
 )

@@ -40,6 +40,7 @@ def observation_fields(observation: Observation) -> dict[str, Any]:
         "cpu_time": observation.cpu_time,
         "peak_memory": observation.peak_memory,
         "requests": observation.requests,
+        "requests_by_kind": dict(observation.requests_by_kind),
         "denied": observation.denied,
         "connections": observation.connections,
         "http_requests": observation.http_requests,

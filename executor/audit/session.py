@@ -8,24 +8,12 @@ budget it is refused too. Else a flood of denied opens would buy a hole in the r
 """
 
 from collections import Counter
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from executor.audit.errors import AuditBudgetSpent, AuditError, AuditUnavailable
 from executor.audit.record import Answer, Detail, Draft, Event, Head, Origin
 from executor.audit.store import AuditStore
-from policy.requests import (
-    AddressRequest,
-    FileRequest,
-    HttpRequest,
-    ImageRequest,
-    NetworkRequest,
-    ProcessRequest,
-    Request,
-    ResolveRequest,
-    SocketRequest,
-)
+from policy.requests import Request, kind_of
 from policy.types import Decision, Rule
 
 
@@ -222,7 +210,7 @@ class SessionLog:
         """
         Count a decision that has no record; the kinds are ours and few, never the guest's words.
         """
-        kind = _kind(request)
+        kind = kind_of(request)
         if not decision.allowed:
             self._dropped[f"deny {kind}"] += 1
             return
@@ -245,23 +233,6 @@ class SessionLog:
         except AuditError:
             self._dropped.update(dropped)
             raise
-
-
-def _kind(request: Request) -> str:
-    return request.action.value if isinstance(request, FileRequest) else _KINDS[type(request)]
-
-
-_KINDS: Final[Mapping[type[Request], str]] = MappingProxyType(
-    {
-        NetworkRequest: "connect",
-        ResolveRequest: "resolve",
-        AddressRequest: "dial",
-        HttpRequest: "http",
-        SocketRequest: "socket",
-        ProcessRequest: "run",
-        ImageRequest: "image",
-    }
-)
 
 
 def _sequence(head: Head | None) -> int | None:

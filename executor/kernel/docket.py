@@ -7,27 +7,29 @@ it afterwards. Nothing here acts.
 """
 
 import errno
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from executor.audit.record import Detail, Head
 from executor.audit.session import SessionLog
 from executor.kernel.errors import GuestError, InternalError
 from executor.kernel.refusals import refusal
 from policy.decide import Decider
-from policy.requests import Request
+from policy.requests import Request, kind_of
 from policy.types import Decision, Policy
 
 
 @dataclass(slots=True)
 class Counts:
     """
-    What was asked of the gate since the session began: requests, and those denied; connections
-    that were granted, HTTP requests that were passed on, and the bytes that the network brokers
-    have told of so far.
+    What was asked of the gate since the session began: requests, of which kinds, and those
+    denied; connections that were granted, HTTP requests that were passed on, and the bytes that
+    the network brokers have told of so far.
     """
 
     requests: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
     denied: int = 0
     connections: int = 0
     exchanges: int = 0
@@ -65,6 +67,7 @@ class Docket:
         Raises GuestError (EDQUOT) beyond `limits.requests`.
         """
         self.counts.requests += 1
+        self.counts.kinds[kind_of(request)] += 1
         limit = self.policy.limits.requests
         if self.counts.requests <= limit:
             return

@@ -177,6 +177,22 @@ def test_another_host_is_an_exception_that_says_so(net, agent):
     assert (request, rule) == ("resolve evil.test", "network")
 
 
+def test_what_a_library_keeps_to_itself_is_told_with_the_traceback(net):
+    """
+    httpx's asynchronous client says no more than that it could not connect, or read.
+    """
+    with net.cage.session("caller", image="web") as session:
+        admin = f"https://api.test:{net.ports['api']}/admin"
+        for url, rule in (("https://api.test:9/", "network[0]"), (admin, "network[0].http")):
+            observation = session.run(
+                f"import httpx\nasync with httpx.AsyncClient() as client:\n    await client.get({url!r})"
+            )
+            assert observation.error.name in {"ConnectError", "ReadError"}
+            assert f"(behind it: PermissionError: [Errno 2] [policy caller, rule {rule}]" in (
+                observation.text
+            )
+
+
 def test_the_record_tells_the_whole_of_an_allowed_call(net, agent):
     told(agent, "GET", "/v1/prices")
     # What is open when a session ends is aborted: by the next call the first has long ended.

@@ -29,6 +29,8 @@ import types
 
 FILENAME = "<codecage>"
 TEXT_MAX = 2**16
+# Exceptions that are looked at for what led to one.
+CHAIN_MAX = 100
 # Flags of `from __future__` statements, which hold for later cells as in the REPL.
 FUTURES = 0
 for _name in __import__("__future__").all_feature_names:
@@ -237,6 +239,7 @@ def failed(error):
     kind = "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
     try:
         told = "".join(formatted(error))
+        told += behind(error, told)
     except BaseException:
         told = f"{type.__dict__['__name__'].__get__(type(error))}: <the traceback could not be formatted>\n"
     try:
@@ -250,6 +253,24 @@ def failed(error):
         "message": message[:TEXT_MAX],
         "traceback": cut(told),
     }
+
+
+def behind(error, told):
+    """
+    The policy's sentences in what led to an error, where its library has left them out: a client
+    that says no more than that it could not read helps nobody to do better.
+    """
+    found, seen, left = "", set(), [error]
+    while left and len(seen) < CHAIN_MAX:
+        one = left.pop(0)
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, OSError) and str(one.strerror).startswith("[policy "):
+            if one.strerror not in told + found:
+                found += f"(behind it: {type(one).__name__}: {one})\n"
+        left += (one.__cause__, one.__context__, *getattr(one, "exceptions", ()))
+    return found
 
 
 def formatted(error):

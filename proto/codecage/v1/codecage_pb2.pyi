@@ -769,6 +769,22 @@ global___CellError = CellError
 class Usage(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class RequestsByKindEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     WALL_TIME_FIELD_NUMBER: builtins.int
     CPU_TIME_FIELD_NUMBER: builtins.int
     PEAK_MEMORY_BYTES_FIELD_NUMBER: builtins.int
@@ -781,6 +797,7 @@ class Usage(google.protobuf.message.Message):
     HTTP_REQUESTS_FIELD_NUMBER: builtins.int
     NETWORK_SENT_BYTES_FIELD_NUMBER: builtins.int
     NETWORK_RECEIVED_BYTES_FIELD_NUMBER: builtins.int
+    REQUESTS_BY_KIND_FIELD_NUMBER: builtins.int
     peak_memory_bytes: builtins.int
     """Linear memory and the session's files, in bytes, at their highest."""
     stdout_bytes: builtins.int
@@ -801,6 +818,10 @@ class Usage(google.protobuf.message.Message):
     def wall_time(self) -> google.protobuf.duration_pb2.Duration: ...
     @property
     def cpu_time(self) -> google.protobuf.duration_pb2.Duration: ...
+    @property
+    def requests_by_kind(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """The same requests by kind: `read`, `write`, `connect`, `http` and the like."""
+
     def __init__(
         self,
         *,
@@ -816,9 +837,10 @@ class Usage(google.protobuf.message.Message):
         http_requests: builtins.int = ...,
         network_sent_bytes: builtins.int = ...,
         network_received_bytes: builtins.int = ...,
+        requests_by_kind: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["cpu_time", b"cpu_time", "wall_time", b"wall_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["connections", b"connections", "cpu_time", b"cpu_time", "denied", b"denied", "http_requests", b"http_requests", "network_received_bytes", b"network_received_bytes", "network_sent_bytes", b"network_sent_bytes", "output_truncated", b"output_truncated", "peak_memory_bytes", b"peak_memory_bytes", "requests", b"requests", "stderr_bytes", b"stderr_bytes", "stdout_bytes", b"stdout_bytes", "wall_time", b"wall_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["connections", b"connections", "cpu_time", b"cpu_time", "denied", b"denied", "http_requests", b"http_requests", "network_received_bytes", b"network_received_bytes", "network_sent_bytes", b"network_sent_bytes", "output_truncated", b"output_truncated", "peak_memory_bytes", b"peak_memory_bytes", "requests", b"requests", "requests_by_kind", b"requests_by_kind", "stderr_bytes", b"stderr_bytes", "stdout_bytes", b"stdout_bytes", "wall_time", b"wall_time"]) -> None: ...
 
 global___Usage = Usage
 
