@@ -25,7 +25,7 @@ pytestmark = pytest.mark.image
 
 IMAGES = ("core", "python313", "data")
 PROGRAMS = programs()
-HERE: Version = sys.version_info[:2]
+HERE: Version = sys.version_info[:3]
 AT_LEAST = 300
 NATIVE_SECONDS = 120
 POLICY = """\
@@ -71,8 +71,8 @@ def image(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def version(cage: agent_client.Cage, image: str) -> Version:
     with cage.session("cases", image=image) as session:
-        major, minor = session.run("import sys; print(*sys.version_info[:2])").stdout.split()
-    return int(major), int(minor)
+        told = session.run("import sys; print(*sys.version_info[:3])").stdout.split()
+    return tuple(map(int, told))
 
 
 @pytest.fixture(scope="module")

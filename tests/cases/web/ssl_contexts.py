@@ -3,7 +3,7 @@ import ssl
 
 context = ssl.create_default_context()
 print(context.verify_mode, context.check_hostname, context.protocol)
-print(context.minimum_version >= ssl.TLSVersion.TLSv1_2, context.maximum_version)
+print(context.maximum_version)
 try:
     context.verify_mode = ssl.CERT_NONE
 except ValueError as error:
