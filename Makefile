@@ -5,7 +5,7 @@ BIN := .venv/bin
 # A private place for .venv's own tools; the guest image is cached for the user by codecage itself.
 READY := .venv/.ready
 
-.PHONY: setup demo demo-data demo-network images test check bench docs lock generate clean
+.PHONY: setup demo demo-data demo-network images test fuzz check bench docs lock generate clean
 
 setup: $(READY)
 	@$(BIN)/codecage image build
@@ -44,6 +44,10 @@ bench: setup
 docs: $(READY)
 	@$(BIN)/codecage image imports > docs/wasm-syscalls.md
 	@CODECAGE_REWRITE=1 $(BIN)/python -m pytest -q tests/policy tests/executor/audit
+
+# Hostile input for a minute each; the tests run them for seconds.
+fuzz: setup
+	@for name in http imports policy; do $(BIN)/python tests/fuzz/fuzz_$$name.py --seconds 60 || exit 1; done
 
 generate: $(READY)
 	@$(BIN)/python proto/generate.py
