@@ -359,7 +359,8 @@ class TlsStream:
             await self._below.write(self._outgoing.read())
 
     def _broken(self, error: ssl.SSLError) -> Ending:
-        if isinstance(error, ssl.SSLEOFError):
+        # Releases of Python before 3.11.4 have no class for it.
+        if isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING":
             return Ending(
                 errno.ECONNRESET,
                 f"{self._host} ended the connection without saying so in TLS: bytes may be missing",

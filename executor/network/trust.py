@@ -83,6 +83,8 @@ def _context(texts: Sequence[str]) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.hostname_checks_common_name = False
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    # Python may set it (OpenSSL 3): an end that TLS does not confirm may be a cut.
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     for text in texts:
         try:
             context.load_verify_locations(cadata=text)

@@ -35,8 +35,9 @@ def nothing_is_started(world):
     """
     No attack adds a process that is not one of ours.
     """
+    before = set(psutil.Process(os.getpid()).children(recursive=True))
     yield
-    for child in psutil.Process(os.getpid()).children(recursive=True):
+    for child in set(psutil.Process(os.getpid()).children(recursive=True)) - before:
         try:
             line = " ".join(child.cmdline())
         except psutil.NoSuchProcess:
