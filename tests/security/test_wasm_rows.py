@@ -66,7 +66,8 @@ def test_w15_a_cell_over_its_time_is_interrupted_in_the_same_process_and_keeps_i
     assert (observation.status, observation.stdout) == (Status.TIMED_OUT, "partial\n")
     assert observation.error.name == "KeyboardInterrupt"
     assert int(session.run("len(kept)").value) > 1
-    assert workers() == before
+    # None has ended; the pool may have made one meanwhile.
+    assert before <= workers()
 
 
 def test_w15_a_cell_that_declines_to_end_loses_its_process_and_no_other(session):
