@@ -235,7 +235,7 @@ def record(found: Record) -> wire.AuditRecord:
         outcome=_shown(found.outcome),
         policy_digest=found.policy_digest or "",
         detail=detail,
-        hash=found.hash,
+        hash=found.root,
     )
 
 

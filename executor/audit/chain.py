@@ -1,17 +1,19 @@
 """
-The chain: each record's hash covers the hash before it, so no past record can change alone.
+A walk along the record, in which each row must be what was written, where it was written.
 
-`Chain` is fed stored rows in order and raises `Broken` at the first that is not what was
-written. It believes only the bodies; sequence, hash and columns are compared with them.
+`Chain` is fed stored rows in order and raises `Broken` at the first that is not. It believes only
+the bodies; sequence, hash, root and columns are compared with them. The tree (`merkle.py`) is
+what holds the record together; each body also names the hash of the record before it, so that
+of two records that do not fit the wrong one can be told.
 """
 
-import hashlib
 from dataclasses import dataclass
 from enum import Enum
 
 from executor.audit.counts import Counts
-from executor.audit.encoding import decode
+from executor.audit.encoding import Hashes, decode
 from executor.audit.errors import AuditDamaged, EncodingInvalid
+from executor.audit.merkle import Edge, Tile, leaf_hash
 from executor.audit.record import Draft, Head, Record
 from executor.audit.schema import Row
 
@@ -28,6 +30,8 @@ class Fault(Enum):
     CHANGED = "changed"
     MOVED = "moved"
     UNLINKED = "unlinked"
+    ROOT = "root"
+    TILE = "tile"
     COLUMN = "column"
     COUNT = "count"
     TRUNCATED = "truncated"
@@ -60,39 +64,71 @@ class Broken(AuditDamaged):
         self.finding = finding
 
 
-def origin_of(genesis: bytes) -> Head:
+@dataclass(frozen=True, slots=True)
+class End:
     """
-    The head of an empty store: bound to its random identity, so that no two stores agree.
+    Where the record ends: the edge of its tree, and the hash of its last leaf.
     """
-    return Head(0, hashlib.sha256(b"codecage audit genesis\0" + genesis).digest())
+
+    edge: Edge
+    leaf: bytes
+
+    @property
+    def head(self) -> Head:
+        """
+        The last record's sequence, and the root.
+        """
+        return Head(self.edge.size - 1, self.edge.root)
+
+    def add(self, leaf: bytes) -> tuple["End", tuple[Tile, ...]]:
+        """
+        The end after one more record, and the tiles that are whole by it.
+        """
+        edge, tiles = self.edge.push(leaf)
+        return End(edge, leaf), tiles
+
+
+def origin_leaf(genesis: bytes) -> bytes:
+    """
+    Leaf 0: the store's random identity, so that no two stores agree.
+    """
+    return leaf_hash(b"codecage audit genesis\0" + genesis)
+
+
+def origin_of(genesis: bytes) -> End:
+    """
+    The end of an empty store.
+    """
+    leaf = origin_leaf(genesis)
+    return End(Edge().push(leaf)[0], leaf)
 
 
 def link(previous: bytes, encoded: bytes) -> tuple[bytes, bytes]:
     """
-    The body to store (the previous hash, then the encoding) and its SHA-256.
+    The body to store (the hash of the record before, then the encoding) and its leaf hash.
     """
     body = previous + encoded
-    return body, hashlib.sha256(body).digest()
+    return body, leaf_hash(body)
 
 
 def open_row(row: Row) -> Record:
     """
-    The record that one row holds, its own hash checked, its place in the chain not.
+    The record that one row holds, its own hash checked, its place and its root not.
     """
-    sequence, body, digest = row[0], row[7], row[6]
-    if not isinstance(body, bytes) or not isinstance(digest, bytes):
-        raise Broken(Finding(sequence, Fault.CHANGED, "the body or the hash is not bytes"))
-    if hashlib.sha256(body).digest() != digest:
+    sequence, digest, body, root = row[0], row[6], row[7], row[8]
+    if not all(isinstance(value, bytes) for value in (digest, body, root)):
+        raise Broken(Finding(sequence, Fault.CHANGED, "the body or a hash is not bytes"))
+    if leaf_hash(body) != digest:
         raise Broken(Finding(sequence, Fault.CHANGED, "the content does not have the stored hash"))
     try:
-        return decode(body[_HASH:], body[:_HASH], digest)
+        return decode(body[_HASH:], Hashes(body[:_HASH], digest, root))
     except EncodingInvalid as error:
         raise Broken(Finding(sequence, Fault.CHANGED, str(error))) from error
 
 
-def row_of(draft: Draft, sequence: int, digest: bytes, body: bytes) -> Row:
+def row_of(draft: Draft, sequence: int, body: bytes, end: End) -> Row:
     """
-    The row that stores a record: the search columns, the hash and the body.
+    The row that stores a record: the search columns, the body, and the hashes at its `end`.
     """
     answer = draft.answer.value if draft.answer else None
     session = None if draft.session is None else column_text(draft.session)
@@ -103,8 +139,9 @@ def row_of(draft: Draft, sequence: int, digest: bytes, body: bytes) -> Row:
         draft.event.value,
         answer,
         draft.refers,
-        digest,
+        end.leaf,
         body,
+        end.edge.root,
     )
 
 
@@ -117,18 +154,33 @@ def column_text(text: str) -> str:
 
 class Chain:
     """
-    A walk along the chain from a trusted head.
+    A walk along the record from a trusted end; `end` is where it is.
 
     Started at the origin it also counts each open session's records, against their ordinals; its
     memory grows with the sessions open at once, not with the records. Started elsewhere it
-    cannot know the counts and leaves them out.
+    cannot know the counts and leaves them out. `tiles` are those that its last step made whole.
     """
 
-    __slots__ = ("_counts", "head")
+    __slots__ = ("_counts", "end", "tiles")
 
-    def __init__(self, head: Head) -> None:
-        self.head = head
-        self._counts = Counts({}) if head.sequence == 0 else None
+    def __init__(self, end: End) -> None:
+        self.end = end
+        self.tiles: tuple[Tile, ...] = ()
+        self._counts = Counts({}) if end.edge.size == 1 else None
+
+    @property
+    def head(self) -> Head:
+        """
+        The head of the record as far as it was followed.
+        """
+        return self.end.head
+
+    @property
+    def sequence(self) -> int:
+        """
+        The last record that was followed.
+        """
+        return self.end.edge.size - 1
 
     def follow(self, row: Row) -> Record:
         """
@@ -139,16 +191,20 @@ class Chain:
         if record.sequence != row[0]:
             message = f"here stands the record that was written as {record.sequence}"
             raise Broken(Finding(row[0], Fault.MOVED, message))
-        if record.previous != self.head.hash:
+        if record.previous != self.end.leaf:
             message = f"it does not follow the stored record {row[0] - 1}"
             raise Broken(Finding(row[0], Fault.UNLINKED, message))
-        _check_columns(row, record)
+        end, tiles = self.end.add(record.hash)
+        _check_columns(row, record, end)
+        if record.root != end.edge.root:
+            message = "the records up to it do not have the root that is stored with it"
+            raise Broken(Finding(row[0], Fault.ROOT, message))
         self._count(record)
-        self.head = record.head
+        self.end, self.tiles = end, tiles
         return record
 
     def _check_sequence(self, sequence: int) -> None:
-        expected = self.head.sequence + 1
+        expected = self.sequence + 1
         if sequence > expected:
             message = f"records {expected} to {sequence - 1} are not there"
             raise Broken(Finding(expected, Fault.MISSING, message))
@@ -166,9 +222,9 @@ class Chain:
         self._counts.keep()
 
 
-def _check_columns(row: Row, record: Record) -> None:
+def _check_columns(row: Row, record: Record, end: End) -> None:
     names = ("sequence", "session", "cell", "event", "answer", "refers")
-    right = row_of(record, record.sequence, record.hash, row[7])
+    right = row_of(record, record.sequence, row[7], end)
     for name, stored, written in zip(names, row, right, strict=False):
         if stored != written or type(stored) is not type(written):
             message = f"column {name} says {stored!r}; the record says {written!r}"

@@ -16,7 +16,7 @@ from executor.audit import read, report
 from executor.audit.errors import AuditError
 from executor.audit.escape import visible
 from executor.audit.record import Head
-from executor.audit.verify import verify
+from executor.audit.verify import Proof, extends, prove, verify
 
 if TYPE_CHECKING:
     # argparse gives this type no public name.
@@ -58,7 +58,20 @@ def register(subparsers: "Subparsers") -> None:
         metavar="SEQ:HASH",
         help="a head that was kept outside; without one a cut tail cannot be seen",
     )
+    check.add_argument(
+        "--since",
+        type=_head,
+        metavar="SEQ:HASH",
+        help="only prove, fast, that what this head vouched for is still there, with more added",
+    )
     check.set_defaults(run=_verify)
+
+    proof = commands.add_parser("prove", parents=[shared], help="prove that a record is there")
+    proof.add_argument("sequence", type=int, metavar="SEQ", help="the record's number")
+    proof.add_argument(
+        "--head", type=_head, metavar="SEQ:HASH", help="the head to prove it under (default: last)"
+    )
+    proof.set_defaults(run=_prove)
 
 
 def _shared_options() -> argparse.ArgumentParser:
@@ -130,12 +143,27 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
+    if args.since is not None:
+        return _proved(args, lambda: extends(args.audit, args.since))
     try:
         verdict = verify(args.audit, head=args.head, progress=_progress())
     except OSError as error:
         return _failed(error)
     _print([report.verdict_json(verdict)] if args.json else report.verdict_lines(verdict))
     return 0 if verdict.whole else 1
+
+
+def _prove(args: argparse.Namespace) -> int:
+    return _proved(args, lambda: prove(args.audit, args.sequence, args.head))
+
+
+def _proved(args: argparse.Namespace, find: Callable[[], Proof]) -> int:
+    try:
+        proof = find()
+    except (AuditError, LookupError, OSError) as error:
+        return _failed(error)
+    _print([report.proof_json(proof)] if args.json else report.proof_lines(proof))
+    return 0
 
 
 def _progress() -> Callable[[int], None] | None:

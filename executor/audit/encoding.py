@@ -36,7 +36,7 @@ _E = TypeVar("_E", bound=Enum)
 @dataclass(frozen=True, slots=True)
 class Place:
     """
-    Where in the chain and when: what the store adds to a draft.
+    Where in the tree and when: what the store adds to a draft.
     """
 
     sequence: int
@@ -88,7 +88,7 @@ def encode_place(place: Place) -> bytes:
 
 def encode(record: Record) -> bytes:
     """
-    The canonical bytes of a whole record, without its two hashes.
+    The canonical bytes of a whole record, without its hashes.
     """
     place = Place(record.sequence, record.wall_ns, record.monotonic_ns, record.ordinal)
     return encode_place(place) + encode_draft(record)
@@ -161,15 +161,26 @@ def _key(key: str) -> bytes:
     return _identifier("a detail's key", key)
 
 
-def decode(data: bytes, previous: bytes, digest: bytes) -> Record:
+@dataclass(frozen=True, slots=True)
+class Hashes:
     """
-    The record that `data` encodes; `previous` and `digest` are its two hashes, taken as given.
+    What a record's bytes do not say: see `Record`.
+    """
+
+    previous: bytes
+    hash: bytes
+    root: bytes
+
+
+def decode(data: bytes, hashes: Hashes) -> Record:
+    """
+    The record that `data` encodes; its hashes are taken as given.
 
     Raises EncodingInvalid for every byte string that `encode` does not make.
     """
     if len(data) > MAX_ENCODED or not data or data[0] != VERSION:
         raise EncodingInvalid(f"{len(data)} bytes that are not a record of format {VERSION}")
-    record = _Reader(data).record(previous, digest)
+    record = _Reader(data).record(hashes)
     try:
         again = encode(record)
     except (ValueError, TypeError) as error:
@@ -190,7 +201,7 @@ class _Reader:
         self._data = data
         self._at = 1
 
-    def record(self, previous: bytes, digest: bytes) -> Record:
+    def record(self, hashes: Hashes) -> Record:
         record = Record(
             sequence=self._needed(self._integer()),
             wall_ns=self._needed(self._integer()),
@@ -210,8 +221,9 @@ class _Reader:
             size=self._integer(),
             digest=self._digest(),
             detail=self._detail(),
-            previous=previous,
-            hash=digest,
+            previous=hashes.previous,
+            hash=hashes.hash,
+            root=hashes.root,
         )
         if self._at != len(self._data):
             raise EncodingInvalid(f"{len(self._data) - self._at} bytes follow the record")

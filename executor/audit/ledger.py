@@ -1,5 +1,5 @@
 """
-The chain's growing end: gives records their places and commits them, one transaction a batch.
+The record's growing end: gives records their places and commits them, one transaction a batch.
 
 Used by one thread at a time. After a commit that failed, memory is not believed: the end is read
 again from the file before anything else is written, so a failure leaves no gap and no fork.
@@ -7,14 +7,15 @@ again from the file before anything else is written, so a failure leaves no gap 
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from executor.audit.chain import link, row_of
+from executor.audit.chain import End, link, row_of
 from executor.audit.counts import Counts
 from executor.audit.encoding import Place, encode_draft, encode_place
 from executor.audit.errors import AuditUnavailable
+from executor.audit.merkle import Tile
 from executor.audit.record import Clocks, Draft, Head
-from executor.audit.schema import INSERT, Row
+from executor.audit.schema import INSERT, INSERT_TILE, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +37,31 @@ def stamp(draft: Draft, clocks: Clocks) -> Stamped:
     return Stamped(draft, encode_draft(draft), clocks.wall_ns(), clocks.monotonic_ns())
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """
+    What one transaction writes, and the end that the record has then.
+    """
+
+    rows: list[Row]
+    tiles: list[Tile]
+    heads: list[Head]
+    end: End
+
+
 class Ledger:
     """
-    The writing connection and the end of the chain that it has committed.
+    The writing connection and the end of the record that it has committed.
 
     `counts` holds the records of each open session so far.
     """
 
-    def __init__(self, db: sqlite3.Connection, head: Head, counts: Counts) -> None:
+    def __init__(self, db: sqlite3.Connection, end: End, counts: Counts) -> None:
         self.connection = db
-        self.head = head
+        self.head = end.head
+        self._end = end
         self._counts = counts
-        self._doubt: Head | None = None
+        self._doubt: End | None = None
 
     def commit(self, batch: Sequence[Stamped]) -> list[Head]:
         """
@@ -58,9 +72,9 @@ class Ledger:
         """
         try:
             self._settle()
-            rows, heads = self._place(batch)
-            self._doubt = heads[-1]
-            self._insert(rows)
+            placed = self._place(batch)
+            self._doubt = placed.end
+            self._insert(placed)
         except sqlite3.Error as error:
             self._roll_back()
             raise AuditUnavailable(
@@ -68,9 +82,9 @@ class Ledger:
                 "one happens until the store can be written again"
             ) from error
         self._doubt = None
-        self.head = heads[-1]
+        self._end, self.head = placed.end, placed.heads[-1]
         self._counts.keep()
-        return heads
+        return placed.heads
 
     def wait_at_most(self, seconds: float) -> None:
         """
@@ -84,21 +98,28 @@ class Ledger:
         """
         self.connection.close()
 
-    def _place(self, batch: Sequence[Stamped]) -> tuple[list[Row], list[Head]]:
-        head, rows, heads = self.head, [], []
+    def _place(self, batch: Sequence[Stamped]) -> _Batch:
+        placed = _Batch([], [], [], self._end)
+        end = self._end
         for entry in batch:
-            row, head = _row(entry, head, self._counts)
-            rows.append(row)
-            heads.append(head)
-        return rows, heads
+            sequence = end.edge.size
+            body, leaf = link(end.leaf, _encoded(entry, sequence, self._counts))
+            end, tiles = end.add(leaf)
+            row = row_of(entry.draft, sequence, body, end)
+            placed.rows.append(row)
+            placed.tiles.extend(tiles)
+            placed.heads.append(Head(sequence, row[8]))
+        return replace(placed, end=end)
 
-    def _insert(self, rows: list[Row]) -> None:
-        if len(rows) == 1:
+    def _insert(self, placed: _Batch) -> None:
+        if len(placed.rows) == 1 and not placed.tiles:
             # A statement alone is its own transaction, at half the cost of three statements.
-            self.connection.execute(INSERT, rows[0])
+            self.connection.execute(INSERT, placed.rows[0])
             return
+        tiles = [(tile.level, tile.number, tile.hash) for tile in placed.tiles]
         self.connection.execute("BEGIN IMMEDIATE")
-        self.connection.executemany(INSERT, rows)
+        self.connection.executemany(INSERT, placed.rows)
+        self.connection.executemany(INSERT_TILE, tiles)
         self.connection.execute("COMMIT")
 
     def _roll_back(self) -> None:
@@ -117,8 +138,8 @@ class Ledger:
         if self._doubt is None:
             return
         found = stored_head(self.connection) or Head(0, self.head.hash)
-        if found == self._doubt:
-            self.head = found
+        if found == self._doubt.head:
+            self._end, self.head = self._doubt, found
             self._counts.keep()
         elif found != self.head:
             raise AuditUnavailable(
@@ -131,16 +152,13 @@ class Ledger:
 
 def stored_head(db: sqlite3.Connection) -> Head | None:
     """
-    The last row's sequence and hash, or None in an empty store.
+    The last row's sequence and root, or None in an empty store.
     """
-    row = db.execute("SELECT sequence, hash FROM record ORDER BY sequence DESC LIMIT 1").fetchone()
+    row = db.execute("SELECT sequence, root FROM record ORDER BY sequence DESC LIMIT 1").fetchone()
     return None if row is None else Head(*row)
 
 
-def _row(entry: Stamped, head: Head, counts: Counts) -> tuple[Row, Head]:
-    draft = entry.draft
-    ordinal = counts.number(draft.session, draft.event)
-    place = Place(head.sequence + 1, entry.wall_ns, entry.monotonic_ns, ordinal)
-    body, digest = link(head.hash, encode_place(place) + entry.encoded)
-    row = row_of(draft, place.sequence, digest, body)
-    return row, Head(place.sequence, digest)
+def _encoded(entry: Stamped, sequence: int, counts: Counts) -> bytes:
+    ordinal = counts.number(entry.draft.session, entry.draft.event)
+    place = Place(sequence, entry.wall_ns, entry.monotonic_ns, ordinal)
+    return encode_place(place) + entry.encoded

@@ -1,7 +1,7 @@
 """
 The words of the audit record: what happened, who says so, and what was decided.
 
-A `Draft` is what the server wants written. The store gives it a place in the chain and makes it
+A `Draft` is what the server wants written. The store gives it a place in the tree and makes it
 a `Record`. `encoding.py` turns both into the bytes that are hashed and stored.
 """
 
@@ -40,12 +40,14 @@ class Event(Enum):
 
 class Origin(Enum):
     """
-    Who says so. A worker's word is a suspect's: only the other two prove that something was not.
+    Who says so. A worker's word is a suspect's: only the first two prove that something was not.
+    The supervisor tells of calls that the kernel has refused; it is ours, and hears the guest.
     """
 
     SERVER = "server"
     BROKER = "broker"
     WORKER = "worker"
+    SUPERVISOR = "supervisor"
 
 
 class Answer(Enum):
@@ -126,8 +128,9 @@ class Record(Draft):
     """
     A draft in its place. `sequence` counts from 1 without gaps and alone gives the order; the
     clocks are evidence, not order. `ordinal` counts the records of one open session, so that
-    the ordinal of `session.end` seals how many there were. `hash` is SHA-256 over `previous`
-    and the encoding.
+    the ordinal of `session.end` seals how many there were. `hash` is that of its leaf in the tree,
+    over `previous` (the hash of the record before it) and the encoding; `root` is the tree's
+    when this is its last record.
     """
 
     sequence: int
@@ -136,19 +139,21 @@ class Record(Draft):
     ordinal: int | None
     previous: bytes
     hash: bytes
+    root: bytes
 
     @property
     def head(self) -> "Head":
         """
-        The chain's end when this is its last record.
+        The tree's head when this is its last record.
         """
-        return Head(self.sequence, self.hash)
+        return Head(self.sequence, self.root)
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
     """
-    The end of the chain: held outside, it proves that nothing before it was removed or changed.
+    The last record's sequence and the tree's root: held outside, it proves that nothing up to it
+    was removed or changed.
     """
 
     sequence: int

@@ -8,17 +8,27 @@ such an effect took place is not known, and the record says so: `unknown`.
 import sqlite3
 from collections.abc import Iterator
 
-from executor.audit.chain import Broken, Chain, Fault, Finding, column_text, open_row, origin_of
+from executor.audit.chain import (
+    Broken,
+    Chain,
+    End,
+    Fault,
+    Finding,
+    column_text,
+    open_row,
+    origin_leaf,
+    origin_of,
+)
 from executor.audit.errors import AuditDamaged
 from executor.audit.record import (
     ABORTED_BY_RESTART,
     UNKNOWN,
     Draft,
     Event,
-    Head,
     Record,
 )
 from executor.audit.schema import SELECT, Row
+from executor.audit.tiles import StoredTree
 
 TAIL = 1000
 
@@ -38,33 +48,34 @@ _OPEN_DECISIONS = f"""{SELECT} AS start WHERE session = ? AND event = 'decision'
     ORDER BY sequence"""  # noqa: S608
 
 
-def check_tail(db: sqlite3.Connection, genesis: bytes, tail: int = TAIL) -> Head:
+def check_tail(db: sqlite3.Connection, genesis: bytes, tail: int = TAIL) -> End:
     """
-    Follow the chain through the last `tail` records and return its head.
+    Follow the last `tail` records and return the record's end.
 
     Raises AuditDamaged, naming the first bad sequence. What lies before is for `verify`.
     """
     rows = db.execute(f"{SELECT} ORDER BY sequence DESC LIMIT ?", (tail + 1,)).fetchall()
     rows.reverse()
     try:
-        chain = Chain(_start(rows, genesis))
+        chain = Chain(_start(db, rows, genesis))
         for row in rows:
-            if row[0] > chain.head.sequence:
+            if row[0] > chain.sequence:
                 chain.follow(row)
     except Broken as error:
         raise AuditDamaged(
             f"audit store: {error}; nothing is added to a record that is not whole: move the "
             "file aside, keep it for `codecage audit verify`, and start with a new one"
         ) from error
-    return chain.head
+    return chain.end
 
 
-def _start(rows: list[Row], genesis: bytes) -> Head:
+def _start(db: sqlite3.Connection, rows: list[Row], genesis: bytes) -> End:
     if not rows or rows[0][0] <= 1:
         return origin_of(genesis)
     if len(rows) <= 1:
         raise Broken(Finding(1, Fault.MISSING, f"records 1 to {rows[0][0] - 1} are not there"))
-    return open_row(rows[0]).head
+    first = open_row(rows[0])
+    return End(StoredTree(db, origin_leaf(genesis)).edge(first.head), first.hash)
 
 
 def open_counts(db: sqlite3.Connection) -> dict[str, int]:

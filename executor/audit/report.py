@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from executor.audit.escape import columns, visible
 from executor.audit.read import SessionSummary
 from executor.audit.record import Cut, Head, Record, Text
-from executor.audit.verify import Verdict
+from executor.audit.verify import Proof, Verdict
 
 _GAP = "  "
 _NARROWEST = 8
@@ -130,6 +130,7 @@ def record_json(record: Record) -> str:
             "detail": {key: _value(value) for key, value in record.detail},
             "previous": record.previous.hex(),
             "hash": record.hash.hex(),
+            "root": record.root.hex(),
         }
     )
 
@@ -187,6 +188,32 @@ def verdict_lines(verdict: Verdict) -> list[str]:
             "it; compare with one by --head SEQ:HASH"
         )
     return lines
+
+
+def proof_json(proof: Proof) -> str:
+    """
+    A proof as one line of JSON: `leaf` and `path` are hexadecimal, sizes count leaf 0 too.
+    """
+    return _dump(
+        {
+            "sequence": proof.sequence,
+            "head": _head(proof.head),
+            "tree_size": proof.head.sequence + 1,
+            "leaf": None if proof.leaf is None else proof.leaf.hex(),
+            "path": [step.hex() for step in proof.path],
+        }
+    )
+
+
+def proof_lines(proof: Proof) -> list[str]:
+    """
+    A proof in sentences, and its hashes.
+    """
+    if proof.leaf is None:
+        said = f"the record only grew since {proof.sequence}; its head is {proof.head}"
+    else:
+        said = f"record {proof.sequence} ({proof.leaf.hex()}) is under the head {proof.head}"
+    return [f"proved: {said}", *(f"  {step.hex()}" for step in proof.path)]
 
 
 def moment(wall_ns: int) -> str:

@@ -1,9 +1,9 @@
 """
 The store's tables, and how they are opened.
 
-A row holds the bytes that are hashed (`body`: previous hash, then the encoding), their SHA-256,
-and a few columns that only make searching fast. Nothing trusts those columns: verify compares
-each with the body.
+A row holds the bytes that are hashed (`body`: the hash of the record before, then the encoding),
+their hash as a leaf of the tree, the tree's root after it, and a few columns that only make
+searching fast. Nothing trusts those columns: verify compares each with the body.
 """
 
 import os
@@ -14,23 +14,27 @@ from urllib.parse import quote
 from executor.audit.encoding import MAX_ENCODED
 from executor.audit.errors import AuditDamaged
 
-FORMAT = 1
+FORMAT = 2
 # "CcAu": lets file(1) and us tell the store from another SQLite file.
 APPLICATION_ID = 0x43634175
 
 TABLES = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
     """CREATE TABLE record (sequence INTEGER PRIMARY KEY, session TEXT, cell INTEGER,
-    event TEXT NOT NULL, answer TEXT, refers INTEGER, hash BLOB NOT NULL, body BLOB NOT NULL)""",
+    event TEXT NOT NULL, answer TEXT, refers INTEGER, hash BLOB NOT NULL, body BLOB NOT NULL,
+    root BLOB NOT NULL)""",
+    """CREATE TABLE tile (level INTEGER, number INTEGER, hash BLOB NOT NULL,
+    PRIMARY KEY (level, number)) WITHOUT ROWID""",
     "CREATE INDEX record_session ON record (session, event, answer)",
     "CREATE INDEX record_start ON record (sequence) WHERE event = 'session.create'",
     "CREATE INDEX record_refers ON record (refers) WHERE refers IS NOT NULL",
 )
-COLUMNS = "sequence, session, cell, event, answer, refers, hash, body"
-INSERT = f"INSERT INTO record ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constant
+COLUMNS = "sequence, session, cell, event, answer, refers, hash, body, root"
+INSERT = f"INSERT INTO record ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constant
+INSERT_TILE = "INSERT INTO tile (level, number, hash) VALUES (?, ?, ?)"
 SELECT = f"SELECT {COLUMNS} FROM record"  # noqa: S608 - constant
 
-Row = tuple[int, str | None, int | None, str, str | None, int | None, bytes, bytes]
+Row = tuple[int, str | None, int | None, str, str | None, int | None, bytes, bytes, bytes]
 
 
 def connect_writer(path: Path, patience: float) -> sqlite3.Connection:

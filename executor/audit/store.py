@@ -104,7 +104,7 @@ class AuditStore:
 
     def head(self) -> Head:
         """
-        The last committed record's sequence and hash, for someone outside to keep.
+        The last committed record's sequence and the tree's root, for someone outside to keep.
         """
         return self._writer.head
 
@@ -152,8 +152,8 @@ def _open_ledger(path: Path, clocks: Clocks, patience: float) -> Ledger:
     except sqlite3.Error as error:
         raise _not_opened(path, error) from error
     try:
-        head = check_tail(db, schema.genesis(db))
-        ledger = Ledger(db, head, Counts(open_counts(db)))
+        end = check_tail(db, schema.genesis(db))
+        ledger = Ledger(db, end, Counts(open_counts(db)))
         closing = closing_drafts(db)
         if closing:
             ledger.commit([stamp(draft, clocks) for draft in closing])

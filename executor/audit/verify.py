@@ -2,20 +2,41 @@
 Walk the whole record and name the first place where it is not what was written.
 
 What this proves: a change, deletion, insertion, repetition or reordering of records by someone
-who did not compute the chain anew is found at its sequence. Someone who can compute it anew (the
+who did not compute the tree anew is found at its sequence. Someone who can compute it anew (the
 algorithm is no secret) can only be found against a head that was kept outside: `head`. Records
 after that head, or all records without one, are reported as unanchored.
+
+`prove` and `extends` answer about one record, or about what was added since a head, from the
+stored hashes alone, in a time that does not grow with the record; what they give back can be
+checked by anybody with `merkle.py` or another implementation of RFC 9162.
 """
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from executor.audit.chain import Broken, Chain, Fault, Finding, open_row, origin_of
+from executor.audit.chain import (
+    Broken,
+    Chain,
+    Fault,
+    Finding,
+    open_row,
+    origin_leaf,
+    origin_of,
+)
 from executor.audit.errors import AuditDamaged
+from executor.audit.ledger import stored_head
+from executor.audit.merkle import (
+    consistency_proof,
+    inclusion_proof,
+    proves_consistency,
+    proves_inclusion,
+)
 from executor.audit.record import Head
 from executor.audit.schema import SELECT, Row, connect_reader, genesis
+from executor.audit.tiles import StoredTree, count_tiles, stored_tile
 
 _PROGRESS_EVERY = 10_000
 
@@ -72,6 +93,81 @@ def verify(
         db.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """
+    Hashes that lead from what somebody holds to `head`: RFC 9162, sections 2.1.3 and 2.1.4.
+
+    `leaf` is the hash of the record it is about, None where it is about an older head. Leaf n is
+    record n, and leaf 0 the store's identity: the tree of a head has one leaf more than its
+    sequence says.
+    """
+
+    sequence: int
+    head: Head
+    leaf: bytes | None
+    path: tuple[bytes, ...]
+
+
+def prove(path: Path, sequence: int, head: Head | None = None) -> Proof:
+    """
+    The proof that record `sequence` is among those that `head`, or the last one, vouches for.
+
+    Raises FileNotFoundError, LookupError where there is no such record, and AuditDamaged where
+    the stored hashes prove nothing.
+    """
+    with _opened(path) as (db, tree, last):
+        head = head or last
+        if not 1 <= sequence <= head.sequence <= last.sequence:
+            raise LookupError(
+                f"record {sequence} below head {head.sequence}: the store has 1 to {last.sequence}"
+            )
+        (leaf,) = db.execute("SELECT hash FROM record WHERE sequence = ?", (sequence,)).fetchone()
+        proof = inclusion_proof(tree, sequence, head.sequence + 1)
+        if not proves_inclusion(proof, leaf, sequence, head.sequence + 1, head.hash):
+            raise AuditDamaged(
+                f"the stored hashes do not lead from record {sequence} to the head {head}: the "
+                "record was changed, or the head is another store's; run `codecage audit verify`"
+            )
+        return Proof(sequence, head, leaf, proof)
+
+
+def extends(path: Path, since: Head) -> Proof:
+    """
+    The proof that the record as it is now only adds to what `since` vouched for.
+
+    Raises FileNotFoundError, and AuditDamaged where it does not.
+    """
+    with _opened(path) as (_, tree, last):
+        sizes = since.sequence + 1, last.sequence + 1
+        proof: tuple[bytes, ...] = ()
+        if since.sequence <= last.sequence:
+            proof = consistency_proof(tree, *sizes)
+        if not proves_consistency(proof, sizes[0], since.hash, sizes[1], last.hash):
+            raise AuditDamaged(
+                f"the record, which ends at {last}, is not what {since} vouched for with more "
+                "added: it was cut or changed since; run `codecage audit verify --head`"
+            )
+        return Proof(since.sequence, last, None, proof)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[sqlite3.Connection, StoredTree, Head]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no audit store at {path}")
+    try:
+        with closing(connect_reader(path)) as db:
+            db.execute("BEGIN")
+            identity = genesis(db)
+            yield (
+                db,
+                StoredTree(db, origin_leaf(identity)),
+                stored_head(db) or origin_of(identity).head,
+            )
+    except sqlite3.Error as error:
+        raise AuditDamaged(f"audit store {path}: cannot be read: {error}") from error
+
+
 class _Walk:
     """
     One verification under way: where it is, and whether it has passed the outside head.
@@ -81,10 +177,11 @@ class _Walk:
         self._anchor = anchor
         self._progress = progress
         self._chain: Chain | None = None
+        self._tiles = 0
 
     @property
     def at(self) -> int:
-        return 0 if self._chain is None else self._chain.head.sequence
+        return 0 if self._chain is None else self._chain.sequence
 
     @property
     def expected(self) -> int:
@@ -101,12 +198,26 @@ class _Walk:
                 self._chain.follow(row)
             except Broken as error:
                 return _blame(error.finding, row, next(rows, None))
-            fault = self._check_anchor()
+            fault = self._check_tiles(db) or self._check_anchor()
             if fault is not None:
                 return fault
             if self._progress is not None and row[0] % _PROGRESS_EVERY == 0:
                 self._progress(row[0])
-        return self._truncated() or _check_indexes(db)
+        return self._truncated() or self._count_tiles(db) or _check_indexes(db)
+
+    def _check_tiles(self, db: sqlite3.Connection) -> Finding | None:
+        tiles = self._chain.tiles if self._chain is not None else ()
+        for tile in tiles:
+            self._tiles += 1
+            if stored_tile(db, tile) != tile.hash:
+                message = f"the stored hash of tile {tile.number} of level {tile.level} is not its"
+                return Finding(self.at, Fault.TILE, f"{message} records'")
+        return None
+
+    def _count_tiles(self, db: sqlite3.Connection) -> Finding | None:
+        if (found := count_tiles(db)) == self._tiles:
+            return None
+        return Finding(0, Fault.TILE, f"{found} tiles are stored; the records have {self._tiles}")
 
     def verdict(self, finding: Finding | None) -> Verdict:
         head = Head(0, b"") if self._chain is None else self._chain.head
@@ -120,11 +231,13 @@ class _Walk:
     def _check_anchor(self) -> Finding | None:
         if self._chain is None or self._anchor is None:
             return None
+        if self._chain.sequence != self._anchor.sequence:
+            return None
         head = self._chain.head
-        if head.sequence != self._anchor.sequence or head.hash == self._anchor.hash:
+        if head.hash == self._anchor.hash:
             return None
         message = (
-            f"its hash is {head.hash.hex()}, the head kept outside says {self._anchor.hash.hex()}: "
+            f"its root is {head.hash.hex()}, the head kept outside says {self._anchor.hash.hex()}: "
             "this record or one before it was written anew, or this is another store"
         )
         return Finding(head.sequence, Fault.REPLACED, message)

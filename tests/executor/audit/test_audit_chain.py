@@ -5,18 +5,17 @@ The walk is done once; at each position the altered rows are fed to a chain that
 that all positions of a long log can be tried. `test_audit_verify.py` does the same to real files.
 """
 
-import hashlib
-
 import pytest
 from audit_world import filled, rows_of, session_drafts
 
-from executor.audit.chain import Broken, Chain, Fault, origin_of
+from executor.audit.chain import Broken, Chain, End, Fault, origin_of
 from executor.audit.counts import Counts
 from executor.audit.errors import AuditDamaged
+from executor.audit.merkle import Edge, leaf_hash
 from executor.audit.record import Event
 
 LENGTH = 1000
-HASH, BODY = 6, 7
+HASH, BODY, ROOT = 6, 7, 8
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +29,21 @@ def rows(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def start(rows):
-    return type(origin_of(b""))(0, rows[0][BODY][:32])
+    leaf = rows[0][BODY][:32]
+    return End(Edge().push(leaf)[0], leaf)
 
 
 def changed(row, column, value):
     return (*row[:column], value, *row[column + 1 :])
 
 
-def resealed(row, body):
-    return changed(changed(row, BODY, body), HASH, hashlib.sha256(body).digest())
+def resealed(chain, row, body):
+    """
+    The row with another body, and hashes that fit as far as those before it are concerned.
+    """
+    leaf = leaf_hash(body)
+    root = chain.end.add(leaf)[0].edge.root
+    return changed(changed(changed(row, BODY, body), HASH, leaf), ROOT, root)
 
 
 def renumbered(rows, by):
@@ -50,7 +55,7 @@ def flip(body, place):
 
 
 def standing_at(chain):
-    twin = Chain(chain.head)
+    twin = Chain(chain.end)
     twin._counts = Counts(dict(chain._counts._open))
     return twin
 
@@ -128,7 +133,7 @@ def test_a_record_written_anew_no_longer_fits_the_next_one(rows, start):
     for seq, chain in each_position(rows, start):
         row = rows[seq - 1]
         # The last byte of the wall time: a record that is valid in itself.
-        forged = resealed(row, flip(row[BODY], 32 + 1 + 9 + 8))
+        forged = resealed(chain, row, flip(row[BODY], 32 + 1 + 9 + 8))
         wanted = (seq + 1, Fault.UNLINKED) if seq < LENGTH else None
         assert first_fault(chain, [forged, *rows[seq : seq + 1]]) == wanted
 
@@ -159,7 +164,7 @@ def test_a_session_whose_sealed_count_is_wrong_is_found(rows, start):
         chain.follow(row)
     last = rows[-1]
     # The ordinal stands behind the version byte and three integers; its last byte.
-    forged = resealed(last, flip(last[BODY], 32 + 1 + 4 * 9 - 1))
+    forged = resealed(chain, last, flip(last[BODY], 32 + 1 + 4 * 9 - 1))
     assert first_fault(chain, [forged]) == (LENGTH, Fault.COUNT)
     assert chain.follow(last).ordinal == LENGTH
 

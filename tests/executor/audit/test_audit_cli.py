@@ -12,6 +12,7 @@ import pytest
 from audit_world import SESSION, allow, append_all, draft, tamper
 
 from executor.audit import cli
+from executor.audit.read import records
 from executor.audit.record import OK, Answer, Clocks, Event
 from executor.audit.report import RECORD_COLUMNS, SESSION_COLUMNS, table
 from executor.audit.store import AuditStore
@@ -61,7 +62,7 @@ def test_show_as_json_gives_every_field_of_every_record(log, capsys):
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["sequence"] for line in lines] == list(range(1, 8))
     assert lines[4]["request"] == "read /etc/\x1b[2Jpasswd\n9  forged"
-    assert lines[-1]["hash"] == log[1].hash.hex()
+    assert lines[-1]["root"] == log[1].hash.hex()
     assert lines[2] == {
         "sequence": 3,
         "wall_ns": START + 2 * 10**9,
@@ -83,6 +84,7 @@ def test_show_as_json_gives_every_field_of_every_record(log, capsys):
         "detail": {},
         "previous": lines[1]["hash"],
         "hash": lines[3]["previous"],
+        "root": str(records(log[0])[2].head).partition(":")[2],
     }
 
 

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executor.audit.encoding import MAX_ENCODED, decode, encode
+from executor.audit.encoding import MAX_ENCODED, Hashes, decode, encode
 from executor.audit.errors import EncodingInvalid
 from executor.audit.record import TEXT_CAP, Answer, Cut, Draft, Event, Origin, Record, bounded
 
 ZERO = bytes(32)
+ZEROS = Hashes(ZERO, ZERO, ZERO)
 int64 = st.integers(-(2**63), 2**63 - 1)
 any_text = st.text(st.characters(exclude_categories=()), max_size=40)
 cuts = st.builds(
@@ -43,18 +44,19 @@ records = st.builds(
     monotonic_ns=int64,
     ordinal=st.none() | int64,
     previous=st.just(ZERO),
+    root=st.just(ZERO),
     hash=st.just(ZERO),
 )
 
 
 def record(**fields):
     place = {"sequence": 1, "wall_ns": 2, "monotonic_ns": 3, "ordinal": None}
-    return Record(event=Event.DECISION, previous=ZERO, hash=ZERO, **place, **fields)
+    return Record(event=Event.DECISION, previous=ZERO, hash=ZERO, root=ZERO, **place, **fields)
 
 
 @given(records)
 def test_every_record_comes_back_as_it_was(one):
-    assert decode(encode(one), ZERO, ZERO) == one
+    assert decode(encode(one), ZEROS) == one
 
 
 @given(records, records)
@@ -87,7 +89,7 @@ def test_altered_bytes_never_decode_to_the_same_record(one, data):
     place = data.draw(st.integers(0, len(encoded) - 1))
     encoded[place] ^= data.draw(st.integers(1, 255))
     try:
-        found = decode(bytes(encoded), ZERO, ZERO)
+        found = decode(bytes(encoded), ZEROS)
     except EncodingInvalid:
         return
     assert found != one
@@ -97,7 +99,7 @@ def test_altered_bytes_never_decode_to_the_same_record(one, data):
 @given(st.binary(max_size=300))
 def test_any_bytes_decode_canonically_or_are_refused(data):
     try:
-        found = decode(b"\x01" + data, ZERO, ZERO)
+        found = decode(b"\x01" + data, ZEROS)
     except EncodingInvalid:
         return
     assert encode(found) == b"\x01" + data
@@ -108,14 +110,14 @@ def test_a_record_that_lost_or_gained_a_byte_is_refused(one):
     encoded = encode(one)
     for damaged in (encoded[:-1], encoded + b"-", b"\x02" + encoded[1:], b""):
         with pytest.raises(EncodingInvalid):
-            decode(damaged, ZERO, ZERO)
+            decode(damaged, ZEROS)
 
 
 def test_a_long_text_keeps_its_start_length_and_digest():
     text = "é" * 6_000_000
     cut = bounded(text)
     assert cut == Cut("é" * (TEXT_CAP // 2), 12_000_000, hashlib.sha256(text.encode()).digest())
-    assert decode(encode(record(request=text)), ZERO, ZERO).request == cut
+    assert decode(encode(record(request=text)), ZEROS).request == cut
     assert len(encode(record(request=text))) < TEXT_CAP + 300
 
 
@@ -168,7 +170,7 @@ def test_the_largest_record_is_within_the_limit_that_readers_accept():
     largest = record(session="é" * 256, policy_digest="é" * 256, detail=detail, **full)
     encoded = encode(largest)
     assert len(encoded) <= MAX_ENCODED
-    assert encode(decode(encoded, ZERO, ZERO)) == encoded
+    assert encode(decode(encoded, ZEROS)) == encoded
 
 
 def test_a_draft_says_who_speaks_and_leaves_out_what_does_not_apply():

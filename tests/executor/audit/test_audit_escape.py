@@ -48,7 +48,9 @@ def test_a_shown_text_has_no_control_characters_and_can_be_read_back(text):
 
 def record(**fields):
     place = {"sequence": 7, "wall_ns": 1_766_000_000_123_000_000, "monotonic_ns": 3, "ordinal": 1}
-    return Record(event=Event.DECISION, previous=bytes(32), hash=bytes(32), **place, **fields)
+    return Record(
+        event=Event.DECISION, previous=bytes(32), hash=bytes(32), root=bytes(32), **place, **fields
+    )
 
 
 @given(any_text, any_text)

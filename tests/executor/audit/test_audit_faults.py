@@ -201,7 +201,7 @@ def test_a_record_written_by_another_program_stops_the_writer_for_good(path):
         append_all(store, [allow("ours")])
         with locked(path) as other:
             other.execute(
-                "INSERT INTO record SELECT 2, session, cell, event, answer, refers, hash, body "
+                "INSERT INTO record SELECT 2, session, cell, event, answer, refers, hash, body, root "
                 "FROM record"
             )
             other.execute("COMMIT")
@@ -219,9 +219,9 @@ def test_a_commit_that_failed_in_doubt_is_settled_from_the_file(path):
         ledger = store._ledger
         batch = [stamp(allow("one"), Clocks()), stamp(allow("two"), Clocks())]
         # As if COMMIT had reported an error after it had taken effect.
-        rows, heads = ledger._place(batch)
-        ledger._doubt = heads[-1]
-        ledger._insert(rows)
+        placed = ledger._place(batch)
+        ledger._doubt = placed.end
+        ledger._insert(placed)
         assert append_all(store, [allow("three")])[0].sequence == 4
     assert verify(path).whole
     assert [r.ordinal for r in records(path)] == [1, 2, 3, 4]

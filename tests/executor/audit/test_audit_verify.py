@@ -3,20 +3,22 @@ A02, A03, A04: what a hand on the file did is named, from the file and against a
 """
 
 import asyncio
-import hashlib
 import shutil
+import sqlite3
+from contextlib import closing
 
 import pytest
 from audit_world import allow, append_all, draft, filled, rows_of, session_drafts, tamper
 
-from executor.audit.chain import Fault
+from executor.audit.chain import Chain, Fault, origin_of
+from executor.audit.merkle import leaf_hash
 from executor.audit.record import OK, Clocks, Event, Head
 from executor.audit.store import AuditStore
 from executor.audit.verify import verify
 
 LENGTH = 60
 CHANGE = "UPDATE record SET body = CAST(body || x'00' AS BLOB) WHERE sequence = ?"
-COPY = """INSERT INTO record SELECT ?, session, cell, event, answer, refers, hash, body
+COPY = """INSERT INTO record SELECT ?, session, cell, event, answer, refers, hash, body, root
 FROM record WHERE sequence = ?"""
 
 
@@ -60,7 +62,7 @@ def test_without_a_head_everything_is_unanchored(log, head):
 
 
 def test_records_after_the_head_are_unanchored(log):
-    middle = Head(20, rows_of(log)[19][6])
+    middle = Head(20, rows_of(log)[19][8])
     verdict = verify(log, head=middle)
     assert verdict.whole
     assert verdict.unanchored_since == 21
@@ -78,19 +80,40 @@ def test_a_deleted_record_in_the_file_is_named(log, seq):
     assert fault_of(log) == (seq, Fault.MISSING)
 
 
+def standing_before(log, rows):
+    """
+    A walk that has followed these rows, from the store's origin.
+    """
+    with closing(sqlite3.connect(log)) as db:
+        (identity,) = db.execute("SELECT value FROM meta WHERE key = 'genesis'").fetchone()
+    chain = Chain(origin_of(identity))
+    for row in rows:
+        chain.follow(row)
+    return chain
+
+
+@pytest.mark.parametrize("seq", range(1, LENGTH + 1))
+def test_a_root_that_is_not_that_of_the_records_is_named(log, seq):
+    tamper(log, ("UPDATE record SET root = zeroblob(32) WHERE sequence = ?", (seq,)))
+    assert fault_of(log) == (seq, Fault.ROOT)
+
+
 @pytest.mark.parametrize("seq", range(1, LENGTH))
 def test_a_record_written_anew_in_the_file_is_named_by_the_one_after_it(log, seq):
-    body = bytearray(rows_of(log)[seq - 1][7])
+    rows = rows_of(log)
+    body = bytearray(rows[seq - 1][7])
     body[50] ^= 1
-    digest = hashlib.sha256(body).digest()
-    tamper(log, ("UPDATE record SET body=?, hash=? WHERE sequence=?", (bytes(body), digest, seq)))
+    leaf = leaf_hash(bytes(body))
+    root = standing_before(log, rows[: seq - 1]).end.add(leaf)[0].edge.root
+    anew = "UPDATE record SET body=?, hash=?, root=? WHERE sequence=?"
+    tamper(log, (anew, (bytes(body), leaf, root, seq)))
     assert fault_of(log) == (seq, Fault.REPLACED)
 
 
 @pytest.mark.parametrize("seq", range(2, LENGTH - 1))
 def test_an_invented_record_that_follows_nothing_is_named_itself(log, seq):
     body = bytes(32) + rows_of(log)[seq - 1][7][32:]
-    digest = hashlib.sha256(body).digest()
+    digest = leaf_hash(body)
     tamper(log, ("UPDATE record SET body = ?, hash = ? WHERE sequence = ?", (body, digest, seq)))
     assert fault_of(log) == (seq, Fault.UNLINKED)
 
@@ -169,7 +192,7 @@ def test_a_head_of_the_empty_log_names_the_store_it_came_from(path, tmp_path):
         "CREATE TABLE extra (a)",
         "DROP INDEX record_session",
         "UPDATE meta SET value = x'00' WHERE key = 'genesis'",
-        "UPDATE meta SET value = x'32' WHERE key = 'format'",
+        "UPDATE meta SET value = x'31' WHERE key = 'format'",
         "INSERT INTO meta VALUES ('more', x'00')",
     ],
 )
