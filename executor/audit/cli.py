@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from executor.audit import read, report
+from executor.audit import read, report, signing
 from executor.audit.errors import AuditError
 from executor.audit.escape import visible
 from executor.audit.record import Head
@@ -64,6 +64,13 @@ def register(subparsers: "Subparsers") -> None:
         metavar="SEQ:HASH",
         help="only prove, fast, that what this head vouched for is still there, with more added",
     )
+    check.add_argument(
+        "--checkpoints",
+        type=Path,
+        metavar="FILE",
+        help="signed heads, as `sign` writes them; with --key",
+    )
+    check.add_argument("--key", metavar="KEY", help="the verifier key that `key` has printed")
     check.set_defaults(run=_verify)
 
     proof = commands.add_parser("prove", parents=[shared], help="prove that a record is there")
@@ -72,6 +79,7 @@ def register(subparsers: "Subparsers") -> None:
         "--head", type=_head, metavar="SEQ:HASH", help="the head to prove it under (default: last)"
     )
     proof.set_defaults(run=_prove)
+    signing.register(commands, shared)
 
 
 def _shared_options() -> argparse.ArgumentParser:
@@ -146,8 +154,9 @@ def _verify(args: argparse.Namespace) -> int:
     if args.since is not None:
         return _proved(args, lambda: extends(args.audit, args.since))
     try:
-        verdict = verify(args.audit, head=args.head, progress=_progress())
-    except OSError as error:
+        heads = signing.heads(args.checkpoints, args.key)
+        verdict = verify(args.audit, head=args.head, heads=heads, progress=_progress())
+    except (AuditError, OSError) as error:
         return _failed(error)
     _print([report.verdict_json(verdict)] if args.json else report.verdict_lines(verdict))
     return 0 if verdict.whole else 1

@@ -6,7 +6,8 @@ What can go wrong with the audit record.
     ├── AuditBudgetSpent    this session may have no more records of its own; others go on
     ├── AuditInUse          another server holds the store
     └── AuditDamaged        the store is not what was written, or not ours to write
-        └── EncodingInvalid bytes that no version of the encoder made
+    │   └── EncodingInvalid bytes that no version of the encoder made
+    └── NoteInvalid         a key, a signature or a checkpoint that is none
 
 The first is the caller's (a gRPC status), the second the guest's (an errno); the other two stop
 the server from starting. A draft that cannot be encoded is a ValueError: the mistake is ours.
@@ -40,6 +41,12 @@ class AuditInUse(AuditError):
 class AuditDamaged(AuditError):
     """
     The store's files, schema or last records are not what this program wrote.
+    """
+
+
+class NoteInvalid(AuditError):
+    """
+    A signed note, its key or its signature is not what it has to be.
     """
 
 

@@ -12,7 +12,8 @@ checked by anybody with `merkle.py` or another implementation of RFC 9162.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,18 +67,22 @@ def verify(
     path: Path,
     *,
     head: Head | None = None,
+    heads: Sequence[Head] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Verdict:
     """
     Check every record of the store at `path` in one snapshot, also while a server writes to it.
 
-    `head` is one kept outside; `progress` is called with the sequence every 10,000 records. Time
+    `head` and `heads` are kept outside. Where somebody computed the tree anew, the finding is the
+    first of them that does not fit, and tells the last that does: between the two the record was
+    changed. `progress` is called with the sequence every 10,000 records. Time
     is linear in the records; memory grows only with the sessions open at once. Raises
     FileNotFoundError when there is no store. Everything wrong inside it is a finding.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no audit store at {path}")
-    walk = _Walk(head, progress)
+    anchors = {*heads, head} - {None}
+    walk = _Walk(sorted(filter(None, anchors), key=lambda one: one.sequence), progress)
     try:
         db = connect_reader(path)
     except sqlite3.Error as error:
@@ -151,6 +156,16 @@ def extends(path: Path, since: Head) -> Proof:
         return Proof(since.sequence, last, None, proof)
 
 
+def last_head(path: Path) -> Head:
+    """
+    The head of the store as it is stored, for whoever compares it.
+
+    Raises FileNotFoundError, AuditDamaged.
+    """
+    with _opened(path) as (_, _, last):
+        return last
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[sqlite3.Connection, StoredTree, Head]]:
     if not path.is_file():
@@ -170,11 +185,12 @@ def _opened(path: Path) -> Iterator[tuple[sqlite3.Connection, StoredTree, Head]]
 
 class _Walk:
     """
-    One verification under way: where it is, and whether it has passed the outside head.
+    One verification under way: where it is, and which of the outside heads it has passed.
     """
 
-    def __init__(self, anchor: Head | None, progress: Callable[[int], None] | None) -> None:
-        self._anchor = anchor
+    def __init__(self, anchors: Sequence[Head], progress: Callable[[int], None] | None) -> None:
+        self._anchors = deque(anchors)
+        self._passed: Head | None = None
         self._progress = progress
         self._chain: Chain | None = None
         self._tiles = 0
@@ -221,33 +237,38 @@ class _Walk:
 
     def verdict(self, finding: Finding | None) -> Verdict:
         head = Head(0, b"") if self._chain is None else self._chain.head
-        since: int | None = 1
-        if self._anchor is not None and head.sequence >= self._anchor.sequence:
-            since = self._anchor.sequence + 1
-        if finding is None and self._anchor == head:
+        since: int | None = 1 if self._passed is None else self._passed.sequence + 1
+        if finding is None and self._passed == head:
             since = None
         return Verdict(self.at, head, finding, since)
 
     def _check_anchor(self) -> Finding | None:
-        if self._chain is None or self._anchor is None:
-            return None
-        if self._chain.sequence != self._anchor.sequence:
-            return None
-        head = self._chain.head
-        if head.hash == self._anchor.hash:
-            return None
-        message = (
-            f"its root is {head.hash.hex()}, the head kept outside says {self._anchor.hash.hex()}: "
-            "this record or one before it was written anew, or this is another store"
-        )
-        return Finding(head.sequence, Fault.REPLACED, message)
+        while self._chain is not None and self._anchors:
+            anchor = self._anchors[0]
+            if self._chain.sequence != anchor.sequence:
+                break
+            head = self._chain.head
+            if head.hash != anchor.hash:
+                message = (
+                    f"its root is {head.hash.hex()}, the head kept outside says "
+                    f"{anchor.hash.hex()}: {self._where_changed()}, or this is another store"
+                )
+                return Finding(head.sequence, Fault.REPLACED, message)
+            self._passed = self._anchors.popleft()
+        return None
+
+    def _where_changed(self) -> str:
+        if self._passed is None:
+            return "this record or one before it was written anew"
+        return f"one of the records {self._passed.sequence + 1} to {self.at} was written anew"
 
     def _truncated(self) -> Finding | None:
-        if self._anchor is None or self._anchor.sequence <= self.at:
+        if not self._anchors:
             return None
+        last = self._anchors[-1]
         message = (
-            f"the store ends at {self.at}, the head kept outside is {self._anchor.sequence}: "
-            f"{self._anchor.sequence - self.at} records are missing"
+            f"the store ends at {self.at}, the head kept outside is {last.sequence}: "
+            f"{last.sequence - self.at} records are missing"
         )
         return Finding(self.at + 1, Fault.TRUNCATED, message)
 

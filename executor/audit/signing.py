@@ -1,0 +1,109 @@
+"""
+`codecage audit key` and `codecage audit sign`: heads of the record under a signature.
+
+`sign` is meant to run beside the server, under another account that may read the store and alone
+may read the key. Exit status: 0 fine; 1 the record is not what was signed before, or something
+cannot be read; 2 the command was not understood.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from executor.audit.errors import AuditError, NoteInvalid
+from executor.audit.escape import visible
+from executor.audit.record import Head
+
+if TYPE_CHECKING:
+    # argparse gives this type no public name.
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
+
+
+def register(commands: "Subparsers", shared: argparse.ArgumentParser) -> None:
+    """
+    Add the two commands to those of `audit`; `shared` are the options of all of them.
+    """
+    key = commands.add_parser("key", help="make a key that signs the record")
+    key.add_argument("file", type=Path, metavar="FILE", help="where the new key is written")
+    key.add_argument(
+        "--name", required=True, help="the log's name, such as audit.example.com/codecage"
+    )
+    key.set_defaults(run=_key)
+
+    sign = commands.add_parser("sign", parents=[shared], help="sign the record's head")
+    sign.add_argument("--key", type=Path, required=True, metavar="FILE", help="from `audit key`")
+    sign.add_argument(
+        "--to", type=Path, required=True, metavar="FILE", help="the checkpoints, to append to"
+    )
+    sign.add_argument(
+        "--every",
+        type=_seconds,
+        metavar="SECONDS",
+        help="go on, looking again after so many seconds, until stopped or the record is wrong",
+    )
+    sign.set_defaults(run=_sign)
+
+
+def heads(checkpoints: Path | None, key: str | None) -> Sequence[Head]:
+    """
+    The heads in a file of checkpoints that this verifier key has signed; none without a file.
+
+    Raises NoteInvalid, OSError.
+    """
+    if checkpoints is None and key is None:
+        return ()
+    if checkpoints is None or key is None:
+        raise NoteInvalid("--checkpoints and --key go together: a file, and whose signature counts")
+    # The package that signs takes a hundredth of a second to load, and few commands need it.
+    from executor.audit.checkpoint import read  # noqa: PLC0415
+    from executor.audit.note import PublicKey  # noqa: PLC0415
+
+    return [one.head for one in read(checkpoints, PublicKey.parse(key))]
+
+
+def _key(args: argparse.Namespace) -> int:
+    from executor.audit.checkpoint import make_key  # noqa: PLC0415
+
+    try:
+        made = make_key(args.file, args.name)
+    except (AuditError, OSError) as error:
+        return _failed(error)
+    print(made)
+    print("keep the file from the server; this line is for `verify --key`", file=sys.stderr)
+    return 0
+
+
+def _sign(args: argparse.Namespace) -> int:
+    from executor.audit.checkpoint import read_key, sign  # noqa: PLC0415
+
+    try:
+        key = read_key(args.key)
+        while True:
+            made = sign(args.audit, key, args.to)
+            if made is not None:
+                print(made.head, flush=True)
+            if args.every is None:
+                return 0
+            time.sleep(args.every)
+    except (AuditError, OSError) as error:
+        return _failed(error)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.1 <= value <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r}: give 0.1 to 86400 seconds")
+    return value
+
+
+def _failed(error: Exception) -> int:
+    print(f"codecage audit: {visible(str(error))}", file=sys.stderr)
+    return 1
