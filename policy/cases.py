@@ -148,10 +148,13 @@ def _failure(case: Case, allowed: bool, rule: str, reason: str) -> Problem:
 
 def rules_of(policy: Policy) -> list[str]:
     """
-    The names of the rules that answers can come from: grants, their denies and HTTP rules, and
-    the entries of `deny`.
+    The names of the rules that answers can come from: grants, their denies and HTTP rules,
+    programs, and the entries of `deny`.
     """
     names = [one.rule.name for one in policy.deny]
+    if policy.process:
+        names += [rule.name for rule in policy.process.places().values()]
+        names += ["process.fork"] if policy.process.fork else []
     for grant in policy.filesystem:
         names += [grant.rule.name, *(one.name for one in grant.deny_rules)]
     for place in policy.network:

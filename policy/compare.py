@@ -10,7 +10,9 @@ come. Variables, the default image, the value of a seed and descriptions grant n
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
+from policy.compare_process import processes_gained
 from policy.effective import limit_text
+from policy.guidance import advice_gained
 from policy.narrow_files import denied_below, source_at, speaker
 from policy.narrow_network import kind_of, speakers
 from policy.path_relations import holds
@@ -66,6 +68,8 @@ def _gained(old: Policy, new: Policy) -> Gain:
             yield f"limits.{name}", _against(limit_text(new.limits, name), old, name)
     for image in set(new.images) - set(old.images):
         yield "image", f"{image}"
+    yield from processes_gained(old, new)
+    yield from advice_gained(old, new)
     if new.clock is not old.clock and old.clock is not Clock.REAL:
         yield "clock", f"{new.clock.value}, not {old.clock.value}"
     if new.seed is None and old.seed is not None:

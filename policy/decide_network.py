@@ -7,17 +7,18 @@ is not asked about what lies below a longer one. So the order of grants never ma
 
 A name is compared in its one form (`hosts.py`) and a path in its own (`http_paths.py`); what has
 none is denied before anything is compared. Tables are made once: at decision time there are
-dictionaries and cut globs, no regular expression.
+dictionaries, cut globs and the answers that allow; no regular expression.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from policy.addresses import KINDS, address_class
 from policy.errors import shown
 from policy.hosts import canonical_host, is_address
 from policy.http_paths import METHODS, normal_path, path_problem, query_problem
-from policy.offers import network_offer
-from policy.path_globs import PathGlob, compile_glob
+from policy.offers import network_offer, offered_place
+from policy.path_table import PathTable, path_table
 from policy.requests import (
     AddressRequest,
     HttpRequest,
@@ -40,38 +41,56 @@ def network_table(policy: Policy) -> "NetworkTable":
         compiled = _compiled_grant(grant, places)
         for port in grant.ports:
             grants.setdefault(grant.host, {})[port] = compiled
-    return NetworkTable(policy, grants)
+    # A host that is not in its one form could only be meant by a request that is not either.
+    exact = {host: ports for host, ports in grants.items() if canonical_host(host) == host}
+    below = {host[2:]: ports for host, ports in grants.items() if host.startswith("*.")}
+    return NetworkTable(policy, exact, below)
 
 
 @dataclass(frozen=True, slots=True)
 class _CompiledRule:
-    rule: Rule
-    methods: frozenset[str]
-    globs: tuple[PathGlob, ...]
+    """
+    A rule of HTTP requests: its paths, and the answer that allows, for each of its methods.
+    """
 
-    def allows_path(self, path: str) -> bool:
-        return any(glob.matches(path) for glob in self.globs)
+    paths: PathTable
+    allowed: dict[str, Decision]
 
 
-def _compiled_rule(rule: HttpRule) -> _CompiledRule:
-    return _CompiledRule(rule.rule, frozenset(rule.methods), tuple(map(compile_glob, rule.paths)))
+def _compiled_rule(grant: NetworkGrant, rule: HttpRule) -> _CompiledRule:
+    return _CompiledRule(path_table(rule.paths), _requests(grant, rule.methods, rule.rule))
+
+
+def _requests(grant: NetworkGrant, methods: Iterable[str], rule: Rule) -> dict[str, Decision]:
+    return {one: _granted(f"{one} of {offered_place(grant)}", grant, rule) for one in methods}
 
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
     """
-    A grant, and what its keys are called: `http` and `addresses` are rules of their own.
+    A grant, what its keys are called (`http` and `addresses` are rules of their own), and the
+    answers that allow: `requested` where no rule says which requests.
     """
 
     grant: NetworkGrant
     rules: tuple[_CompiledRule, ...]
     http: Rule
     addresses: Rule
+    connected: Decision
+    resolved: Decision
+    requested: dict[str, Decision]
 
 
 def _compiled_grant(grant: NetworkGrant, places: dict[str, Rule]) -> _Compiled:
-    rules = tuple(map(_compiled_rule, grant.http))
-    return _Compiled(grant, rules, _part(grant, "http", places), _part(grant, "addresses", places))
+    return _Compiled(
+        grant,
+        rules=tuple(_compiled_rule(grant, rule) for rule in grant.http),
+        http=_part(grant, "http", places),
+        addresses=_part(grant, "addresses", places),
+        connected=_granted(f"connect {offered_place(grant)}", grant),
+        resolved=_granted(f"resolve {grant.host}", grant),
+        requested=_requests(grant, METHODS, grant.rule),
+    )
 
 
 def _part(grant: NetworkGrant, key: str, places: dict[str, Rule]) -> Rule:
@@ -89,7 +108,8 @@ class NetworkTable:
     """
 
     policy: Policy
-    _grants: dict[str, dict[int, _Compiled]]
+    _exact: dict[str, dict[int, _Compiled]]
+    _below: dict[str, dict[int, _Compiled]]
 
     def decide(self, request: AnyNetworkRequest) -> Decision:
         """
@@ -97,19 +117,22 @@ class NetworkTable:
         """
         if isinstance(request, SocketRequest):
             return self._socket(request)
-        host = canonical_host(request.host)
-        if host is None:
-            return self._denied(request, "that is no name or address of a host", _NEVER)
-        ports = self._ports_of(host)
+        host = request.host
+        ports = self._exact.get(host)
+        if ports is None:
+            name = canonical_host(host)
+            if name is None:
+                return self._denied(request, "that is no name or address of a host", _NEVER)
+            host, ports = name, self._ports_of(name)
         if ports is None:
             return self._unknown_host(request, host)
         if isinstance(request, ResolveRequest):
-            return _granted(request, ports[min(ports)].grant)
+            return ports[min(ports)].resolved
         compiled = ports.get(request.port)
         if compiled is None:
             return self._other_port(request, ports)
         if isinstance(request, NetworkRequest):
-            return _granted(request, compiled.grant)
+            return compiled.connected
         if isinstance(request, AddressRequest):
             return self._address(request, host, compiled)
         return self._http(request, compiled)
@@ -118,13 +141,13 @@ class NetworkTable:
         """
         The grants of the most specific host that covers `host`, by port.
         """
-        if host in self._grants or is_address(host):
-            return self._grants.get(host)
-        rest = host
-        while rest:
-            rest = rest.partition(".")[2]
-            if found := self._grants.get(f"*.{rest}"):
+        if (found := self._exact.get(host)) is not None or is_address(host):
+            return found
+        below, dot = self._below, host.find(".")
+        while below and dot >= 0:
+            if (found := below.get(host[dot + 1 :])) is not None:
                 return found
+            dot = host.find(".", dot + 1)
         return None
 
     def _unknown_host(self, request: AnyNetworkRequest, host: str) -> Decision:
@@ -154,7 +177,7 @@ class NetworkTable:
             return self._denied(request, why, _NEVER, grant, rule)
         found = address_class(address, own=request.own)
         if found is AddressClass.PUBLIC or found in grant.addresses & _GRANTABLE:
-            return _granted(request, grant, rule)
+            return _granted(_asked(request), grant, rule)
         why = f"{host} has the address {address}, which is {KINDS[found]}"
         return self._denied(request, why, _address_remedy(grant, found), grant, rule)
 
@@ -164,15 +187,19 @@ class NetworkTable:
             remedy = _scheme_remedy(request, grant)
             return self._denied(request, problem, remedy, grant, compiled.http)
         if not compiled.rules:
-            return _granted(request, grant)
+            return compiled.requested[request.method]
         path = normal_path(request.path)
-        covering = [one for one in compiled.rules if one.allows_path(path)]
-        for one in covering:
-            if request.method in one.methods:
-                return _granted(request, grant, one.rule)
-        if covering:
+        for one in compiled.rules:
+            decision = one.allowed.get(request.method)
+            if decision is not None and one.paths.holds(path):
+                return decision
+        return self._no_rule(request, compiled, path)
+
+    def _no_rule(self, request: HttpRequest, compiled: _Compiled, path: str) -> Decision:
+        grant = compiled.grant
+        if any(one.paths.holds(path) for one in compiled.rules):
             why = f"the method {request.method} is not granted for this path"
-        elif any(request.method in one.methods for one in compiled.rules):
+        elif any(request.method in one.allowed for one in compiled.rules):
             why = f"the path is not granted for {request.method}"
         else:
             why = f"the method {request.method} is granted for no path of this host"
@@ -214,8 +241,8 @@ _SOCKETS = {
 _GRANTABLE = frozenset(AddressClass) - {AddressClass.RESERVED}
 
 
-def _granted(request: AnyNetworkRequest, grant: NetworkGrant, rule: Rule | None = None) -> Decision:
-    return Decision(True, rule or grant.rule, f"{_asked(request)} is granted", network=grant)
+def _granted(what: str, grant: NetworkGrant, rule: Rule | None = None) -> Decision:
+    return Decision(True, rule or grant.rule, f"{what} is granted", network=grant)
 
 
 def _asked(request: AnyNetworkRequest) -> str:

@@ -5,8 +5,10 @@ Comments, the order of keys, grants, globs and of the images after the first, th
 and the file's name are no meaning. Absolute sources, the description and every default that
 applies are.
 
-What is said of the network, and of `deny`, is part of the form only where something is said: a
-policy without has the digest that it had before there were such keys, which older records name.
+What is said of the network, of `deny`, of imports and of the process cage is part of the form only
+where something is said: a policy without has the digest that it had before there were such keys,
+which older records name. In the WebAssembly cage nothing is said of processes, whatever was
+inherited.
 Which other files a policy was made of is no meaning; what they made of it is.
 """
 
@@ -14,7 +16,15 @@ import hashlib
 import json
 from enum import Enum
 
-from policy.types import Credential, FileGrant, HttpRule, NetworkGrant, Policy
+from policy.types import (
+    CageKind,
+    Credential,
+    FileGrant,
+    HttpRule,
+    NetworkGrant,
+    Policy,
+    ProcessGrant,
+)
 
 FORMAT = 1
 """Raised when the canonical form changes, so that old digests are never mistaken for new ones."""
@@ -47,7 +57,34 @@ def canonical(policy: Policy) -> str:
         meaning["network"] = sorted(map(_connections, policy.network), key=_place)
     if policy.deny:
         meaning["deny"] = sorted({(one.path, one.reason) for one in policy.deny})
+    if policy.imports is not None:
+        meaning["imports"] = sorted(set(policy.imports))
+    if policy.cage is not CageKind.WASM:
+        meaning |= _processes(policy)
     return json.dumps(meaning, sort_keys=True, separators=(",", ":"), default=_word)
+
+
+def _processes(policy: Policy) -> dict[str, object]:
+    isolation = policy.isolation
+    said: dict[str, object] = {
+        "cage": policy.cage,
+        "isolation": {"min": isolation.minimum, "require": sorted(isolation.require)},
+    }
+    if policy.process and (grant := _process(policy.process)):
+        said["process"] = grant
+    return said
+
+
+def _process(grant: ProcessGrant) -> dict[str, object]:
+    """
+    What is granted; nothing where nothing is, as where the key is absent.
+    """
+    granted: dict[str, object] = {
+        "fork": grant.fork,
+        "programs": sorted(set(grant.programs)),
+        "new_code": grant.new_code,
+    }
+    return granted if any(granted.values()) else {}
 
 
 def _limits(policy: Policy) -> dict[str, int | float]:

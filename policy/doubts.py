@@ -3,26 +3,36 @@ What may be a mistake in a policy that loads: told to its administrator, and nev
 
 Everything that is wrong for certain is an error, in `lint.py`. This module exists for what a policy
 cannot know: an image may be one of the administrator's own, and its name then lies close to that of
-a shipped one by right; and whose names a wildcard covers is written in no registry that a program
-could read here.
+a shipped one by right; and whether all customers of a hosting service are meant.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Final
 
+from policy.cages import cage_of, process_gaps
 from policy.errors import Problem
-from policy.types import Policy
+from policy.suffixes import is_hosting
+from policy.types import CageKind, Policy, Rule
 
-SHIPPED_IMAGES: Final = ("core", "math", "web", "data", "pyodide-data", "python313")
-"""The images whose declarations come with Codecage: `codecage image build NAME` makes them."""
+SHIPPED_IMAGES: Final = (
+    *("core", "math", "web", "data", "pyodide-data", "python313"),
+    *("native-core", "native-data"),
+)
+"""The images that come with Codecage: `codecage image build NAME` makes those that are made."""
 
 
 def doubts(policy: Policy) -> tuple[Problem, ...]:
     """
     What an administrator should look at once more, in the order of the file.
     """
-    return (*_likely_misspelt(policy), *_anybodys(policy))
+    return (
+        *_likely_misspelt(policy),
+        *_not_in_every_cage(policy),
+        *_anybodys(policy),
+        *_powerful(policy),
+    )
 
 
 def _likely_misspelt(policy: Policy) -> Iterator[Problem]:
@@ -30,53 +40,51 @@ def _likely_misspelt(policy: Policy) -> Iterator[Problem]:
     for image in policy.images:
         close = get_close_matches(image, SHIPPED_IMAGES, n=1, cutoff=0.7)
         if close and image not in SHIPPED_IMAGES:
-            yield Problem(
-                rule.file,
-                rule.line,
-                rule.column,
+            yield _doubt(
+                rule,
                 f"image: `{image}` does not come with Codecage; did you mean `{close[0]}`?",
                 "nothing has to be done where it is an image of your own",
-                rule.text,
             )
+
+
+def _not_in_every_cage(policy: Policy) -> Iterator[Problem]:
+    """
+    What would be refused when a session asks for an image of the process cage.
+    """
+    native = [image for image in policy.images if cage_of(image) is CageKind.PROCESS]
+    for gap in process_gaps(policy) if native else ():
+        hint = f"sessions of {', '.join(native)} are refused; {gap.hint}"
+        yield replace(gap, hint=hint)
+
+
+def _powerful(policy: Policy) -> Iterator[Problem]:
+    """
+    Rights that few sessions need, and that give an attacker more to work with.
+    """
+    grant = policy.process
+    if grant and grant.fork:
+        message = "process.fork: a session may make processes"
+        yield _doubt(policy.rule("process.fork"), message, "leave it out unless a library forks")
+    if grant and grant.new_code:
+        message = "process.new_code: a session may write machine code and run it"
+        hint = "leave it out unless something compiles while it runs, as numba does"
+        yield _doubt(policy.rule("process.new_code"), message, hint)
+
+
+def _doubt(rule: Rule, message: str, hint: str) -> Problem:
+    return Problem(rule.file, rule.line, rule.column, message, hint, rule.text)
 
 
 def _anybodys(policy: Policy) -> Iterator[Problem]:
     """
-    Wildcards over names that anybody can have: what may be sent there may be sent to anybody.
+    Wildcards over names that any customer can have: what may be sent there may be sent to anybody.
+    (Those that a registry gives out are an error.)
     """
     for grant in policy.network:
         base = grant.host.removeprefix("*.")
-        if grant.host.startswith("*.") and (base in _HOSTING or _is_registry(base)):
-            yield Problem(
-                grant.rule.file,
-                grant.rule.line,
-                grant.rule.column,
+        if grant.host.startswith("*.") and is_hosting(base):
+            yield _doubt(
+                grant.rule,
                 f"network: anybody can have a name below {base}",
                 "name the hosts that are meant; nothing has to be done where all of them are",
-                grant.rule.text,
             )
-
-
-def _is_registry(base: str) -> bool:
-    """
-    Whether names below `base` are likely given out, as those below co.uk are.
-    """
-    first, _, country = base.partition(".")
-    return first in _SECOND_LEVEL and len(country) == 2
-
-
-_SECOND_LEVEL = frozenset({"ac", "co", "com", "edu", "go", "gob", "gov", "ne", "net", "or", "org"})
-_HOSTING = frozenset(
-    {
-        *("amazonaws.com", "s3.amazonaws.com", "cloudfront.net", "appspot.com", "run.app"),
-        *(
-            "azurewebsites.net",
-            "blob.core.windows.net",
-            "windows.net",
-            "web.app",
-            "firebaseapp.com",
-        ),
-        *("github.io", "gitlab.io", "herokuapp.com", "netlify.app", "pages.dev", "workers.dev"),
-        *("vercel.app", "fly.dev", "onrender.com", "ngrok.app", "ngrok.io", "ngrok-free.app"),
-    }
-)

@@ -9,7 +9,15 @@ from typing import Final
 
 from policy.digest import canonical
 from policy.offers import offered
-from policy.types import AddressClass, FileGrant, Limits, NetworkGrant, Policy
+from policy.types import (
+    AddressClass,
+    CageKind,
+    FileGrant,
+    Limits,
+    NetworkGrant,
+    Policy,
+    ProcessGrant,
+)
 from policy.units import show_size, show_time
 
 _SIZES: Final = frozenset({"memory", "output", "scratch"})
@@ -27,6 +35,8 @@ def effective(policy: Policy) -> str:
     lines += _part("filesystem", [text for one in policy.filesystem for text in _files(one)])
     lines += _part("network", [text for one in policy.network for text in _connections(one)])
     lines += _part("environment", [f"{name}={value}" for name, value in policy.environment])
+    if policy.cage is not CageKind.WASM:
+        lines += _part("process", _processes(policy.process))
     lines += _part("limits", _limits(policy))
     lines += _part("guest", _guest(policy))
     return "\n".join(lines)
@@ -62,6 +72,14 @@ def _connections(grant: NetworkGrant) -> list[str]:
     return lines
 
 
+def _processes(grant: ProcessGrant | None) -> list[str]:
+    if grant is None:
+        return []
+    lines = ["fork children of its own"] if grant.fork else []
+    lines += [f"run {program}" for program in grant.programs]
+    return [*lines, "run new code, written in memory"] if grant.new_code else lines
+
+
 def _limits(policy: Policy) -> list[str]:
     return [f"{one.name} {limit_text(policy.limits, one.name)}" for one in fields(Limits)]
 
@@ -81,9 +99,22 @@ def limit_text(limits: Limits, name: str) -> str:
 def _guest(policy: Policy) -> list[str]:
     seed = "fresh for every session" if policy.seed is None else f"seed {policy.seed}"
     told = "say what is granted" if policy.disclose else "do not say what is granted"
+    modules = ", ".join(policy.imports or ["none"])
+    imports = [f"imports {modules} (guidance, not enforced)"] if policy.imports is not None else []
     return [
+        f"cage {policy.cage.value}",
+        *_isolation(policy),
         f"image {', '.join(policy.images)}",
         f"clock {policy.clock.value}",
         f"random {seed}",
         f"denials {told}",
+        *imports,
     ]
+
+
+def _isolation(policy: Policy) -> list[str]:
+    if policy.cage is CageKind.WASM:
+        return []
+    line = f"isolation {policy.isolation.minimum.value} or stricter"
+    required = ", ".join(sorted(policy.isolation.require))
+    return [f"{line}, with {required}" if required else line]

@@ -14,7 +14,7 @@ from policy.errors import pointed, shown
 from policy.guards import GUARDS
 from policy.offers import offered
 from policy.request_text import parse_request
-from policy.requests import ImageRequest, Request
+from policy.requests import ImageRequest, ImportRequest, Request
 from policy.types import Access, AddressClass, Decision, FileGrant, NetworkGrant, Policy, Rule
 from policy.units import show_size
 
@@ -26,12 +26,15 @@ def explain(policy: Policy, request: Request) -> str:
     What `policy` answers to `request` and why, as lines of text.
     """
     decision = decide(policy, request)
-    answer = "allowed" if decision.allowed else "denied"
+    answer = _ANSWERS[isinstance(request, ImportRequest)][decision.allowed]
     lines = [f"{shown(str(request))}: {answer} by policy {policy.name}"]
     lines += _detail("rule", str(decision.rule)) + _place(decision.rule)
     for word, text in _details(policy, request, decision):
         lines += _detail(word, text)
     return "\n".join(lines)
+
+
+_ANSWERS = (("denied", "allowed"), ("advised against", "advised"))
 
 
 def _detail(word: str, text: str) -> list[str]:
@@ -56,6 +59,7 @@ def _place(rule: Rule) -> list[str]:
 
 def _details(policy: Policy, request: Request, decision: Decision) -> list[tuple[str, str]]:
     who = "client" if isinstance(request, ImageRequest) else "guest"
+    within = "" if decision.allowed or isinstance(request, ImportRequest) else _ceilings(policy)
     return [
         ("reason", decision.reason),
         (who, _seen(request, decision)),
@@ -63,7 +67,7 @@ def _details(policy: Policy, request: Request, decision: Decision) -> list[tuple
         ("grant", _grant(decision.network)),
         ("guards", ", ".join(_guards(decision.grant))),
         ("change", decision.remedy),
-        ("within", "" if decision.allowed else _ceilings(policy)),
+        ("within", within),
     ]
 
 
@@ -78,6 +82,8 @@ def _seen(request: Request, decision: Decision) -> str:
         return ""
     if isinstance(request, ImageRequest):
         return "gets no session (PERMISSION_DENIED)"
+    if isinstance(request, ImportRequest):
+        return "can import it all the same"
     return "sees no such file (ENOENT)" if decision.absent else "is refused (EACCES)"
 
 
@@ -121,6 +127,7 @@ def to_json(policy: Policy, request: Request) -> str:
         "digest": policy.digest,
         "request": str(request),
         "allowed": decision.allowed,
+        "guidance": isinstance(request, ImportRequest),
         "absent": decision.absent,
         "rule": rule.name,
         "file": rule.file,

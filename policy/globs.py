@@ -17,6 +17,8 @@ Source: Baeza-Yates and Gonnet, "A new approach to text searching", CACM 35(10),
 
 from dataclasses import dataclass, field
 
+from policy.glob_sieve import sieve_of
+
 MAX_GLOB = 1024
 
 
@@ -128,15 +130,16 @@ class GlobSet:
     The globs of one mount. Paths are relative to it, normalised, and "" is the mount itself.
     """
 
-    __slots__ = ("_automaton", "_ends", "_everything", "_inner", "patterns")
+    __slots__ = ("_automaton", "_ends", "_everything", "_inner", "_sieve", "patterns")
 
     def __init__(self, patterns: tuple[str, ...]) -> None:
         self.patterns = patterns
         self._automaton = _Automaton()
         self._everything: int | None = None
         self._ends: list[tuple[int, int]] = []
-        for index, pattern in enumerate(patterns):
-            components = _simplified(pattern)
+        cut = [components_of(pattern) for pattern in patterns]
+        self._sieve = sieve_of([components for components in cut if components])
+        for index, components in enumerate(cut):
             if components:
                 self._ends.append((self._automaton.add(components), index))
             elif self._everything is None:
@@ -150,7 +153,9 @@ class GlobSet:
         """
         if self._everything is not None:
             return self._everything
-        hit, _ = self._run(path) if path and self._ends else (0, 0)
+        if not path or not self._sieve.may_match(path):
+            return None
+        hit, _ = self._run(path)
         return next((index for end, index in self._ends if end & hit), None) if hit else None
 
     def may_match_below(self, path: str) -> bool:
@@ -185,7 +190,7 @@ class GlobSet:
         return states & accepts, states
 
 
-def _simplified(pattern: str) -> list[str]:
+def components_of(pattern: str) -> list[str]:
     """
     The components without repeated `**`, and without one at the end, which adds nothing:
     a pattern that matches a directory matches all beneath it.

@@ -58,7 +58,11 @@ def guard_of(path: str) -> Guard | None:
     """
     The guard that a component of `path` (relative to the mount) has, or None.
     """
-    for component in path.casefold().split("/"):
+    folded = path.casefold()
+    components = folded.split("/")
+    if _NAMES.isdisjoint(components) and not any(one in folded for one in _PARTS):
+        return None
+    for component in components:
         if guard := _NAMED.get(component):
             return guard
         for ending, guard in _ENDINGS:
@@ -68,4 +72,6 @@ def guard_of(path: str) -> Guard | None:
 
 
 _NAMED = {guard.name: guard for guard in GUARDS if not guard.name.startswith("*")}
+_NAMES = frozenset(_NAMED)
+_PARTS = tuple(guard.name[1:] for guard in GUARDS if guard.name.startswith("*"))
 _ENDINGS = tuple((guard.name[1:], guard) for guard in GUARDS if guard.name.startswith("*"))

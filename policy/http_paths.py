@@ -30,6 +30,8 @@ def path_problem(path: str) -> str | None:
     """
     Why `path` is not acceptable, continuing "the path ", or None where it is.
     """
+    if _is_simple(path):
+        return None
     if not path.startswith("/"):
         return "does not begin with `/`"
     if len(path) > MAX_PATH:
@@ -48,6 +50,19 @@ def path_problem(path: str) -> str | None:
     return None
 
 
+def _is_simple(path: str) -> bool:
+    """
+    Whether a path is segments of unreserved characters that do not begin with a dot, as most are:
+    there is nothing in it to decode, and nothing of what is looked for below.
+    """
+    if path[:1] != "/" or "//" in path or "/." in path or len(path) > _SIMPLE or path == "/":
+        return path == "/"
+    letters = path.replace("/", "").replace("-", "").replace("_", "").replace(".", "")
+    return letters.isascii() and letters.isalnum()
+
+
+_SIMPLE = MAX_SEGMENTS
+"""Longest path of which nothing has to be counted."""
 # pchar and `/` of RFC 3986; `;` is missing because servers cut segments at it.
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _PLAIN = _UNRESERVED | frozenset("!$&'()*+,=:@%/")
@@ -106,7 +121,7 @@ def query_problem(query: str) -> str | None:
     """
     if len(query) > MAX_PATH:
         return f"is longer than {MAX_PATH} characters"
-    if not _IN_QUERY.issuperset(query):
+    if not (query.isascii() and query.isprintable() and " " not in query and "#" not in query):
         return f"holds {_named(next(char for char in query if char not in _IN_QUERY))}"
     return None
 
@@ -119,6 +134,8 @@ def normal_path(path: str) -> str:
     The normal form of a path that has no problem: what need not be encoded is not, and hexadecimal
     digits are in upper case. Paths with equal normal forms ask for the same thing.
     """
+    if "%" not in path:
+        return path
     first, *parts = path.split("%")
     return first + "".join(_normal_escape(part[:2]) + part[2:] for part in parts)
 

@@ -105,12 +105,22 @@ def _meaningless_findings(placed: Placed, scratch: int) -> Iterator[Finding]:
             if value is not None:
                 hint = "remove it, or grant read-write"
                 yield Finding(placed.at(key), "has no meaning for a read grant", hint)
-    elif placed.grant.source is None and placed.grant.quota > scratch:
+    if placed.grant.source is None and placed.grant.deny:
+        yield Finding(
+            placed.at("deny"),
+            "memory of the session begins empty and has nothing to hide: nothing would enforce it",
+            "remove it, or name a directory of the host as source",
+        )
+    if _is_scratch(placed) and placed.grant.quota > scratch:
         yield Finding(
             placed.at("quota" if placed.quota is not None else "source"),
             f"{show_size(placed.grant.quota)} is more than limits.scratch, {show_size(scratch)}",
             "raise limits.scratch or lower the quota",
         )
+
+
+def _is_scratch(placed: Placed) -> bool:
+    return placed.grant.source is None and placed.grant.access is Access.READ_WRITE
 
 
 def _mount_findings(first: Placed, second: Placed) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from policy.addresses import KINDS, address_class
 from policy.document import Path
 from policy.hosts import is_address
 from policy.lint import Finding
+from policy.suffixes import is_registry
 from policy.types import AddressClass, NetworkGrant
 from policy.values import said
 
@@ -41,6 +42,7 @@ def network_findings(grants: Sequence[PlacedNetwork]) -> Iterator[Finding]:
         yield from _parsed_findings(placed)
         yield from _credential_findings(placed)
         yield from _address_findings(placed)
+        yield from _registry_findings(placed)
     yield from _overlap_findings(grants)
 
 
@@ -111,6 +113,16 @@ def _address_findings(placed: PlacedNetwork) -> Iterator[Finding]:
             f"{grant.host} is {KINDS[found]}, which has to be said",
             f"add addresses: [{', '.join(_words(grant.addresses | {found}))}] if it is meant",
         )
+
+
+def _registry_findings(placed: PlacedNetwork) -> Iterator[Finding]:
+    """
+    A wildcard over a whole registry is one over everybody.
+    """
+    host = placed.grant.host
+    if host.startswith("*.") and is_registry(host[2:]):
+        message = f"names below {host[2:]} are given out by a registry: {host} is anybody"
+        yield Finding(placed.at("host"), message, "name the hosts or domains that are meant")
 
 
 def _words(classes: frozenset[AddressClass]) -> list[str]:

@@ -14,12 +14,24 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import TypeVar
 
+from policy.cages import process_gaps
 from policy.digest import digest_of
 from policy.errors import PolicyError, Problem
+from policy.guidance import narrowed_imports
 from policy.narrow_files import narrowed_files
 from policy.narrow_network import narrowed_network
+from policy.narrow_process import narrowed_cage, narrowed_isolation, narrowed_process
 from policy.paths import is_within
-from policy.types import Clock, Deny, FileGrant, Limits, Policy, Rule
+from policy.types import (
+    CageKind,
+    Clock,
+    Deny,
+    FileGrant,
+    Isolation,
+    Limits,
+    Policy,
+    Rule,
+)
 
 Value = TypeVar("Value")
 
@@ -29,10 +41,11 @@ def narrow(policy: Policy, ceiling: Policy) -> Policy:
     What both policies allow: the name, the description and the variables of `policy`, whose rights
     are cut and whose limits are lowered to those of `ceiling`.
 
-    Raises PolicyError, pointing at the rules of `policy`, where that has no form; the problems of
-    all parts are reported together.
+    Raises PolicyError, pointing at the rules of `policy`, where that has no form, or no cage that
+    can keep it; the problems of all parts are reported together.
     """
     problems: list[Problem] = []
+    cage = _part(problems, lambda: narrowed_cage(policy, ceiling), policy.cage)
     files = _part(problems, lambda: narrowed_files(policy, ceiling), policy.filesystem)
     network = _part(problems, lambda: narrowed_network(policy, ceiling), policy.network)
     images = _part(problems, lambda: _images(policy, ceiling), policy.images)
@@ -51,10 +64,28 @@ def narrow(policy: Policy, ceiling: Policy) -> Policy:
         clock=clock,
         seed=seed,
         disclose=policy.disclose and ceiling.disclose,
-        rules=_rules(policy, ceiling),
         within=tuple(dict.fromkeys((*policy.within, ceiling.name, *ceiling.within))),
+        cage=cage,
+        imports=narrowed_imports(policy, ceiling),
     )
+    narrowed = _with_processes(narrowed, policy, ceiling)
+    narrowed = replace(narrowed, rules=_rules(policy, ceiling, narrowed))
+    if cage is CageKind.PROCESS and (gaps := process_gaps(narrowed)):
+        raise PolicyError(gaps)
     return replace(narrowed, digest=digest_of(narrowed))
+
+
+def _with_processes(narrowed: Policy, policy: Policy, ceiling: Policy) -> Policy:
+    """
+    With what both say of the process cage; nothing where it is none of the result's.
+    """
+    if narrowed.cage is CageKind.WASM:
+        return replace(narrowed, isolation=Isolation(), process=None)
+    return replace(
+        narrowed,
+        isolation=narrowed_isolation(policy, ceiling),
+        process=narrowed_process(policy, ceiling),
+    )
 
 
 def _part(problems: list[Problem], made: Callable[[], Value], otherwise: Value) -> Value:
@@ -67,6 +98,9 @@ def _part(problems: list[Problem], made: Callable[[], Value], otherwise: Value) 
 
 def _images(policy: Policy, ceiling: Policy) -> tuple[str, ...]:
     common = tuple(image for image in policy.images if image in ceiling.images)
+    if not common and {policy.cage, ceiling.cage} == {CageKind.WASM, CageKind.PROCESS}:
+        # The cages have been complained about, and no image is of both.
+        return policy.images
     if not common:
         message = f"image: {ceiling.name} allows none of {', '.join(policy.images)}"
         hint = f"{ceiling.name} has {', '.join(ceiling.images)}; a file that says nothing has core"
@@ -142,14 +176,18 @@ def _denies(policy: Policy, ceiling: Policy) -> tuple[Deny, ...]:
     return tuple(denies.values())
 
 
-def _rules(policy: Policy, ceiling: Policy) -> tuple[Rule, ...]:
+def _rules(policy: Policy, ceiling: Policy, narrowed: Policy) -> tuple[Rule, ...]:
     """
-    The policy's places, but for limits that the ceiling has lowered: those stand there.
+    The policy's places, but for what the ceiling has lowered or set: that stands there.
     """
-    lowered = {
+    taken = {
         f"limits.{one.name}"
         for one in fields(Limits)
         if getattr(ceiling.limits, one.name) < getattr(policy.limits, one.name)
     }
-    kept = (rule for rule in policy.rules if rule.name not in lowered)
-    return (*kept, *(rule for rule in ceiling.rules if rule.name in lowered))
+    taken |= {"clock"} if narrowed.clock is not policy.clock else set()
+    taken |= {"random", "random.seed"} if narrowed.seed != policy.seed else set()
+    if narrowed.isolation.minimum is not policy.isolation.minimum:
+        taken |= {"isolation", "isolation.min"}
+    kept = (rule for rule in policy.rules if rule.name not in taken)
+    return (*kept, *(rule for rule in ceiling.rules if rule.name in taken))

@@ -104,11 +104,11 @@ def _denies_at(grant: FileGrant, mount: str) -> Iterator[tuple[str, Rule]]:
     below = mount.removeprefix(grant.mount).lstrip("/")
     for index, glob in enumerate(grant.deny):
         rule = grant.deny_rules[index] if index < len(grant.deny_rules) else grant.rule
-        for rest in _seen_from(glob, below.split("/") if below else []):
+        for rest in seen_from(glob, below.split("/") if below else []):
             yield rest, rule
 
 
-def _seen_from(glob: str, components: list[str]) -> list[str]:
+def seen_from(glob: str, components: list[str]) -> list[str]:
     """
     What a glob says below a directory: several globs where `**` may end at different places.
     """

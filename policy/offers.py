@@ -24,13 +24,20 @@ def offered(grant: NetworkGrant) -> str:
     """
     A grant in few words: `api.example.com:443 (GET, HEAD below /v1/prices/**)`.
     """
-    host = f"[{grant.host}]" if ":" in grant.host else grant.host
-    place = f"{host}:{','.join(map(str, sorted(grant.ports)))}"
+    place = offered_place(grant)
     if grant.raw:
         return f"{place} ({'TLS' if grant.tls else 'TCP'})"
     details = [] if grant.tls else ["http"]
     details += map(_offered_rule, grant.http)
     return f"{place} ({'; '.join(details)})" if details else place
+
+
+def offered_place(grant: NetworkGrant) -> str:
+    """
+    A grant's host and ports: `api.example.com:443`, `[::1]:80,8080`.
+    """
+    host = f"[{grant.host}]" if ":" in grant.host else grant.host
+    return f"{host}:{','.join(map(str, sorted(grant.ports)))}"
 
 
 def _offered_rule(rule: HttpRule) -> str:

@@ -60,6 +60,17 @@ def source_problem(path: str) -> Refusal | None:
     return None
 
 
+def program_problem(path: str) -> Refusal | None:
+    """
+    Why `path` has not the form of a program, or of a directory of programs, or None where it has.
+    """
+    if problem := _form_problem(path):
+        return problem
+    if not path.startswith("/"):
+        return "a program is named by its absolute path", "write /usr/bin/git: no name is looked up"
+    return None
+
+
 def _form_problem(path: str) -> Refusal | None:
     if not path or len(path) > 1024:
         return "a path has 1 to 1024 characters", "write a shorter absolute path"

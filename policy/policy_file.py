@@ -15,6 +15,9 @@ import stat
 from policy.document import MAX_BYTES
 from policy.errors import PolicyError, Problem, shown
 
+CASES = "cases"
+"""What files of cases are called beside policies: `cases.yaml`, `analyst.cases.yaml`."""
+
 
 def read_policy_file(path: str, directory: int | None = None) -> str:
     """
@@ -54,11 +57,12 @@ def open_policy_directory(path: str, directory: int | None = None) -> int:
 
 def policy_names(directory: int) -> list[str]:
     """
-    The names of the policy files in the directory, sorted.
+    The names of the policy files in the directory, sorted: all that end in `.yaml`, but for files
+    of cases. A schema for editors (`policy.schema.json`) may lie beside them.
 
     Raises PolicyError for a file that looks like a policy and would be passed over in silence.
     """
-    names = sorted(os.listdir(directory))
+    names = [one for one in sorted(os.listdir(directory)) if not _is_beside(one)]
     problems = tuple(
         _problem(shown(name), "would be ignored: a policy's name ends in .yaml", "rename it")
         for name in names
@@ -67,6 +71,22 @@ def policy_names(directory: int) -> list[str]:
     if problems:
         raise PolicyError(problems)
     return [name for name in names if name.endswith(".yaml")]
+
+
+def case_names(directory: int) -> list[str]:
+    """
+    The names of the files of cases in the directory, sorted.
+    """
+    names = sorted(os.listdir(directory))
+    return [one for one in names if _is_beside(one) and one.endswith(".yaml")]
+
+
+def _is_beside(name: str) -> bool:
+    """
+    Whether a file is one of those that belong to policies and are none. No policy can have such a
+    file's name: a name has no dot, and `cases` is refused.
+    """
+    return name == f"{CASES}.yaml" or name.endswith((f".{CASES}.yaml", ".schema.json"))
 
 
 def _open(path: str, extra: int, directory: int | None, name: str) -> int:

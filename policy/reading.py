@@ -14,6 +14,7 @@ from typing import cast
 
 from pydantic import ValidationError
 
+from policy.cages import process_gaps
 from policy.digest import digest_of
 from policy.document import Document, Path
 from policy.errors import PolicyError, Problem
@@ -28,11 +29,28 @@ from policy.lint import (
     source_findings,
 )
 from policy.lint_network import network_findings, repeated_findings
+from policy.lint_process import (
+    cage_findings,
+    meaningless_findings,
+    program_findings,
+    repeated_item_findings,
+)
 from policy.parse_network import placed_network
+from policy.parse_process import KEYS, cage_in, isolation_in, process_in
 from policy.paths import SCRATCH, source_problem
 from policy.places import rule_at
 from policy.schema import DenySection, GrantSection, LimitsSection, PolicySection
-from policy.types import Access, Clock, Deny, FileGrant, Limits, Policy, Rule
+from policy.types import (
+    Access,
+    CageKind,
+    Clock,
+    Deny,
+    FileGrant,
+    Isolation,
+    Limits,
+    Policy,
+    Rule,
+)
 from policy.units import MIB
 from policy.validation import problem_at, validated
 
@@ -91,6 +109,7 @@ def read_policy(document: Document, where: Ground, inherited: Policy | None) -> 
         *image_findings(_images(document)),
         *network_findings(network),
         *repeated_findings(section_of(document, "network")),
+        *_process_findings(document, placed, where, inherited),
         *environment_findings(_environment(document)),
     ]
     problems += [_found(document, finding) for finding in findings]
@@ -102,7 +121,42 @@ def read_policy(document: Document, where: Ground, inherited: Policy | None) -> 
         deny=tuple(deny for _, deny in denies),
         network=tuple(one.grant for one in network),
     )
+    if policy.cage is CageKind.PROCESS and (gaps := process_gaps(policy)):
+        raise PolicyError(gaps)
     return replace(policy, digest=digest_of(policy))
+
+
+def _process_findings(
+    document: Document, placed: list[Placed], where: Ground, inherited: Policy | None
+) -> Iterator[Finding]:
+    """
+    What is wrong with what the file says of its cage. A cage that is none has been complained
+    about, and what depends on it waits.
+    """
+    cage = cage_in(document.data, inherited)
+    if cage is not None:
+        yield from cage_findings(cage, _placed_images(document, inherited))
+        given = [key for key in KEYS if section_of(document, key) is not None]
+        yield from meaningless_findings(cage, given)
+    isolation = section_of(document, "isolation")
+    items = isolation.get("require") if isinstance(isolation, dict) else None
+    yield from repeated_item_findings(items if isinstance(items, list) else [])
+    if grant := process_in(document, section_of(document, "process")):
+        yield from program_findings(grant.programs, placed, where.protected, where.resolve)
+
+
+def _placed_images(document: Document, inherited: Policy | None) -> list[tuple[Path, str]]:
+    """
+    The images of the file, or those that it inherits, each with the place to point at.
+    """
+    section = section_of(document, "image")
+    if isinstance(section, list):
+        entries = enumerate(section)
+        return [(("image", index), one) for index, one in entries if isinstance(one, str)]
+    if isinstance(section, str):
+        return [(("image",), section)]
+    place: Path = ("cage",) if section_of(document, "cage") else ()
+    return [(place, one) for one in (inherited.images if inherited else ("core",))]
 
 
 def in_order(problems: list[Problem]) -> tuple[Problem, ...]:
@@ -244,6 +298,8 @@ def _assemble(
     """
     others = inherited or Policy("", "", "")
     given = model.model_fields_set
+    cage = CageKind(model.cage) if "cage" in given else others.cage
+    held = cage is not CageKind.WASM
     return Policy(
         name=model.name,
         description=model.description,
@@ -255,6 +311,12 @@ def _assemble(
         seed=model.random.seed if model.random else others.seed,
         disclose=model.disclose,
         rules=_rules(document, others.rules),
+        cage=cage,
+        isolation=isolation_in(section_of(document, "isolation"), inherited)
+        if held
+        else Isolation(),
+        process=process_in(document, section_of(document, "process")) if held else None,
+        imports=tuple(model.imports.allow) if model.imports else others.imports,
     )
 
 
@@ -271,5 +333,8 @@ def _rules(document: Document, inherited: tuple[Rule, ...]) -> tuple[Rule, ...]:
     return (*own, *(one for one in inherited if one.name not in named and _is_inherited(one)))
 
 
+_INHERITED = {"limits", "image", "clock", "random", "environment", "cage", "isolation", "imports"}
+
+
 def _is_inherited(rule: Rule) -> bool:
-    return rule.name.partition(".")[0] in {"limits", "image", "clock", "random", "environment"}
+    return rule.name.partition(".")[0] in _INHERITED

@@ -18,7 +18,12 @@ from policy.digest import digest_of
 from policy.document import Document, Path, read_document
 from policy.errors import PolicyError, Problem, shown
 from policy.narrow import narrow
-from policy.policy_file import open_policy_directory, policy_names, read_policy_file
+from policy.policy_file import (
+    case_names,
+    open_policy_directory,
+    policy_names,
+    read_policy_file,
+)
 from policy.reading import Ground, in_order, read_policy, section_of
 from policy.types import Policy
 from policy.validation import problem_at
@@ -107,9 +112,16 @@ class Library:
 
     def names(self) -> list[str]:
         """
-        The names of the directory's own policy files, sorted.
+        The names of the directory's own policy files, sorted. Raises PolicyError for what looks
+        like a policy and would be passed over in silence.
         """
-        return policy_names(self._directory(""))
+        directory = self._directory("")
+        for name in case_names(directory):
+            document = read_document(read_policy_file(name, directory), shown(name))
+            if isinstance(document.data, dict) and "name" in document.data:
+                message = "this is a policy, and a file of this name is one of cases"
+                raise _refusal(document, ("name",), message, "give the policy another name")
+        return policy_names(directory)
 
     def member(self, file: str) -> Policy:
         """

@@ -12,6 +12,7 @@ from policy.requests import (
     FileRequest,
     HttpRequest,
     ImageRequest,
+    ImportRequest,
     NetworkRequest,
     ProcessRequest,
     Request,
@@ -24,7 +25,7 @@ def parse_request(text: str) -> Request:
     """
     The request that a line of text means: `read /data/x.csv`, `connect HOST:PORT`,
     `resolve HOST`, `dial HOST:PORT at ADDRESS`, `GET https://HOST/PATH?QUERY`, `socket KIND`,
-    `run PROGRAM`, `image NAME`.
+    `run PROGRAM` (or `run fork`), `image NAME`, `import MODULE`.
 
     The path of a file may hold spaces and is taken as it is. Raises RequestTextError with the
     forms.
@@ -50,7 +51,7 @@ _ACTIONS = {action.value: action for action in FileAction}
 _FORMS = (
     f"`ACT /path` with ACT one of {', '.join(_ACTIONS)}; `connect HOST:PORT`; `resolve HOST`; "
     "`dial HOST:PORT at ADDRESS`; `GET https://HOST/PATH`; `socket KIND`; `run PROGRAM`; "
-    "`image NAME`"
+    "`image NAME`; `import MODULE`"
 )
 
 
@@ -110,6 +111,7 @@ _PORTS = {"https": 443, "http": 80}
 _WORDS: dict[str, Callable[[str], Request]] = {
     "dial": _dial,
     "image": ImageRequest,
+    "import": ImportRequest,
     "resolve": ResolveRequest,
     "run": ProcessRequest,
     "socket": SocketRequest,

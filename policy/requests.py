@@ -30,6 +30,10 @@ class FileAction(Enum):
     RENAME = "rename"
     SET_TIMES = "utime"
 
+    # By identity, as members are compared: Enum's own looks for a name on every look-up, and these
+    # are keys of tables that every answer goes through.
+    __hash__ = object.__hash__
+
     @property
     def changes(self) -> bool:
         """
@@ -140,16 +144,32 @@ def _place(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+FORK: Final = "fork"
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessRequest:
     """
-    A program to be started, by the name that the guest gave.
+    A program to be started, by the name that the guest gave, or `FORK`: a child of the guest's
+    own, which runs no other program. No program is granted by a bare name, so the word is free.
     """
 
     program: str
 
     def __str__(self) -> str:
         return f"run {self.program}"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """
+    A module, by its dotted name. No guest asks: an answer is guidance for who reads code.
+    """
+
+    module: str
+
+    def __str__(self) -> str:
+        return f"import {self.module}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +194,14 @@ Request = (
     | SocketRequest
     | ProcessRequest
     | ImageRequest
+    | ImportRequest
 )
 
 
 def kind_of(request: Request) -> str:
     """
     The word for requests like this one, where they are counted: a file's action, `connect`,
-    `resolve`, `dial`, `http`, `socket`, `run` or `image`.
+    `resolve`, `dial`, `http`, `socket`, `run`, `image` or `import`.
     """
     return request.action.value if isinstance(request, FileRequest) else _KINDS[type(request)]
 
@@ -194,5 +215,6 @@ _KINDS: Final[Mapping[type[Request], str]] = MappingProxyType(
         SocketRequest: "socket",
         ProcessRequest: "run",
         ImageRequest: "image",
+        ImportRequest: "import",
     }
 )

@@ -2,8 +2,8 @@
 The language of a policy file, version 1: every key, its type, its range and its default.
 
 The models check one value at a time and say what is allowed; what depends on several values, or
-on where the file lies, is in `lint.py` and `lint_network.py`. A test holds every key against the
-documentation.
+on where the file lies, is in `lint.py`, `lint_network.py` and `lint_process.py`. A test holds every
+key against the documentation.
 """
 
 import re
@@ -13,7 +13,9 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from policy.globs import glob_problem
 from policy.paths import mount_problem, source_problem
+from policy.policy_file import CASES
 from policy.schema_network import MAX_NETWORK_GRANTS, NetworkSection, network_grants
+from policy.schema_process import IsolationSection, ProcessSection
 from policy.types import Limits
 from policy.units import GIB, KIB, MIB
 from policy.values import (
@@ -36,6 +38,7 @@ __all__ = [
     "REFUSED",
     "DenySection",
     "GrantSection",
+    "ImportsSection",
     "LimitsSection",
     "PolicySection",
     "RandomSection",
@@ -46,6 +49,7 @@ __all__ = [
 MAX_REASON = 300
 """Longest reason of a denial, in characters: it has to fit where a guest reads its errors."""
 MAX_GRANTS, MAX_DENIES, MAX_VARIABLES, MAX_IMAGES, MAX_CEILINGS = 64, 64, 64, 16, 8
+MAX_MODULES = 256
 
 
 def _version(value: object) -> object:
@@ -89,6 +93,12 @@ def _description(value: str) -> str:
     return value
 
 
+def _policy_name(value: str) -> str:
+    if value == CASES:
+        refuse(f"cannot be {said(value)}", f"{CASES}.yaml is a file of cases: choose another name")
+    return value
+
+
 def _mount(value: str) -> str:
     if problem := mount_problem(value):
         refuse(f"{said(value)}: {problem[0]}", problem[1])
@@ -128,6 +138,12 @@ _DEFAULT = Limits()
 
 
 _NAME = text_like("[a-z0-9][a-z0-9-]{0,63}", "a name is 1 to 64 of a-z, 0-9 and - (not first)")
+
+
+_MODULE = text_like(
+    "[A-Za-z_][A-Za-z0-9_]{0,63}([.][A-Za-z_][A-Za-z0-9_]{0,63}){0,7}",
+    "a module is its dotted name: numpy, or os.path",
+)
 
 
 class LimitsSection(Section):
@@ -181,17 +197,23 @@ class RandomSection(Section):
     seed: Annotated[int, count_in(0, 2**63 - 1)]
 
 
+class ImportsSection(Section):
+    """
+    `imports`: modules that the guest is meant to use. Guidance, which nothing enforces.
+    """
+
+    allow: Annotated[list[Annotated[str, _MODULE]], at_most(MAX_MODULES), BeforeValidator(some)]
+
+
 class PolicySection(Section):
     """
     The whole file.
     """
 
     version: Annotated[Literal[1], BeforeValidator(_version)]
-    name: Annotated[str, _NAME]
+    name: Annotated[str, _NAME, AfterValidator(_policy_name)]
     description: Annotated[str, AfterValidator(_description)] = ""
-    cage: Annotated[Literal["wasm"], one_of("wasm", also=": this version has no other cage")] = (
-        "wasm"
-    )
+    cage: Annotated[Literal["wasm", "process", "any"], one_of("wasm", "process", "any")] = "wasm"
     image: Annotated[
         list[Annotated[str, AfterValidator(_image)]],
         at_most(MAX_IMAGES),
@@ -206,6 +228,9 @@ class PolicySection(Section):
             network_grants, json_schema_input_type=Literal["none"] | list[NetworkSection]
         ),
     ] = Field(default_factory=list)
+    isolation: Annotated[IsolationSection | None, BeforeValidator(present)] = None
+    process: Annotated[ProcessSection | None, BeforeValidator(present)] = None
+    imports: Annotated[ImportsSection | None, BeforeValidator(present)] = None
     environment: Annotated[dict[str, str], at_most(MAX_VARIABLES)] = Field(default_factory=dict)
     limits: LimitsSection = Field(default_factory=LimitsSection)
     random: Annotated[RandomSection | None, BeforeValidator(present)] = None

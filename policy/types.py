@@ -26,6 +26,34 @@ class Clock(Enum):
     VIRTUAL = "virtual"
 
 
+class CageKind(Enum):
+    """
+    What holds a session: a guest in WebAssembly, native Python in a restricted process, or
+    whichever of the two has the image that is asked for.
+    """
+
+    WASM = "wasm"
+    PROCESS = "process"
+    ANY = "any"
+
+
+class IsolationLevel(Enum):
+    """
+    How much holds a process of the process cage, from most to least; P0 holds nothing.
+    """
+
+    P4 = "P4"
+    P3 = "P3"
+    P2 = "P2"
+
+    def holds(self, other: "IsolationLevel") -> bool:
+        """
+        Whether this level is `other` or a stricter one.
+        """
+        levels = list(IsolationLevel)
+        return levels.index(self) <= levels.index(other)
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """
@@ -131,6 +159,40 @@ class NetworkGrant:
 
 
 @dataclass(frozen=True, slots=True)
+class Isolation:
+    """
+    The least that must hold a process of the process cage: a level, and items of the report that
+    have to be enforced besides, by name (`memory`, `network`; see `codecage doctor`).
+    """
+
+    minimum: IsolationLevel = IsolationLevel.P3
+    require: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessGrant:
+    """
+    What a session of the process cage may do with processes: `fork` children of its own, run the
+    programs at `programs` (absolute host paths of files or directories, which it sees where they
+    are), make memory executable that was writable (`new_code`, for compilers within a process).
+    `program_rules` are the places of `programs`, one for each.
+    """
+
+    fork: bool
+    programs: tuple[str, ...]
+    new_code: bool
+    rule: Rule
+    program_rules: tuple[Rule, ...] = ()
+
+    def places(self) -> dict[str, Rule]:
+        """
+        The programs, each with the rule that grants it.
+        """
+        rules = self.program_rules or (self.rule,) * len(self.programs)
+        return dict(zip(self.programs, rules, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
 class Deny:
     """
     Names of host directories that no grant shows, whatever it says.
@@ -178,7 +240,9 @@ class Policy:
     where the policy asks for reproducible randomness. `rules` are the places of the keys that
     the file holds, such as `limits.memory`; ask `rule` for one. `images` are 1 to 16 names, none
     twice; a session may ask for any of them. `within` are the names of the ceilings, nearest first,
-    that what the file says has been narrowed to; what is here is the result.
+    that what the file says has been narrowed to; what is here is the result. `isolation` and
+    `process` are about sessions of the process cage, and say nothing where `cage` is `WASM`.
+    `imports` are modules that the guest is meant to use: guidance, which nothing enforces.
     """
 
     name: str
@@ -196,6 +260,10 @@ class Policy:
     rules: tuple[Rule, ...] = ()
     deny: tuple[Deny, ...] = ()
     within: tuple[str, ...] = ()
+    cage: CageKind = CageKind.WASM
+    isolation: Isolation = field(default_factory=Isolation)
+    process: ProcessGrant | None = None
+    imports: tuple[str, ...] | None = None
 
     @property
     def image(self) -> str:

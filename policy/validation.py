@@ -12,8 +12,16 @@ from pydantic_core import ErrorDetails
 from policy.document import Document, Path
 from policy.errors import Problem, shown
 from policy.places import label
-from policy.schema import DenySection, GrantSection, LimitsSection, PolicySection, RandomSection
+from policy.schema import (
+    DenySection,
+    GrantSection,
+    ImportsSection,
+    LimitsSection,
+    PolicySection,
+    RandomSection,
+)
 from policy.schema_network import CredentialsSection, HttpSection, NetworkSection
+from policy.schema_process import IsolationSection, ProcessSection
 from policy.values import REFUSED, said
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -25,7 +33,7 @@ def validated(document: Document) -> tuple[PolicySection | None, list[Problem]]:
     """
     The policy's model, and the problems of reading and of single values; None where there are any.
     """
-    return checked(document, PolicySection, _SECTIONS)
+    return checked(document, PolicySection, SECTIONS)
 
 
 def checked(
@@ -98,16 +106,20 @@ def _known_keys(path: Path, sections: Sections) -> list[str]:
     return list(sections[name].model_fields)
 
 
-_SECTIONS: Sections = {
+SECTIONS: Sections = {
     "": PolicySection,
     "deny": DenySection,
     "filesystem": GrantSection,
+    "imports": ImportsSection,
+    "isolation": IsolationSection,
     "limits": LimitsSection,
     "network": NetworkSection,
     "network.credentials": CredentialsSection,
     "network.http": HttpSection,
+    "process": ProcessSection,
     "random": RandomSection,
 }
+"""The mappings of a policy file."""
 
 
 def problem_at(document: Document, path: Path, message: str, hint: str) -> Problem:

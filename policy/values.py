@@ -51,12 +51,11 @@ def said(value: object) -> str:
     return f"the number {value}"
 
 
-def one_of(*words: str, also: str = "") -> BeforeValidator:
+def one_of(*words: str) -> BeforeValidator:
     """
-    One of `words`; `also` is said after them in a refusal.
+    One of `words`, of which there are two at least.
     """
-    first, last = ", ".join(words[:-1]), words[-1]
-    allowed = f"write {first} or {last}{also}" if first else f"write {last}{also}"
+    allowed = f"write {', '.join(words[:-1])} or {words[-1]}"
 
     def check(value: object) -> object:
         if value not in words:

@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING
 
 import executor.images.checks as images
 import executor.linux.checks as linux
+from executor import probing
 
 if TYPE_CHECKING:
+    from executor.kernel.boxing import HeldItem, Holding
+    from executor.probing import NotHeld
+
     # argparse gives this type no public name.
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
@@ -20,6 +24,10 @@ _OK, _FAILED = 0, 1
 _EXAMPLE = """\
 example:
   codecage doctor
+
+For the process cage (images whose names begin with native-) a box is made and attacked; each line
+that begins with "box" says how far it holds in one part. What it lacks is a warning: sessions in
+WebAssembly run without.
 
 exit codes: 0 sessions can run here, 1 a check failed; what to do stands below it.
 """
@@ -88,9 +96,31 @@ def examine() -> list[Finding]:
         Finding(check.name, _IMAGES[check.status], check.found, check.mend)
         for check in images.checks()
     ]
-    return kernel + guests
+    return kernel + guests + boxes(probing.probe())
 
 
+def boxes(found: "Holding | NotHeld") -> list[Finding]:
+    """
+    What was found of the process cage, a finding for each part of a box.
+    """
+    name = "process cage"
+    if isinstance(found, probing.NotHeld):
+        if found.missing:
+            mend = "native images cannot be used here; those of the WebAssembly cage can"
+            return [Finding(name, Verdict.WARNING, found.reason, mend)]
+        mend = "do not serve native images here"
+        return [Finding(name, Verdict.FAILED, found.reason, mend)]
+    return [
+        Finding(name, Verdict.OK, f"a box holds at level {found}", ""),
+        *(Finding(f"box {item.name}", _HELD[item.state], _said(item), "") for item in found.items),
+    ]
+
+
+def _said(item: "HeldItem") -> str:
+    return f"{item.state}: {item.how}"
+
+
+_HELD = {"enforced": Verdict.OK, "partial": Verdict.WARNING, "absent": Verdict.WARNING}
 _LINUX = {
     linux.Status.PASSED: Verdict.OK,
     linux.Status.FAILED: Verdict.FAILED,

@@ -15,6 +15,7 @@ from policy.requests import (
     FileRequest,
     HttpRequest,
     ImageRequest,
+    ImportRequest,
     NetworkRequest,
     ProcessRequest,
     ResolveRequest,
@@ -23,14 +24,18 @@ from policy.requests import (
 from policy.types import (
     Access,
     AddressClass,
+    CageKind,
     Clock,
     Credential,
     Deny,
     FileGrant,
     HttpRule,
+    Isolation,
+    IsolationLevel,
     Limits,
     NetworkGrant,
     Policy,
+    ProcessGrant,
     Rule,
 )
 
@@ -40,9 +45,29 @@ def allows(policy, request):
         return allows_file(policy, request)
     if isinstance(request, ImageRequest):
         return request.image in policy.images
-    if isinstance(request, ProcessRequest | SocketRequest):
+    if isinstance(request, ProcessRequest):
+        return allows_program(policy, request.program)
+    if isinstance(request, ImportRequest):
+        parts = request.module.split(".")
+        starts = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+        return policy.imports is None or any(one in policy.imports for one in starts)
+    if isinstance(request, SocketRequest):
         return False
     return allows_network(policy, request)
+
+
+# Programs
+
+
+def allows_program(policy, program):
+    if policy.process is None:
+        return False
+    if program == "fork":
+        return policy.process.fork
+    parts = program.split("/")
+    if parts[0] != "" or any(one in {"", ".", ".."} for one in parts[1:]):
+        return False
+    return any(below(one, parts[1:]) is not None for one in policy.process.programs)
 
 
 # Files
@@ -190,6 +215,9 @@ GLOBS = ["a", "*.key", "**/*.key", "a/**", "a/b", "?b", "**/b", "*/a", "**", "*"
 HOSTS = ["x.org", "a.x.org", "b.a.x.org", "y.net", "9.9.9.9"]
 PATTERNS = [*HOSTS, "*.x.org", "*.a.x.org"]
 PATHS = ["/**", "/a", "/a/*", "/a/**", "/*/b", "/a*", "/**/b", "/a/b"]
+PROGRAMS = ["/usr/bin/git", "/opt/tools", "/opt/tools/a", "/opt/other/a"]
+MODULES = ["a", "a.b", "b", "ab", "b.a"]
+RUN = [*PROGRAMS, "/opt/tools/b/c", "/opt", "/opt/tools/../other/a", "git", "fork", "//opt/tools"]
 CLASSES = {
     "9.9.9.9": AddressClass.PUBLIC,
     "10.0.0.1": AddressClass.PRIVATE,
@@ -227,7 +255,7 @@ def random_policy(chance, name="p"):
         Deny("/" + glob, "", Rule(f"deny[{index}]", f"{name}.yaml"))
         for index, glob in enumerate(some(chance, ["data/b", "**/*.key", "data/*/a"], 2))
     ]
-    return Policy(
+    policy = Policy(
         name, "", f"{name}.yaml",
         images=tuple(chance.sample(["core", "math", "web"], chance.randint(1, 3))),
         filesystem=tuple(grants),
@@ -237,7 +265,38 @@ def random_policy(chance, name="p"):
         seed=chance.choice([None, None, 1, 2]),
         disclose=chance.random() < 0.5,
         deny=tuple(denies),
+        imports=chance.choice([None, None, *(tuple(some(chance, MODULES, 2)) for _ in range(2))]),
     )  # fmt: skip
+    return in_a_cage(chance, policy)
+
+
+def in_a_cage(chance, policy):
+    """
+    The policy in the cage of WebAssembly, in the other one, or in either.
+    """
+    kind = chance.choice([CageKind.WASM, CageKind.WASM, CageKind.ANY, CageKind.PROCESS])
+    if kind is CageKind.WASM:
+        return policy
+    native = tuple(chance.sample(["native-core", "native-data"], chance.randint(1, 2)))
+    isolation = Isolation(
+        chance.choice(list(IsolationLevel)), frozenset(some(chance, ["memory", "network"], 2))
+    )
+    rule = Rule("process", policy.file)
+    grant = ProcessGrant(
+        chance.random() < 0.5, tuple(some(chance, PROGRAMS, 2)), chance.random() < 0.5, rule
+    )
+    held = replace(
+        policy,
+        cage=kind,
+        images=(*policy.images, *native),
+        isolation=isolation,
+        process=chance.choice([grant, grant, None]),
+    )
+    if kind is CageKind.ANY:
+        return held
+    # What the process cage cannot keep makes no policy of it.
+    plain = tuple(replace(one, http=(), credential=None) for one in policy.network)
+    return replace(held, images=native, seed=None, clock=Clock.REAL, network=plain)
 
 
 def random_network(chance, name):
@@ -294,8 +353,10 @@ def random_request(chance):
                 ImageRequest("core"),
                 ImageRequest("web"),
                 ImageRequest("other"),
-                ProcessRequest("a"),
+                ImageRequest("native-core"),
                 SocketRequest("udp"),
+                ImportRequest(chance.choice(MODULES)),
+                *(ProcessRequest(one) for one in chance.sample(RUN, 3)),
             ]
         )
     path = "/" + "/".join(chance.choice(["a", "b", "ab", ""]) for _ in range(chance.randint(0, 3)))

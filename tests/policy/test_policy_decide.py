@@ -20,7 +20,7 @@ LOOKING = {FileAction.STAT, FileAction.LIST, FileAction.READ}
 SALES = """filesystem:
   - {mount: /data, source: /srv/sales, access: read, deny: ["**/*.key", ".git/**"]}
   - {mount: /work/out, source: /srv/reports, access: read-write}
-  - {mount: /work, source: scratch, access: read-write, deny: [private]}
+  - {mount: /work, source: scratch, access: read-write}
 """
 
 
@@ -67,8 +67,6 @@ def ask(policy):
         (("rmdir", "/work/other"), ("rmdir", "/work"), False),
         (("utime", "/work/out"), ("utime", "/data"), False),
         (("mkdir", "/work/out"), ("mkdir", "/data"), False),
-        (("write", "/work/public"), ("write", "/work/private/x"), True),
-        (("write", "/work/out/private"), ("write", "/work/private"), True),
         (("write", "/work/Makefile"), ("write", "/work/out/Makefile"), False),
         (("read", "/work/out/Makefile"), ("truncate", "/work/out/x/makefile"), False),
     ],
@@ -178,7 +176,7 @@ def test_a_policy_that_grants_nothing_says_so_where_it_discloses(policy):
 def test_every_act_has_words(policy, action):
     decision = decide(policy(SALES), FileRequest(action, "/work/x"))
     assert decision.allowed
-    assert decision.reason.endswith(" /work/x is granted")
+    assert decision.reason.endswith(" in /work is granted")
 
 
 def test_a_name_cannot_forge_a_line_of_a_log(ask):

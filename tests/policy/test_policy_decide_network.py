@@ -158,7 +158,8 @@ def ask(policy):
 def test_one_request_is_granted_and_its_twin_is_not(ask, allowed, rule, denied):
     yes, no = ask(allowed), ask(denied)
     assert (yes.allowed, yes.rule.name, yes.remedy) == (True, rule, "")
-    assert yes.reason == f"{str(parse_request(allowed)).partition('?')[0]} is granted"
+    assert yes.reason.startswith(f"{allowed.partition(' ')[0]} ")
+    assert yes.reason.endswith(" is granted")
     assert yes.network is not None
     assert yes.network.rule.name == rule.partition(".")[0]
     assert (no.allowed, no.absent, bool(no.remedy)) == (False, False, True)

@@ -2,19 +2,23 @@
 The examples: each loads without a doubt, says what it is for, and answers as its file says.
 """
 
+import re
 from pathlib import Path
 
 import pytest
 
 import policy as package
+from policy.cages import ISOLATION_ITEMS
 from policy.doubts import doubts
 from policy.effective import effective
 from policy.explain import explain, parse_request
-from policy.parse import load
+from policy.parse import load, parse
+from policy.validation import SECTIONS
 
 EXAMPLES = Path(package.__file__).parent / "examples"
 ASKED = {
     "analyst": ["read /data/q1.csv", "read /data/private/q1.csv", "write /work/out/r.md"],
+    "builder": ["run /usr/bin/git", "run /bin/sh", "run fork", "write /report/r.md"],
     "calculator": ["write /work/x", "read /data/x", "connect example.org:443"],
     "ci-helper": ["read /src/a.py", "read /src/app/.env", "create /report/r.md", "write /src/a.py"],
     "prices": [
@@ -59,3 +63,21 @@ def test_an_example_reads_and_answers_like_this(expected, name):
 def test_an_example_allows_something_and_denies_something(name):
     words = [explain(loaded(name), parse_request(text)).split(": ")[1] for text in ASKED[name]]
     assert {word.split(" ")[0] for word in words} == {"allowed", "denied"}
+
+
+def test_every_key_of_the_language_is_in_its_page():
+    page = (EXAMPLES.parent.parent / "docs" / "policies.md").read_text()
+    said = set(re.findall(r"^\| `([\w.]+)` \|", page, re.MULTILINE))
+    said |= set(re.findall(r"(?:^|`\{)(\w+): ", page, re.MULTILINE))
+    for place, section in SECTIONS.items():
+        for key in section.model_fields:
+            # Files, limits and network grants are in tables of their own.
+            assert {key, f"{place}.{key}", f"{place.rpartition('.')[2]}.{key}"} & said, (place, key)
+
+
+def test_the_policy_of_the_process_cage_in_the_page_loads():
+    page = (EXAMPLES.parent.parent / "docs" / "policies.md").read_text()
+    text = page.split("## The process cage\n```yaml\n")[1].split("```")[0]
+    one = parse(f"version: 1\nname: a\n{text}", file="a.yaml", base="/")
+    assert one.process is not None
+    assert [item for item in ISOLATION_ITEMS if f"`{item}`" not in page] == []

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from policy import policy_file
+from policy.cases import load_cases, run_cases
 from policy.errors import PolicyError
 from policy.parse import load, load_directory
 
@@ -207,3 +208,43 @@ def test_an_unprintable_name_cannot_forge_a_line(tmp_path):
     with pytest.raises(PolicyError) as caught:
         load_directory(str(tmp_path))
     assert str(caught.value).splitlines()[0].startswith(r"a\nb.yaml:2:1: name: `a` is not")
+
+
+def test_cases_and_a_schema_may_lie_beside_policies(tmp_path):
+    write(tmp_path / "a.yaml")
+    cases = 'version: 1\npolicy: a.yaml\ncases: [{request: "read /data/x", expect: allowed}]\n'
+    for name in ("cases.yaml", "a.cases.yaml"):
+        (tmp_path / name).write_text(cases)
+        (tmp_path / name).chmod(0o644)
+    (tmp_path / "policy.schema.json").write_text("{}")
+    assert list(load_directory(str(tmp_path))) == ["a"]
+    loaded = load_cases(str(tmp_path / "a.cases.yaml"))
+    assert run_cases(load(loaded.policy), loaded).failures == ()
+
+
+@pytest.mark.parametrize("name", ["acases.yaml", "a.cases.yml", "Cases.YAML", "schema.json"])
+def test_what_is_called_almost_so_is_no_file_of_cases(tmp_path, name):
+    write(tmp_path / "a.yaml")
+    (tmp_path / name).write_text("cases: []\n")
+    (tmp_path / name).chmod(0o644)
+    with pytest.raises(PolicyError):
+        load_directory(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["cases.yaml", "a.cases.yaml"])
+def test_a_policy_in_a_file_of_cases_is_not_passed_over_in_silence(tmp_path, name):
+    write(tmp_path / "a.yaml")
+    write(tmp_path / name, "cases")
+    with pytest.raises(PolicyError) as caught:
+        load_directory(str(tmp_path))
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.line) == (name, 2)
+    assert problem.message == "name: this is a policy, and a file of this name is one of cases"
+
+
+def test_no_ceiling_is_a_file_of_cases(tmp_path):
+    write(tmp_path / "a.yaml").write_text("version: 1\nname: a\nwithin: [cases]\n")
+    (tmp_path / "cases.yaml").write_text("version: 1\nname: cases\n")
+    (tmp_path / "cases.yaml").chmod(0o644)
+    with pytest.raises(PolicyError, match="cases.yaml is a file of cases: choose another name"):
+        load_directory(str(tmp_path))

@@ -117,4 +117,4 @@ def test_a_name_close_to_a_shipped_one_is_doubted_with_its_place(policy):
 
 @pytest.mark.parametrize("image", [*SHIPPED_IMAGES, "science", "core-sympy", "database"])
 def test_shipped_images_and_names_unlike_them_are_not_doubted(policy, image):
-    assert doubts(policy(f"image: {image}\n")) == ()
+    assert doubts(policy(f"cage: any\nimage: {image}\n")) == ()

@@ -20,7 +20,18 @@ from policy.parse import DEFAULT_MAX_FILES, DEFAULT_QUOTA, load, parse
 from policy.paths import _own_home, dangerous_source, is_within
 from policy.requests import FileAction, FileRequest, NetworkRequest, ProcessRequest
 from policy.schema import LimitsSection
-from policy.types import Access, Clock, Deny, Limits, NetworkGrant, Policy, Rule
+from policy.types import (
+    Access,
+    CageKind,
+    Clock,
+    Deny,
+    Isolation,
+    Limits,
+    NetworkGrant,
+    Policy,
+    ProcessGrant,
+    Rule,
+)
 from policy.units import parse_size, parse_time, show_size, show_time
 
 EXAMPLES = Path(package.__file__).parent / "examples"
@@ -152,7 +163,15 @@ def test_another_meaning_has_another_digest(old, new):
 
 def test_the_digest_covers_every_field_that_means_something():
     denied = Deny("/work/x", "", Rule("deny[0]", "a.yaml"))
-    connected = replace(CALCULATOR, network=(CONNECTION,), deny=(denied,))
+    process = ProcessGrant(False, ("/usr/bin/git",), False, Rule("process", "a.yaml"))
+    connected = replace(
+        CALCULATOR,
+        network=(CONNECTION,),
+        deny=(denied,),
+        cage=CageKind.ANY,
+        process=process,
+        imports=(),
+    )
     told = json.loads(canonical(connected))
     silent, renamed = {"digest", "file", "rules", "within"}, {"images": "image"}
     meant = {renamed.get(one.name, one.name) for one in fields(Policy)} - silent
@@ -161,6 +180,10 @@ def test_the_digest_covers_every_field_that_means_something():
     grants = {"credential": "credentials"}
     meant = {grants.get(one.name, one.name) for one in fields(NetworkGrant)} - {"rule"}
     assert meant == set(told["network"][0])
+    assert {one.name for one in fields(ProcessGrant)} - {"rule", "program_rules"} == set(
+        told["process"]
+    )
+    assert len(told["isolation"]) == len(fields(Isolation))
     assert digest_of(replace(CALCULATOR, file="x", rules=(), digest="")) == CALCULATOR.digest
     assert digest(FIRST, base="/other") != digest(FIRST)
 

@@ -220,7 +220,7 @@ def test_what_is_no_request_of_the_network_is_refused_with_the_forms(text, messa
 # What may be a mistake
 
 
-@pytest.mark.parametrize("base", ["co.uk", "com.au", "github.io", "s3.amazonaws.com"])
+@pytest.mark.parametrize("base", ["github.io", "s3.amazonaws.com"])
 def test_a_wildcard_over_names_that_anybody_can_have_is_warned_of(policy, base):
     (doubt,) = doubts(policy(f"network:\n  - {{host: '*.{base}'}}\n"))
     assert doubt.message == f"network: anybody can have a name below {base}"

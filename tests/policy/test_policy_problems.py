@@ -28,6 +28,13 @@ def connect(more: str = "", host: str = "a.example") -> str:
     return f"{HEAD}network:\n  - {{host: {host}{', ' if more else ''}{more}}}\n"
 
 
+NATIVE = f"{HEAD}cage: process\nimage: native-core\n"
+
+
+def run(*programs: str) -> str:
+    return f"{NATIVE}process:\n  programs:\n" + "".join(f"  - {one}\n" for one in programs)
+
+
 STEERING = (
     "Host Connection Content-Length Transfer-Encoding Upgrade TE Trailer Proxy-Authorization "
     "Expect Keep-Alive Sec-WebSocket-Key X-HTTP-Method-Override x_forwarded_for content_length"
@@ -107,8 +114,39 @@ CASES = {
     "image-seventeen": HEAD + f"image: [{', '.join(f'i{n}' for n in range(17))}]\n",
     "description-too-long": HEAD + f"description: {'x' * 1001}\n",
     "description-unprintable": HEAD + 'description: "a\\e[31mb"\n',
-    "cage-process": HEAD + "cage: process\n",
-    "cage-any": HEAD + "cage: any\n",
+    "cage-unknown": HEAD + "cage: docker\n",
+    "cage-of-another-image": HEAD + "cage: process\nimage: [native-core, data]\n",
+    "cage-of-the-default-image": HEAD + "cage: process\n",
+    "cage-of-a-native-image": HEAD + "image: native-data\n",
+    "process-in-wasm": HEAD + "isolation: {min: P3}\nprocess: {fork: true}\n",
+    "process-keys": NATIVE + "process: {frok: true, programs: git, new_code: true}\n",
+    "process-nothing": NATIVE + "process:\n",
+    "isolation-keys": NATIVE + "isolation: {min: P1, require: [memry, 3, []]}\n",
+    "isolation-empty": NATIVE + "isolation: {require: []}\n",
+    "isolation-twice": NATIVE + "isolation: {require: [memory, cpu, memory]}\n",
+    "program-names": run("git", "./git", "/usr/bin/../bin/git", "~/git", "/usr/bin/"),
+    "program-twice": run("/usr/bin/git", "/opt/tools/a", "/usr/bin/git", "/opt/tools"),
+    "program-everything": run("/", "/usr", "/usr/bin", "/bin", "/opt", "/usr/lib"),
+    "program-of-the-system": run("/proc/self/exe", "/sys/x", "/dev/shm/x", "/run/x", "/etc/x"),
+    "program-that-anybody-puts": run("/tmp/x", "/var/tmp/x", "/home/agent/x"),
+    "program-set-id": run("/usr/bin/sudo", "/usr/bin/mount", "/opt/tools/su"),
+    "program-of-the-server": run("/srv/policies/run.sh", "/srv"),
+    "program-in-a-mount": run("/data/bin/x", "/data") + GRANT.removeprefix("version"),
+    "program-in-a-writable-source": run("/mnt/out/x", "/mnt")
+    + "filesystem:\n  - {mount: /work, source: /mnt/out, access: read-write}\n",
+    "program-in-a-source-with-deny": run("/mnt/in/x")
+    + "filesystem:\n  - {mount: /data, source: /mnt/in, access: read, deny: [a]}\n",
+    "process-gaps": NATIVE + "random: {seed: 1}\nclock: virtual\nnetwork:\n"
+    "  - {host: a.example, http: [{methods: [GET]}]}\n"
+    "  - {host: b.example, credentials: {header: X-Key, secret: s}}\n",
+    "imports-keys": HEAD + "imports: {allow: [numpy, os path, 3, .x], deny: [os]}\n",
+    "imports-list": HEAD + "imports: [numpy]\n",
+    "imports-empty": HEAD + "imports: {allow: []}\n",
+    "imports-nothing": HEAD + "imports:\n",
+    "network-registry": connect(host='"*.co.uk"'),
+    "name-of-cases": HEAD.replace("sample", "cases"),
+    "deny-in-scratch": HEAD
+    + "filesystem:\n  - {mount: /work, source: scratch, access: read-write, deny: [a]}\n",
     "network-mapping": HEAD + "network: {host: api.example.com}\n",
     "network-nothing": HEAD + "network:\n",
     "network-text": HEAD + "network: all\n",
