@@ -109,6 +109,12 @@ class Interrupts:
         """
         return self._waker.descriptors
 
+    def close(self) -> None:
+        """
+        Let go of what has to stay open.
+        """
+        self._waker.close()
+
     def wait(self, seconds: float) -> bool:
         """
         Sleep; true when an interrupt is pending.
@@ -159,6 +165,12 @@ class Session:
         What the session needs to stay open when the worker is locked.
         """
         return self._interrupts.descriptors
+
+    def close(self) -> None:
+        """
+        Let go of its descriptors, but for the connection: a worker's end does that by itself.
+        """
+        self._interrupts.close()
 
     def watch(self) -> None:
         """

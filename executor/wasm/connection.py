@@ -9,7 +9,7 @@ or for an error whose reason the guest is then told. A stream that is closed in 
 
 import select
 import socket
-from typing import Final
+from typing import Final, Protocol
 
 from executor.kernel.errors import InternalError
 from executor.wasm.abi import Errno, GuestFault
@@ -19,6 +19,97 @@ _AT_ONCE: Final = socket.MSG_DONTWAIT
 _MADE: Final = b"\0"
 # What FIONREAD counts at most.
 _LOOK: Final = 65_536
+
+
+class Stream(Protocol):
+    """
+    What a socket of the guest is connected by: a connection to the world, or one inside the
+    worker. No method waits for the other side.
+
+    """
+
+    @property
+    def made(self) -> bool:
+        """
+        Whether it has been made.
+        """
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """
+        Whether it has ended, or failed.
+        """
+        ...
+
+    @property
+    def fault(self) -> GuestFault | None:
+        """
+        Why it ended, where that was an error.
+        """
+        ...
+
+    @property
+    def tls(self) -> bool:
+        """
+        Whether the server's side speaks TLS.
+        """
+        ...
+
+    @property
+    def descriptor(self) -> int | None:
+        """
+        The host's descriptor, for poll(2); None where nothing outside the guest can change it.
+        """
+        ...
+
+    def settle(self) -> None:
+        """
+        See whether it has been made, or has failed.
+        """
+        ...
+
+    def receive(self, view: memoryview, *, peek: bool = False) -> int | None:
+        """
+        Fill `view` with what has come: 0 at the end, None while nothing has.
+        """
+        ...
+
+    def send(self, data: memoryview) -> int | None:
+        """
+        Send what fits of `data`; None while nothing does.
+        """
+        ...
+
+    def finish(self) -> None:
+        """
+        Send no more.
+        """
+        ...
+
+    def stop_receiving(self) -> bool:
+        """
+        Receive no more; whether what has come already can still be received.
+        """
+        ...
+
+    def available(self) -> int:
+        """
+        How many bytes have come.
+        """
+        ...
+
+    def events(self) -> int:
+        """
+        The poll(2) events that hold now.
+        """
+        ...
+
+    def close(self) -> None:
+        """
+        Let go of it.
+        """
+        ...
 
 
 class Connection:
@@ -106,6 +197,12 @@ class Connection:
             self._stream.shutdown(socket.SHUT_WR)
         except OSError as error:
             raise GuestFault(Errno.ENOTCONN) from error
+
+    def stop_receiving(self) -> bool:
+        """
+        Nothing: what has come, and still comes, is not looked at.
+        """
+        return False
 
     def available(self) -> int:
         """

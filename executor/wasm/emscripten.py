@@ -138,8 +138,27 @@ class EmscriptenGuest(Guest):
         instance = wasmtime.Instance(self._store, module, [self._linear, self._table, stack])
         adapter = Exports(self._store, instance, self.faults)
         return ForeignCalls(
-            self._store, self.exports, self.memory, self._table, adapter, self.faults
+            self._store,
+            self.exports,
+            self.memory,
+            self._table,
+            adapter,
+            self.faults,
+            self._raise_recursion_error,
         )
+
+    def _raise_recursion_error(self) -> None:
+        """
+        Have the interpreter raise RecursionError once the C code that it is in has returned, as
+        an exception from outside (PyThreadState_SetAsyncExc): C code that is told of an error
+        by a result of its own does not look for one that was set under it. ctypes has let go of
+        the interpreter's lock around the call.
+        """
+        function = self.exports.function
+        kind = self.memory.u32(self.exports.address("PyExc_RecursionError"))
+        state = function("PyGILState_Ensure")()
+        function("PyThreadState_SetAsyncExc")(function("PyThread_get_thread_ident")(), kind)
+        function("PyGILState_Release")(state)
 
     def _install_trampoline(self, path: str) -> int:
         """

@@ -21,6 +21,7 @@ and after, the entry is null, and calling it is a trap.
 
 import ctypes
 from collections import deque
+from collections.abc import Callable
 from ctypes import c_bool, c_uint64, c_void_p
 from dataclasses import dataclass
 from typing import Final
@@ -137,9 +138,11 @@ class ForeignCalls:
         table: wasmtime.Table,
         adapter: Exports,
         faults: Faults,
+        too_deep: Callable[[], None] | None = None,
     ) -> None:
         """
-        `adapter` is the instance of `closures.adapter_module`. Grows the table.
+        `adapter` is the instance of `closures.adapter_module`; `too_deep` has the guest's
+        interpreter raise an error as soon as it goes on. Grows the table.
 
         Raises wasmtime.WasmtimeError where the store's limit leaves no room for that.
         """
@@ -148,6 +151,7 @@ class ForeignCalls:
         self._table: Final = _Table(store, table)
         self._adapter: Final = adapter
         self._faults: Final = faults
+        self._too_deep: Final = too_deep
         self._allocate: Final = exports.function("malloc")
         self._release: Final = exports.function("free")
         self._stack: Final = exports.function("emscripten_stack_get_current")
@@ -165,13 +169,16 @@ class ForeignCalls:
         Call the table's `function` as the `ffi_cif` says, with the arguments that the array
         `values` points to, and store what it returns at `result` (ffi_call of libffi).
 
-        Raises GuestTrapped before anything is changed where the pointers, the description and
-        the function do not fit together; and what ended the guest inside the call.
+        Deeper than DEPTH_MAX nothing is called: the result is 0, and the interpreter raises an
+        error next. Raises GuestTrapped before anything is changed where the pointers, the
+        description and the function do not fit together, or nobody can raise that error; and
+        what ended the guest inside the call.
         """
-        if self._faults.depth > DEPTH_MAX:
-            raise GuestTrapped(f"foreign calls nested deeper than {DEPTH_MAX}")
         try:
             interface = read_interface(self._memory, cif)
+            if self._faults.depth > DEPTH_MAX:
+                self._refuse_depth(interface, result)
+                return
             found, signature = self._table.function(function, interface.signature)
             arguments = lay_out(self._memory, interface, values, result, self._stack())
         except GuestFault as fault:
@@ -180,6 +187,13 @@ class ForeignCalls:
             raise GuestTrapped(f"a foreign call asked for what does not exist: {refused}") from None
         word = self._enter(found, signature, arguments)
         store_result(self._memory, interface.result, result, word)
+
+    def _refuse_depth(self, interface: Interface, result: int) -> None:
+        told = f"foreign calls nested deeper than {DEPTH_MAX}"
+        if self._too_deep is None:
+            raise GuestTrapped(told)
+        store_result(self._memory, interface.result, result, 0)
+        self._too_deep()
 
     def _enter(self, function: capi.wasmtime_func_t, signature: str, arguments: Arguments) -> int:
         """

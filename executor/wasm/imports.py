@@ -187,7 +187,8 @@ _OWN: Final[tuple[Row, ...]] = (
         "__syscall_readlinkat",
         "iiii>i",
         paths.readlinkat,
-        "/dev/denial holds the reason of the last refusal",
+        "/dev/denial holds the reason of the last refusal; below /dev/socket/pair, socketpair(2), "
+        "for which libc has no call",
     ),
     _syscall("__syscall_chmod", "ii>i", changes.chmod, "EPERM in a granted directory"),
     _syscall("__syscall_fchmod", "ii>i", changes.fchmod, "EPERM on a granted file"),

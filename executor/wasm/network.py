@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from executor.wasm.abi import Errno, GuestFault
-from executor.wasm.connection import Connection
+from executor.wasm.connection import Connection, Stream
 from executor.wasm.names import NAME_BYTES, Names, canonical, literal
 from executor.wasm.socket_abi import (
     AF_INET,
@@ -57,7 +57,7 @@ class Network:
         self.names: Final = Names()
         # Connections that may be open at a time; 0 where the policy grants no network.
         self.limit = 0
-        self._open: dict[Connection, str] = {}
+        self._open: dict[Stream, str] = {}
 
     # ---- names ----------------------------------------------------------------------------------
 
@@ -135,11 +135,11 @@ class Network:
         self._open[made] = host
         return made
 
-    def release(self, connection: Connection) -> None:
+    def release(self, connection: Stream) -> None:
         """
-        Close a connection.
+        Close a connection, or one end of a pair, which is no connection to count.
         """
-        del self._open[connection]
+        self._open.pop(connection, None)
         connection.close()
 
     # ---- TLS ------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Final
 
 from executor.wasm.abi import Errno, GuestFault
 from executor.wasm.socket_abi import (
+    AF_UNIX,
     IPPROTO_IP,
     IPPROTO_IPV6,
     IPPROTO_TCP,
@@ -70,7 +71,8 @@ class Options:
     """
 
     def __init__(self, family: int) -> None:
-        self._constant = {SO_TYPE: SOCK_STREAM, SO_PROTOCOL: IPPROTO_TCP, SO_DOMAIN: family}
+        protocol = 0 if family == AF_UNIX else IPPROTO_TCP
+        self._constant = {SO_TYPE: SOCK_STREAM, SO_PROTOCOL: protocol, SO_DOMAIN: family}
         self._values: dict[tuple[int, int], bytes] = {}
         self._timeouts: dict[int, tuple[int, int]] = {}
 

@@ -1,14 +1,14 @@
 """
-A TCP socket of the guest: connect(2), recv(2), send(2), and how they wait.
+A stream socket of the guest: connect(2), recv(2), send(2), and how they wait.
 
 The guest has client sockets alone. Each is connected through the gate (`Network.connect`), and
 what is not there (binding, listening, datagrams) is refused before a socket exists. A blocking
 call waits for the connection's stream, its own timeout or an interrupt; Python's own timeouts
-come as poll(2) on a socket that does not block.
+come as poll(2) on a socket that does not block. One end of a pair (`pair`) is a socket, too.
 """
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Self
 
 from executor.wasm.abi import (
     POLLERR,
@@ -19,9 +19,17 @@ from executor.wasm.abi import (
     GuestFault,
     Open,
 )
-from executor.wasm.connection import Connection
+from executor.wasm.connection import Stream
 from executor.wasm.openfiles import OpenFile
-from executor.wasm.socket_abi import AF_INET, SHUT_RD, SHUT_RDWR, SHUT_WR, SO_ERROR, SOL_SOCKET
+from executor.wasm.socket_abi import (
+    AF_INET,
+    AF_UNIX,
+    SHUT_RD,
+    SHUT_RDWR,
+    SHUT_WR,
+    SO_ERROR,
+    SOL_SOCKET,
+)
 from executor.wasm.socket_options import Options
 from executor.wasm.waiting import Waited, wait_until_ready
 
@@ -29,11 +37,15 @@ if TYPE_CHECKING:
     from executor.wasm.network import Network
 
 _ENDED = POLLIN | POLLOUT | POLLHUP
+_FOR_EVER: Final = (
+    "this would wait for ever: the other end belongs to the same program, which has one thread."
+    " Make the socket not block, or use asyncio, so that both ends get their turn"
+)
 
 
 class Socket(OpenFile):
     """
-    A stream socket of family AF_INET or AF_INET6.
+    A stream socket of family AF_INET or AF_INET6, or of AF_UNIX where it is one of a pair.
     """
 
     def __init__(self, network: "Network", family: int = AF_INET) -> None:
@@ -43,11 +55,21 @@ class Socket(OpenFile):
         self.host = ""
         self.port = 0
         self._network = network
-        self._connection: Connection | None = None
+        self._connection: Stream | None = None
         self._options = Options(family)
         self._told_of_success = False
         self._told_of_failure = False
         self._reads, self._writes = True, True
+
+    @classmethod
+    def joined(cls, network: "Network", stream: Stream) -> Self:
+        """
+        One end of a pair, which is connected by `stream`.
+        """
+        made = cls(network, AF_UNIX)
+        made._connection = stream
+        made._told_of_success = True
+        return made
 
     # ---- connecting -----------------------------------------------------------------------------
 
@@ -108,7 +130,7 @@ class Socket(OpenFile):
         held = self._settled()
         return held is not None and not held.made and not held.ended
 
-    def _settled(self) -> Connection | None:
+    def _settled(self) -> Stream | None:
         if self._connection is not None:
             self._connection.settle()
         return self._connection
@@ -172,7 +194,7 @@ class Socket(OpenFile):
         held = self._established()
         return (held.send(view) or 0) if held is not None and len(view) else 0
 
-    def _established(self) -> Connection | None:
+    def _established(self) -> Stream | None:
         """
         The connection once it is made; raises what it failed by.
         """
@@ -195,8 +217,8 @@ class Socket(OpenFile):
         if how != SHUT_RD and self._writes:
             held.finish()
             self._writes = False
-        if how != SHUT_WR:
-            self._reads = False
+        if how != SHUT_WR and self._reads:
+            self._reads = held.stop_receiving()
 
     def available(self) -> int:
         """
@@ -250,7 +272,7 @@ class Socket(OpenFile):
         The host's descriptor and its events on which these events of the socket depend.
         """
         held = self._settled()
-        if held is None or held.fault is not None:
+        if held is None or held.fault is not None or held.descriptor is None:
             return None
         return held.descriptor, events & (POLLIN | POLLOUT) if held.made else POLLIN
 
@@ -276,13 +298,22 @@ class Socket(OpenFile):
         if (level, name) == (SOL_SOCKET, SO_ERROR):
             fault = self.error()
             return int(fault.errno if fault else 0).to_bytes(4, "little")
+        self._require_option_of_family(level)
         return self._network.tls_option(self, level, name) or self._options.value(level, name)
+
+    def _require_option_of_family(self, level: int) -> None:
+        """
+        A pair has the options of sockets alone: unix(7).
+        """
+        if self.family == AF_UNIX and level != SOL_SOCKET:
+            raise GuestFault(Errno.EOPNOTSUPP)
 
     def set_option(self, level: int, name: int, value: bytes) -> None:
         """
         Set an option: setsockopt(2). Timeouts are followed, TLS is checked, the others that are
         known are remembered. Raises GuestFault(ENOPROTOOPT) for the rest.
         """
+        self._require_option_of_family(level)
         if not self._network.set_tls_option(self, level, name, value):
             self._options.set(level, name, value)
 
@@ -293,6 +324,8 @@ class Socket(OpenFile):
         return not self.flags & Open.NONBLOCK
 
     def _wait(self, events: int, seconds: float | None, late: Errno) -> None:
+        if seconds is None and self.family == AF_UNIX:
+            raise GuestFault(Errno.EDEADLK, _FOR_EVER)
         waited = wait_until_ready(
             self._network.sleeper(), [(self, events)], math.inf if seconds is None else seconds
         )

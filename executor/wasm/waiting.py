@@ -72,6 +72,13 @@ class Waker:
         """
         return frozenset({self._waiting.fileno(), self._waking.fileno()})
 
+    def close(self) -> None:
+        """
+        Let go of the sockets.
+        """
+        self._waiting.close()
+        self._waking.close()
+
     def wake(self) -> None:
         """
         End the wait that is under way, or the next one at once.

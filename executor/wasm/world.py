@@ -52,6 +52,12 @@ class Hooks:
     """
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """
+        Nobody is around the guest.
+        """
         self.on_output: Callable[[int, bytes], None] | None = None
         self.on_display: Callable[[Mapping[str, bytes]], None] | None = None
         self.on_wait: Callable[[float], bool] | None = None

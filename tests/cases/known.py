@@ -1,5 +1,7 @@
 """
-Where a guest and native Python are known to differ, each with its reason.
+Where a guest and plain Python are known to differ, each with its reason.
+
+`python -m tests.cases.known` prints the table of docs/images.md that has these rows.
 
 A row is no licence: the test fails too where a listed difference is not there. What releases of
 Python do differently is stated once for all guests and natives, by the release that changed it.
@@ -23,6 +25,8 @@ ALL = frozenset({"core", "python313", "data"})
 PYODIDE = frozenset({"core", "python313"})
 OLDER = frozenset({"python313"})
 WASI = frozenset({"data"})
+NATIVE = frozenset({"native-core"})
+EVERY = ALL | NATIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ _NO_LZMA = "The image has no lzma, which its Pyodide distributes apart."
 _PLAIN_DECIMAL = "The guest's decimal is the one written in Python."
 
 LACKING = (
-    Lacking("asyncio/run_inside_run", ALL, OUTPUT, "Our loop lets asyncio.run nest, on purpose."),
+    Lacking("asyncio/run_inside_run", EVERY, OUTPUT, "Our loop lets asyncio.run nest, on purpose."),
     Lacking("builtins/hash_width", ALL, OUTPUT, _32_BITS),
     Lacking("builtins/huge_lengths", ALL, ENDS | {Part.VALUE}, _32_BITS),
     Lacking("compression/lzma_files", OLDER, ENDS_EARLY, _NO_LZMA),
@@ -113,11 +117,11 @@ LACKING = (
     Lacking("numbers/decimal_context", WASI, OUTPUT | MESSAGE, _PLAIN_DECIMAL),
     Lacking("numbers/decimal_money", WASI, MESSAGE, _PLAIN_DECIMAL),
     Lacking("numbers/float_power_overflow", ALL, MESSAGE, "ERANGE has WASI's number and words."),
-    Lacking("refusals/fork", ALL, OUTPUT, _ONE_PROCESS),
-    Lacking("refusals/os_system", ALL, OUTPUT, _ONE_PROCESS),
-    Lacking("refusals/process_pool", ALL, OUTPUT, _ONE_PROCESS),
+    Lacking("refusals/fork", EVERY, OUTPUT, _ONE_PROCESS),
+    Lacking("refusals/os_system", EVERY, OUTPUT, _ONE_PROCESS),
+    Lacking("refusals/process_pool", EVERY, OUTPUT, _ONE_PROCESS),
     Lacking("refusals/signal_alarm", ALL, OUTPUT, "The guest has no timer that signals."),
-    Lacking("refusals/subprocess_run", ALL, OUTPUT, _ONE_PROCESS),
+    Lacking("refusals/subprocess_run", EVERY, OUTPUT, _ONE_PROCESS),
     Lacking("refusals/thread_pool", ALL, OUTPUT, _ONE_THREAD),
     Lacking("refusals/thread_start", ALL, OUTPUT, _ONE_THREAD),
     Lacking("sqlite/blobs_and_types", OLDER, ENDS_EARLY, _NO_SQLITE),
@@ -138,3 +142,19 @@ def expected(program: str, image: str, guest: Version, native: Version) -> froze
     changed = [row.parts for row in CHANGED if row.program == program and low < row.since <= high]
     lacking = [row.parts for row in LACKING if row.program == program and image in row.images]
     return frozenset().union(*changed, *lacking)
+
+
+def table() -> str:
+    """
+    The rows of `LACKING` as a table in Markdown: what each cage does otherwise than plain Python.
+    """
+    lines = ["| program | wasm | process | why |", "| --- | --- | --- | --- |"]
+    for row in LACKING:
+        wasm = ", ".join(sorted(row.images & ALL)) if row.images & ALL != ALL else "all"
+        cages = (wasm or "-", "all" if row.images & NATIVE else "-")
+        lines.append(f"| {row.program} | {cages[0]} | {cages[1]} | {row.reason} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table())

@@ -7,10 +7,11 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent.parent
 ROWS = [
-    *(f"w{number:02}" for number in (1, 2, 3, 4, 5, 6, 10, 11, 12, 13, 16)),
-    *(f"w{number:02}" for number in (17, 18, 19)),
-    *(f"w{number:02}" for number in (24, 25, 26, 27, 28, 29, 34, 38, 39, 40, 43, 50, 56, 57)),
-    *(f"f{number:02}" for number in range(1, 11)),
+    # W47 and W48 are about tools of the host, which there are none of yet.
+    *(f"w{number:02}" for number in range(1, 47)),
+    *(f"w{number:02}" for number in range(50, 58)),
+    *(f"w{number:02}" for number in range(60, 64)),
+    *(f"f{number:02}" for number in range(1, 20)),
     *(f"a{number:02}" for number in (1, 2, 3)),
     *(f"n{number:02}" for number in range(1, 18)),
     *(f"s{number:02}" for number in (1, 2, 3, 4, 5, 8, 9)),

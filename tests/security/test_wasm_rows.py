@@ -7,7 +7,6 @@ green does not prove: bugs of the engine, which the worker's process is locked f
 """
 
 import ast
-import os
 import threading
 
 import psutil
@@ -47,11 +46,19 @@ def a_neighbour_notices_nothing(world):
         assert neighbour.run("kept + 2").value == "42"
 
 
-def workers():
+def workers(world):
     """
-    The processes below this one, by their ids.
+    The processes below the world's server, by their ids: those of other servers come and go.
     """
-    return {child.pid for child in psutil.Process(os.getpid()).children(recursive=True)}
+    (server,) = (one for one in psutil.Process().children() if str(world.folder) in shown(one))
+    return {child.pid for child in server.children(recursive=True)}
+
+
+def shown(process):
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def is_ours(pid):
@@ -64,31 +71,31 @@ def is_ours(pid):
 # ---- W15, W32, W33: what does not end by itself ----------------------------------------------------
 
 
-def test_w15_a_cell_over_its_time_is_interrupted_in_the_same_process_and_keeps_its_state(session):
+def test_w15_a_cell_over_its_time_is_interrupted_in_the_same_process_and_keeps_its_state(
+    world, session
+):
     session.run("kept = [1]")
-    before = workers()
-    observation = session.run(
-        "print('partial', flush=True)\nwhile True: kept.append(1)", timeout=0.5
-    )
+    before = workers(world)
+    observation = session.run("print('partial', flush=True)\nwhile True: kept.append(1)", timeout=2)
     assert (observation.status, observation.stdout) == (Status.TIMED_OUT, "partial\n")
     assert observation.error.name == "KeyboardInterrupt"
     assert int(session.run("len(kept)").value) > 1
     # None has ended; the pool may have made one meanwhile.
-    assert before <= workers()
+    assert before <= workers(world)
 
 
-def test_w15_a_cell_that_declines_to_end_loses_its_process_and_no_other(session):
-    before = workers()
+def test_w15_a_cell_that_declines_to_end_loses_its_process_and_no_other(world, session):
+    before = workers(world)
     observation = session.run(
         "print('partial', flush=True)\nwhile True:\n"
         "    try:\n        while True: pass\n    except BaseException: pass",
-        timeout=0.5,
+        timeout=2,
     )
     assert (observation.status, observation.stdout) == (Status.WORKER_LOST, "partial\n")
     assert observation.session_lost
     with pytest.raises(SessionLost):
         session.run("1")
-    assert len(before - workers()) <= 1
+    assert len(before - workers(world)) <= 1
 
 
 def test_w32_filling_memory_for_ever_inside_one_c_call_ends_with_the_time(session):
@@ -158,7 +165,10 @@ def test_w35_calls_in_and_out_of_native_code_nest_to_a_limit(world):
     with world.session() as one:
         assert one.run(NESTED.replace("LIMIT", "20")).value == "20"
         observation = one.run(NESTED.replace("LIMIT", "10**9"))
-    assert observation.session_lost or observation.error.name == "RecursionError"
+        # The innermost callback's error has nobody to go to: ctypes writes it, and returns.
+        assert "RecursionError" in observation.stderr
+        assert 20 < int(observation.value) < 200
+        assert one.run("'alive'").value == "'alive'"
 
 
 @pytest.mark.parametrize(
@@ -270,13 +280,13 @@ def test_w41_a_value_that_would_run_code_where_it_is_unpickled_is_a_text(world, 
         "import os, pickle\nclass A:\n    def __reduce__(self): return os.system, ('id',)\n"
         "    def __repr__(self): return 'A()'\n"
     )
-    before = workers()
+    before = workers(world)
     assert session.run(code + "A()").value == "A()"
     assert session.run("pickle.dumps(A())").value.startswith("b'")
     session.run("open('/work/out/a.pickle', 'wb').write(pickle.dumps(A()))")
     assert not [record for record in session.audit() if record.request.startswith("run ")]
     # The pool may have made a worker meanwhile, which is a program of ours.
-    assert all(map(is_ours, workers() - before))
+    assert all(map(is_ours, workers(world) - before))
     assert session.run("pickle.loads(pickle.dumps(A()))").value == "-1"
     asked = [record.decision for record in session.audit() if record.request == "run id"]
     assert asked == ["deny"]

@@ -35,8 +35,14 @@ METHODS = {
 }
 BINARY = ("image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf")
 
-# The figures that this cell has shown.
+# What matplotlib calls the forms of a figure that can be asked for.
+DRAWN = {
+    "image/png": "png", "image/svg+xml": "svg", "image/jpeg": "jpeg", "application/pdf": "pdf",
+}  # fmt: skip
+
+# The figures that this cell has shown, and the forms that figures have from here on.
 _shown = []
+_drawn = ["image/png"]
 
 
 def display(*objects, include=None, exclude=None, raw=False, **_):
@@ -46,7 +52,7 @@ def display(*objects, include=None, exclude=None, raw=False, **_):
     The other arguments that Jupyter's function has are taken and change nothing.
     """
     for thing in objects:
-        forms = encoded(thing) if raw else {**plain_form(thing), **rich_forms(thing)}
+        forms = encoded(thing) if raw else {**plain_form(thing), **rich_forms(thing, include)}
         send(selected(forms, include, exclude))
 
 
@@ -90,11 +96,12 @@ def quietly(act):
 # ---- forms ---------------------------------------------------------------------------------------
 
 
-def rich_forms(thing):
-    """The forms of an object but its repr, as bytes by media type."""
+def rich_forms(thing, include=None):
+    """The forms of an object but its repr, as bytes by media type; of figures, those to include."""
     if is_figure(thing):
         _shown.append(thing)
-        return {"image/png": drawn(thing)}
+        kinds = [kind for kind in DRAWN if kind in include] if include else _drawn
+        return {kind: drawn(thing, DRAWN[kind]) for kind in kinds}
     forms = encoded(asked(thing, "_repr_mimebundle_", include=None, exclude=None) or {})
     for kind, name in METHODS.items():
         # One picture is enough, and the one without losses is the one to have.
@@ -196,11 +203,22 @@ def is_figure(thing):
     return module is not None and isinstance(thing, getattr(module, "Figure", ()))
 
 
-def drawn(figure):
-    """A figure as PNG, cut to what is drawn, as notebooks do."""
+def drawn(figure, kind):
+    """A figure as PNG or another kind, cut to what is drawn, as notebooks do."""
     data = io.BytesIO()
-    figure.savefig(data, format="png", bbox_inches="tight")
+    figure.savefig(data, format=kind, bbox_inches="tight")
     return data.getvalue()
+
+
+def draw_as(names):
+    """Have figures drawn in these forms, by matplotlib's names, from now on."""
+    kinds = [kind for kind, name in DRAWN.items() if name in names]
+    if "retina" in names or "png2x" in names:
+        kinds = kinds or ["image/png"]
+    if not kinds:
+        known = ", ".join(DRAWN.values())
+        raise ValueError(f"figures cannot be drawn as {' '.join(names) or 'nothing'}; give {known}")
+    _drawn[:] = kinds
 
 
 class Figures:

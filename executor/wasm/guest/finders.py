@@ -11,6 +11,8 @@ import os
 import struct
 import sys
 
+_readlink = os.readlink
+
 
 class Absent:
     """The last finder: modules that others have and this guest cannot have."""
@@ -48,6 +50,52 @@ def without_proxies(request):
     request.getproxies = request.getproxies_environment = dict
 
 
+# What Linux has for the family of a pair, and the guest's libc has not.
+AF_UNIX = 1
+
+
+def with_pairs():
+    """socketpair(2), by a link that is read; what `socket` makes of it is the library's own."""
+    if sys.platform != "emscripten":
+        return
+    import _socket
+
+    def socketpair(family=AF_UNIX, type=_socket.SOCK_STREAM, proto=0, /):
+        asked = f"/dev/socket/pair/{int(family)}/{int(type)}/{int(proto)}"
+        try:
+            numbers = _readlink(asked).split("/")
+        except OSError as error:
+            # Without the path, which is nobody's file.
+            number, reason = error.errno, error.strerror
+        else:
+            return tuple(_socket.socket(family, type, proto, int(one)) for one in numbers)
+        raise OSError(number, reason)
+
+    _socket.AF_UNIX, _socket.socketpair = AF_UNIX, socketpair
+
+
+def with_unnamed(sockets):
+    """The ends of a pair have no names, and the interpreter's own calls do not know the family."""
+    plain = sockets.socket.__mro__[1]
+
+    def unnamed(name, answer):
+        call = getattr(plain, name)
+
+        def method(self, *arguments, **named):
+            if self.family != AF_UNIX or self.fileno() < 0:
+                return call(self, *arguments, **named)
+            return answer(self, *arguments, **named)
+
+        method.__name__, method.__doc__ = name, call.__doc__
+        method.__qualname__ = f"socket.{name}"
+        setattr(sockets.socket, name, method)
+
+    unnamed("getsockname", lambda self: "")
+    unnamed("getpeername", lambda self: "")
+    unnamed("recvfrom", lambda self, *rest: (self.recv(*rest), None))
+    unnamed("recvfrom_into", lambda self, *rest, **more: (self.recv_into(*rest, **more), None))
+
+
 # Requests of ioctl(2) for what Emscripten's libc answers by itself, well or not.
 SET_OPTION, SHUT_DOWN = 0x89E0, 0x89E1
 
@@ -69,6 +117,7 @@ def with_options(sockets):
         ioctl()(self.fileno(), SHUT_DOWN, struct.pack("<i", how))
 
     sockets.socket.setsockopt, sockets.socket.shutdown = setsockopt, shutdown
+    with_unnamed(sockets)
 
 
 @functools.cache
@@ -110,6 +159,7 @@ def with_sockets(tls):
 class After:
     """The first finder: it finds nothing itself, and acts on modules once they are imported."""
 
+    BEFORE = {"socket": with_pairs}
     ACTS = {
         "anyio.streams.tls": with_sockets,
         "socket": with_options,
@@ -120,6 +170,8 @@ class After:
     def find_spec(cls, name, path=None, target=None):
         if name not in cls.ACTS:
             return None
+        if name in cls.BEFORE:
+            cls.BEFORE[name]()
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
             spec.loader = ThenAct(spec.loader, cls.ACTS[name])

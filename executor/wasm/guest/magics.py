@@ -190,6 +190,8 @@ class Replacement(ast.NodeTransformer):
 
     def visit_Expr(self, node):
         command = self._commands.get(getattr(node.value, "id", ""))
+        if command is not None and command.name == "!":
+            return placed(ast.Expr(called("shell", constant(command.rest))), command)
         if command is None or command.name != "time":
             return self.generic_visit(node)
         inner = self._parsed(command)
@@ -213,7 +215,7 @@ class Replacement(ast.NodeTransformer):
             more = constant(command.name == "??")
             return called("about", thing, constant(command.rest), more)
         if command.name == "!":
-            return called("shell", constant(command.rest))
+            return called("shell", constant(command.rest), constant(True))
         return called("line", constant(command.name), constant(command.rest))
 
     def _parsed(self, command):

@@ -16,7 +16,7 @@ import time
 
 # What only sets a notebook up.
 SILENT = set(
-    "matplotlib config autoreload aimport precision colors xmode pdb autosave autocall autoawait "
+    "matplotlib autoreload aimport precision colors xmode pdb autosave autocall autoawait "
     "pprint automagic reload_ext".split()
 )
 PACKAGES = {
@@ -80,8 +80,11 @@ SHELL_ENDS = ("|", "&", ";", ">", "<", "2>", "#")
 # ---- the shell -----------------------------------------------------------------------------------
 
 
-def shell(line):
-    """`!line`: an installation is answered; everything else would be a program."""
+def shell(line, read=False):
+    """
+    `!line`: an installation is answered, everything else is a program; with `read` what it writes
+    is its value.
+    """
     words = split(line)
     if words[:1] == ["sudo"]:
         del words[0]
@@ -90,17 +93,19 @@ def shell(line):
     program = os.path.basename(words[0]) if words else ""
     if program in PACKAGES:
         return packages(program, words[1:])
-    # The gate's word is for the record; the guest is told what to write.
-    with contextlib.suppress(PermissionError):
+    refusal = "there is no shell here, and no program can be started."
+    try:
+        if execute is not None:
+            return execute(line, read)
         judge(line)
+    except (PermissionError, FileNotFoundError) as error:
+        # Where nothing can be granted the gate's word is for the record alone.
+        refusal = refusal if execute is None else f"{error.strerror}."
     if program in SYSTEM_PACKAGES:
         raise PermissionError(
             f"!{program}: nothing can be installed here, and no program runs. {PYTHON_ONLY}"
         )
-    raise PermissionError(
-        f"!{program or line}: there is no shell here, and no program can be started. "
-        f"{instead(program, words[1:])}"
-    )
+    raise PermissionError(f"!{program or line}: {refusal} {instead(program, words[1:])}")
 
 
 PYTHON_ONLY = "Use Python and the packages of the session's image."
@@ -286,7 +291,7 @@ def line(name, rest):
     if name in PACKAGES:
         return packages(name, split(rest))
     if name in {"sx", "system"}:
-        return shell(rest)
+        return shell(rest, read=True)
     if name in SHELL:
         return shell(f"{name} {rest}")
     act = ACTS.get(name)
@@ -305,6 +310,13 @@ def refused(name, rest):
             f"{told} These are: {', '.join('%' + one for one in sorted(KNOWN))}"
         )
     return NotImplementedError(f"{told} Write instead: {advice.format(one(split(rest), 'FILE'))}")
+
+
+def configure(rest):
+    """`%config InlineBackend.figure_formats = ['svg']`; everything else changes nothing."""
+    name, _, value = (part.strip() for part in rest.partition("="))
+    if name in {"InlineBackend.figure_format", "InlineBackend.figure_formats"} and draw_as:
+        draw_as("".join(char if char.isalnum() else " " for char in value).split())
 
 
 def change_directory(rest):
@@ -414,6 +426,8 @@ def cell(name, rest, body):
     if name in SHOWN:
         return builtins.display({SHOWN[name]: body}, raw=True)
     if name in SHELLS:
+        if execute is not None:
+            return shell(body)
         first = next(
             (text for text in map(str.strip, body.splitlines()) if text and text[0] != "#"), ""
         )
@@ -483,9 +497,13 @@ def about(thing, name, more):
 
 
 ACTS = {
-    "cd": change_directory, "pwd": working_directory, "env": environment,
+    "cd": change_directory, "config": configure, "pwd": working_directory, "env": environment,
     "set_env": environment, "timeit": timeit,
 }  # fmt: skip
-KNOWN = {*ACTS, "time", "pip", "matplotlib"}
+KNOWN = {*ACTS, "time", "pip", "matplotlib"} - {"config"}
 # The runtime's: has the gate judge an attempt at a program, and comes back.
 judge = None
+# Where programs can be granted: runs one by its line, or raises what the gate says.
+execute = None
+# The display's: has figures drawn in other forms from now on.
+draw_as = None

@@ -13,7 +13,10 @@ import select
 
 EAI_NONAME, EAI_SERVICE, EAI_FAMILY = _socket.EAI_NONAME, _socket.EAI_SERVICE, _socket.EAI_FAMILY
 FAMILIES = {_socket.AF_INET: 2, _socket.AF_INET6: 10}
+# The family of a pair, which is Linux's 1 to the worker; libc's headers of WASI have the number.
+AF_UNIX = 3
 TYPES = {_socket.SOCK_STREAM: 1, _socket.SOCK_DGRAM: 2}
+LINUX_FAMILIES = {**FAMILIES, AF_UNIX: 1}
 TYPE_FLAGS = _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
 LINUX_SOL_SOCKET = 1
 # Where a connection seems to come from, as in the other guests.
@@ -59,14 +62,16 @@ class Socket(Given):
     __slots__ = ()
 
     def __init__(self, family=-1, type=-1, proto=-1, fileno=None):
-        family = _socket.AF_INET if family == -1 else int(family)
+        if family == -1:
+            family = AF_UNIX if fileno is not None and is_paired(fileno) else _socket.AF_INET
+        family = int(family)
         kind = _socket.SOCK_STREAM if type == -1 else int(type)
         flags = kind & TYPE_FLAGS
         kind &= ~TYPE_FLAGS
         protocol = 0 if proto == -1 else proto
         made = fileno is None
         if made:
-            fileno = int(ask("open", FAMILIES.get(family, 99), TYPES.get(kind, 99), protocol))
+            fileno = int(ask("open", LINUX_FAMILIES.get(family, 99), TYPES.get(kind, 99), protocol))
         Given.__init__(self, family, kind, protocol, fileno)
         if flags & _socket.SOCK_NONBLOCK:
             self.setblocking(False)
@@ -118,10 +123,14 @@ class Socket(Given):
         return 0
 
     def getpeername(self):
+        if self.family == AF_UNIX:
+            return ""
         address, _, port = ask("peer", self.fileno()).rpartition("/")
         return located(self.family, address, int(port))
 
     def getsockname(self):
+        if self.family == AF_UNIX:
+            return ""
         try:
             self.getpeername()
         except OSError as error:
@@ -170,6 +179,17 @@ class Socket(Given):
 
     def recvfrom_into(self, buffer, nbytes=0, flags=0):
         return self.recv_into(buffer, nbytes, flags), None
+
+
+def is_paired(descriptor):
+    """Whether a socket is one of a pair: by SO_DOMAIN."""
+    return int.from_bytes(bytes.fromhex(ask("get", descriptor, LINUX_SOL_SOCKET, 39)), "little") == 1
+
+
+def socketpair(family=AF_UNIX, type=_socket.SOCK_STREAM, proto=0, /):
+    kind = int(type) & ~TYPE_FLAGS
+    asked = ask("pair", LINUX_FAMILIES.get(int(family), 99), TYPES.get(kind, 99), int(proto))
+    return tuple(Socket(family, type, proto, int(one)) for one in asked.split("/"))
 
 
 def located(family, address, port):
@@ -268,6 +288,7 @@ def getservbyname(servicename, protocolname="tcp", /):
 
 
 _socket.socket = _socket.SocketType = Socket
+_socket.AF_UNIX = AF_UNIX
 Socket.__name__ = Socket.__qualname__ = "socket"
 for function in (
     getaddrinfo,
@@ -276,6 +297,7 @@ for function in (
     gethostbyaddr,
     getnameinfo,
     getservbyname,
+    socketpair,
 ):
     setattr(_socket, function.__name__, function)
 for name, number in OPTIONS.items():

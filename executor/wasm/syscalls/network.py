@@ -3,17 +3,20 @@ System calls on sockets: socket(2), connect(2), send(2), recv(2) and the rest of
 
 The guest has client sockets for TCP. Every other kind, and binding, listening and accepting, is
 refused after the gate has been asked, so that the attempt is on record. What the guest's libc
-answers by itself (setsockopt, and shutdown in one ABI) comes as ioctl(2).
+answers by itself (setsockopt, and shutdown in one ABI) comes as ioctl(2), and socketpair(2), which
+it does not have, as a link that is read.
 """
 
 from typing import Final
 
 from executor.wasm.abi import Errno, GuestFault, Open
 from executor.wasm.memory import TRANSFER_MAX
+from executor.wasm.pair import socket_pair
 from executor.wasm.process import Process
 from executor.wasm.socket_abi import (
     AF_INET,
     AF_INET6,
+    AF_UNIX,
     FIONBIO,
     FIONREAD,
     IOCTL_SET_OPTION,
@@ -33,6 +36,9 @@ from executor.wasm.syscalls.socket_address import Address, read_address, write_v
 _OWN: Final = {AF_INET: "198.19.255.254", AF_INET6: "2001:2::1"}
 _NOWHERE: Final = {AF_INET: "0.0.0.0", AF_INET6: "::"}  # noqa: S104 - told, never bound
 _FIRST_PORT: Final = 32_768
+_DIGITS: Final = 10
+# struct sockaddr of a socket without a name: the family alone.
+_UNNAMED: Final = AF_UNIX.to_bytes(2, "little")
 # What the value of an option may take.
 _OPTION_MAX: Final = 512
 _RECEIVING: Final = Message.PEEK | Message.DONTWAIT | Message.WAITALL | Message.CMSG_CLOEXEC
@@ -53,6 +59,42 @@ def socket(
     number = process.descriptors.add(made)
     process.descriptors.set_close_on_exec(number, on=bool(flags & SOCK_CLOEXEC))
     return number
+
+
+# How the guest asks for a pair: with the family, the type and the protocol, in decimal.
+PAIR: Final = "/dev/socket/pair/"
+
+
+def asked_pair(process: Process, path: str) -> bytes:
+    """
+    What the link at `path`, which begins with PAIR, says: the two descriptors of a new pair.
+
+    Raises GuestFault: EINVAL for a path that is none, and what `pair` is refused with.
+    """
+    words = path.removeprefix(PAIR).split("/")
+    if len(words) != 3 or not all(one.isascii() and one.isdigit() for one in words):
+        raise GuestFault(Errno.EINVAL)
+    if max(map(len, words)) > _DIGITS:
+        raise GuestFault(Errno.EINVAL)
+    return "{}/{}".format(*pair(process, *map(int, words))).encode()
+
+
+def pair(process: Process, domain: int, kind: int, protocol: int) -> tuple[int, int]:
+    """
+    Make two sockets that are connected to each other: socketpair(2). They leave the guest no more
+    than a pipe does.
+    """
+    table = process.descriptors
+    table.require_room(2)
+    flags = kind & (SOCK_CLOEXEC | SOCK_NONBLOCK)
+    ends = socket_pair(process.network, process.total, domain, kind & ~flags, protocol)
+    if flags & SOCK_NONBLOCK:
+        for end in ends:
+            end.flags |= Open.NONBLOCK
+    one, other = table.add(ends[0]), table.add(ends[1])
+    for number in (one, other):
+        table.set_close_on_exec(number, on=bool(flags & SOCK_CLOEXEC))
+    return one, other
 
 
 def connect(
@@ -113,6 +155,9 @@ def getsockname(
     Where a connection comes from: getsockname(2). The address says nothing of the host's.
     """
     file = _socket(process, descriptor)
+    if file.family == AF_UNIX:
+        write_value(process.memory, pointer, length, _UNNAMED)
+        return 0
     if file.is_connected:
         own = Address(file.family, _OWN[file.family], _FIRST_PORT + descriptor)
     else:
@@ -130,6 +175,9 @@ def getpeername(
     file = _socket(process, descriptor)
     if not file.is_connected:
         raise GuestFault(Errno.ENOTCONN)
+    if file.family == AF_UNIX:
+        write_value(process.memory, pointer, length, _UNNAMED)
+        return 0
     address = process.network.names.address_of(file.host) or file.host
     peer = Address(file.family, address, file.port)
     write_value(process.memory, pointer, length, peer.packed())

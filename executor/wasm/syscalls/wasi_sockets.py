@@ -16,6 +16,7 @@ from executor.wasm.abi import Errno, GuestFault
 from executor.wasm.process import Process
 from executor.wasm.socket_abi import SHUT_RD, SHUT_RDWR, SHUT_WR, SO_ERROR, SOL_SOCKET
 from executor.wasm.sockets import Socket
+from executor.wasm.syscalls.network import pair
 from executor.wasm.syscalls.wasi_abi import Receive, Shut
 
 # How a path of this kind begins, below the preopened root.
@@ -90,6 +91,14 @@ def _open(process: Process, given: _Arguments) -> str:
     return str(process.descriptors.add(made))
 
 
+def _pair(process: Process, given: _Arguments) -> str:
+    """
+    socketpair(2): family, type and protocol; the two descriptors.
+    """
+    one, other = pair(process, given.number(), given.number(), given.number())
+    return f"{one}/{other}"
+
+
 def _connect(process: Process, given: _Arguments) -> str:
     """
     connect(2): descriptor, address and port. The address of a name is asked for by that name.
@@ -162,6 +171,7 @@ def _listen(process: Process, given: _Arguments) -> str:
 _ACTS: Final[Mapping[str, Callable[[Process, _Arguments], str]]] = MappingProxyType(
     {
         "open": _open,
+        "pair": _pair,
         "connect": _connect,
         "resolve": _resolve,
         "name": _name,

@@ -1,3 +1,3 @@
-from tests.executor.wasm.fixtures import guest, image, kernel, session, zygote
+from tests.executor.wasm.fixtures import data_zygote, guest, image, kernel, session, zygote
 
-__all__ = ["guest", "image", "kernel", "session", "zygote"]
+__all__ = ["data_zygote", "guest", "image", "kernel", "session", "zygote"]

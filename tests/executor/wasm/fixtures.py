@@ -10,6 +10,7 @@ from executor.images.bootable import parts
 from executor.images.manifest import Image
 from executor.wasm.boot import boot
 from executor.wasm.booted import Guest
+from tests.executor.wasm.wasi_world import DataZygote
 from tests.executor.wasm.world import Kernel, Worker, Zygote, core_image
 
 
@@ -43,6 +44,15 @@ def zygote() -> Iterator[Zygote]:
     One real zygote for all tests.
     """
     with Zygote() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def data_zygote() -> Iterator[DataZygote]:
+    """
+    One real zygote of the image `data` for all tests; skips where the image is not built.
+    """
+    with DataZygote() as running:
         yield running
 
 

@@ -297,8 +297,6 @@ ENDED = {
     ),
     "a null pointer": ("CFUNCTYPE(c_int)(0)()", "uninitialized element"),
     "memory outside": ("string_at(2**32 - 8, 100)", "out of bounds"),
-    "deep callbacks": ("k = CFUNCTYPE(c_int, c_int)\nc = k(lambda n: c(n + 1))\nc(0)",
-                       f"foreign calls nested deeper than {DEPTH_MAX}"),
     "an exception that nobody catches": ("libc._Unwind_RaiseException(create_string_buffer(200))", "thrown Wasm exception"),
 }  # fmt: skip
 
@@ -317,6 +315,22 @@ def test_callbacks_nested_to_the_limit_still_work(guest):
         f"k = CFUNCTYPE(c_int, c_int)\nc = k(lambda n: c(n + 1) if n < {depth} else n)\nprint(c(0))"
     )
     assert run(guest, BEGIN + source) == f"{depth}\n"
+
+
+def test_w35_callbacks_nested_beyond_the_limit_are_a_recursion_error(guest):
+    source = """
+seen = []
+def down(n):
+    try:
+        return c(n + 1)
+    except RecursionError:
+        seen.append(n)
+        return 7
+c = CFUNCTYPE(c_int, c_int)(down)
+print(c(0), len(seen), 0 < seen[0] < 200, libc.abs(-1))
+"""
+    for _ in range(2):
+        assert run(guest, BEGIN + source) == "7 1 True 1\n"
 
 
 def test_an_exit_inside_a_callback_is_an_exit(doomed):

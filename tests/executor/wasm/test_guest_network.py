@@ -298,7 +298,6 @@ def test_a_blocking_send_of_more_than_the_stream_holds_goes_on_as_it_is_read(onl
         ("socket.socket(1)", "PermissionError", "network"),
         ("s = socket.socket(); s.bind(('', 0))", "PermissionError", "network"),
         ("s = socket.socket(); s.listen()", "PermissionError", "network"),
-        ("socket.socketpair()", "PermissionError", "network"),
     ],
 )
 def test_what_the_gate_refuses_is_a_permission_error_with_its_reason(online, code, name, kind):

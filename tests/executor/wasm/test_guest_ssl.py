@@ -5,30 +5,24 @@ the other end as the broker would, `pages.example` and `echo.example` do not.
 What green does not prove: that a certificate is checked. That is the broker's, and tested there.
 """
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from textwrap import dedent
 
 import pytest
 
-from executor.images.catalog import find
 from tests.executor.wasm.internet import serving
-from tests.executor.wasm.wasi_world import DataZygote
-from tests.executor.wasm.world import MIB, Zygote
+from tests.executor.wasm.world import MIB
 
 pytestmark = pytest.mark.image
 
-ZYGOTES: dict[str, Callable[[], Zygote]] = {"core": Zygote, "data": DataZygote}
+ZYGOTES = {"core": "zygote", "data": "data_zygote"}
 PRELUDE = "import asyncio, http.client, select, socket, ssl, urllib.request\n"
 
 
 @pytest.fixture(scope="module", params=ZYGOTES)
 def running(request):
-    if find(request.param) is None:
-        pytest.skip(f"the image `{request.param}` is not built")
-    with ZYGOTES[request.param]() as zygote:
-        yield zygote
+    return request.getfixturevalue(ZYGOTES[request.param])
 
 
 @pytest.fixture

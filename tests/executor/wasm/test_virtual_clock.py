@@ -13,7 +13,7 @@ import pytest
 from executor.facts import FROZEN_NS, begin_frame, new_facts
 from executor.wasm.process import VIRTUAL_MAX_NS, VIRTUAL_STEP_NS, Clock, VirtualClock
 from policy.parse import parse
-from tests.executor.wasm.wasi_world import DataZygote, WasiKernel
+from tests.executor.wasm.wasi_world import WasiKernel
 from tests.executor.wasm.world import MIB, Kernel
 
 START = 10**18
@@ -190,12 +190,6 @@ def test_a_cell_that_sleeps_for_ever_is_interrupted(zygote):
         cell = worker.run(code, on=(b"begun", worker.signal))
         assert cell.done.status == cell.done.INTERRUPTED
         assert worker.run("1 + 1").ok().text == "2"
-
-
-@pytest.fixture(scope="module")
-def data_zygote():
-    with DataZygote() as running:
-        yield running
 
 
 @pytest.mark.image

@@ -13,7 +13,6 @@ import pytest
 
 from codecage.worker.v1 import worker_pb2 as wire
 from tests.executor.wasm.internet import REASON, Host, serving
-from tests.executor.wasm.wasi_world import DataZygote
 from tests.executor.wasm.world import MIB
 
 pytestmark = pytest.mark.image
@@ -28,14 +27,8 @@ def silent(stream):
     held.wait(60)
 
 
-@pytest.fixture(scope="module")
-def zygote():
-    with DataZygote() as running:
-        yield running
-
-
 @pytest.fixture
-def online(zygote):
+def online(data_zygote):
     held.clear()
     hosts = {
         "slow_example": Host(hold=held, handler=silent),
@@ -44,7 +37,7 @@ def online(zygote):
     }
     with (
         serving(**hosts) as net,
-        zygote.session(max_connections=8, memory_bytes=512 * MIB) as worker,
+        data_zygote.session(max_connections=8, memory_bytes=512 * MIB) as worker,
     ):
         worker.gate = net
         yield worker
@@ -189,8 +182,8 @@ def test_what_is_refused_says_why(online, name):
     assert online.run(program(code)).error.startswith(told)
 
 
-def test_without_a_grant_there_is_no_socket(zygote):
-    with zygote.session(memory_bytes=512 * MIB) as worker, serving() as net:
+def test_without_a_grant_there_is_no_socket(data_zygote):
+    with data_zygote.session(memory_bytes=512 * MIB) as worker, serving() as net:
         worker.gate = net
         assert worker.run(program("socket.socket()")).error == DENIED
         assert [one.network.socket for one in net.asked] == ["tcp"]

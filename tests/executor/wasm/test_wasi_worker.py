@@ -7,7 +7,7 @@ import ast
 import pytest
 
 from codecage.worker.v1 import worker_pb2 as wire
-from tests.executor.wasm.wasi_world import Data, DataZygote, data_image, data_parts
+from tests.executor.wasm.wasi_world import Data, data_image, data_parts
 from tests.executor.wasm.world import MIB, regular_file
 
 pytestmark = pytest.mark.image
@@ -20,10 +20,9 @@ LOOPS = {
 }
 
 
-@pytest.fixture(scope="module")
-def zygote():
-    with DataZygote() as running:
-        yield running
+@pytest.fixture
+def zygote(data_zygote):
+    return data_zygote
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def zygote(script: str, folder: Path, port: int = 0) -> tuple[str, int]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=120,
     )
     assert not done.stderr, done.stderr
     return done.stdout.strip(), done.returncode
@@ -250,7 +250,7 @@ def test_nobody_opens_the_memory_of_a_running_zygote_or_of_its_worker(request):
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=120,
     )
     waiting.close()
     assert done.stdout.split() == ["EACCES", "EACCES", "done"]
