@@ -28,7 +28,6 @@ from executor.channel import Bucket, Pace
 from executor.kernel.errors import BrokerFault, BrokerGone, InternalError
 from executor.kernel.frames import MAX_FROM_BROKER, FrameBuffer, encode
 from executor.kernel.way import Ear
-from executor.linux.descriptors import send_stream
 from executor.linux.errors import MechanismError
 from executor.linux.pidfd import Process
 from executor.workers import require_locked
@@ -297,7 +296,7 @@ class Broker:
         try:
             if stream is None:
                 return data[self._control.send(data) :], None
-            sent = send_stream(self._control, data, stream.fileno())
+            sent = passing.send_guest_stream(self._control, data, stream.fileno())
         except (OSError, MechanismError):
             return data, stream
         stream.close()
@@ -318,7 +317,7 @@ class Broker:
     async def _send(self, data: bytes, stream: socket.socket | None) -> None:
         try:
             async with asyncio.timeout(_SEND_PATIENCE):
-                await passing.send(self._control, data, stream)
+                await passing.send(self._control, data, stream, passing.send_guest_stream)
         finally:
             if stream is not None:
                 stream.close()
@@ -384,6 +383,8 @@ def _number(frame: broker_pb2.FromBroker) -> int:
             return frame.answered.connection
         case "ended":
             return frame.ended.connection
+        case "greeted":
+            return frame.greeted.connection
     raise BrokerFault("it says again that it is ready")
 
 

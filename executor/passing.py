@@ -1,34 +1,66 @@
 """
 Bytes and perhaps a descriptor over a unix stream, without blocking the loop.
+
+A worker is given ends of our own pairs alone. A network broker is also given TCP connections that
+a guest has made in a network namespace of its own, and that were accepted here.
 """
 
+import array
 import asyncio
+import os
 import socket
+from collections.abc import Callable
+from typing import Final
 
 from executor.linux.descriptors import send_regular_file, send_stream
 
 # A read-only descriptor of a regular file, or one end of a pair of unix streams.
 Passed = int | socket.socket
+# As `send_stream` of executor.linux.descriptors: how a stream is looked at and sent.
+SendsStream = Callable[[socket.socket, bytes, int], int]
+_INTERNET: Final = frozenset({socket.AF_INET, socket.AF_INET6})
 
 
-async def send(channel: socket.socket, data: bytes, passed: Passed | None = None) -> None:
+def send_guest_stream(channel: socket.socket, data: bytes, descriptor: int) -> int:
     """
-    Send all of `data` (1 byte or more), with `passed`, which stays the caller's, at its start.
+    As `send_stream`, for a broker alone: one end of a pair, or a TCP connection.
+
+    Raises DescriptorRefused for anything else, OSError from sendmsg(2).
+    """
+    with socket.socket(fileno=os.dup(descriptor)) as seen:
+        accepted = seen.family in _INTERNET and seen.type == socket.SOCK_STREAM
+    if not accepted:
+        return send_stream(channel, data, descriptor)
+    passed = array.array("i", [descriptor])
+    return channel.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
+
+
+async def send(
+    channel: socket.socket,
+    data: bytes,
+    passed: Passed | None = None,
+    send_one: SendsStream = send_stream,
+) -> None:
+    """
+    Send all of `data` (1 byte or more), with `passed`, which stays the caller's, at its start; a
+    stream by `send_one`.
 
     `channel` does not block. Raises OSError, DescriptorRefused.
     """
     rest = memoryview(data)
     if passed is not None:
-        rest = rest[await _send_first(channel, data, passed) :]
+        rest = rest[await _send_first(channel, data, passed, send_one) :]
     await asyncio.get_running_loop().sock_sendall(channel, rest)
 
 
-async def _send_first(channel: socket.socket, data: bytes, passed: Passed) -> int:
+async def _send_first(
+    channel: socket.socket, data: bytes, passed: Passed, send_one: SendsStream
+) -> int:
     while True:
         try:
             if isinstance(passed, int):
                 return send_regular_file(channel, data, passed)
-            return send_stream(channel, data, passed.fileno())
+            return send_one(channel, data, passed.fileno())
         except BlockingIOError:
             await _writable(channel)
 

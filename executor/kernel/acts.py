@@ -6,6 +6,7 @@ goes with it, and what is done once all of that is allowed. Nothing here decides
 is `gate.py`. An ask without a row is one that no correct worker sends.
 """
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -16,7 +17,9 @@ from typing import Final
 
 from codecage.worker.v1 import worker_pb2 as frames_pb2
 from executor.kernel import hostfiles
-from executor.kernel.hostfiles import Creation, Opening, WriteHandle
+from executor.kernel.descriptors import Descriptor
+from executor.kernel.errors import GuestError
+from executor.kernel.hostfiles import Creation, Opening, Right, WriteHandle
 from executor.kernel.limits import Quota
 from executor.kernel.paths import HostTrees
 from executor.kernel.places import FileStat, Kind, Place
@@ -61,7 +64,8 @@ class Result:
     """
     What came of an act: the answer, and perhaps a file. `size` (bytes) is for the record.
 
-    `descriptor` is read-only and for the worker; `handle` stays with the gate.
+    `descriptor` is read-only and for the worker; `handle` stays with the gate. Both together are
+    one file, open for reading.
     """
 
     answer: frames_pb2.Answer
@@ -119,13 +123,15 @@ class Scene:
 @dataclass(frozen=True, slots=True)
 class Act:
     """
-    One decoded ask; `opens` says that it keeps a file open in the server.
+    One decoded ask; `opens` says that it keeps a file open in the server, `lookup` that the kernel
+    asks on its way to what the guest wants.
     """
 
     targets: tuple[Target, ...]
     grade: Grade
     perform: Callable[[Scene, tuple[Place, ...]], Result]
     opens: bool = False
+    lookup: bool = False
 
     @property
     def requests(self) -> tuple[FileRequest, ...]:
@@ -150,11 +156,17 @@ def recorded(act: Act, places: tuple[Place, ...]) -> list[tuple[FileRequest, Dec
 
 
 def _stat(ask: frames_pb2.Ask) -> Act:
-    def perform(_: Scene, places: tuple[Place, ...]) -> Result:
-        return Result(frames_pb2.Answer(status=file_status(hostfiles.stat(places[0]))))
-
     target = Target(ask.stat.path, (FileAction.STAT,), ask.stat.follow)
-    return Act((target,), Grade.LOOK, perform)
+    return Act((target,), Grade.LOOK, _status)
+
+
+def _lookup(ask: frames_pb2.Ask) -> Act:
+    target = Target(ask.lookup, (FileAction.STAT,))
+    return Act((target,), Grade.LOOK, _status, lookup=True)
+
+
+def _status(_: Scene, places: tuple[Place, ...]) -> Result:
+    return Result(frames_pb2.Answer(status=file_status(hostfiles.stat(places[0]))))
 
 
 def _list(ask: frames_pb2.Ask) -> Act:
@@ -185,14 +197,27 @@ def _writes(ask: frames_pb2.OpenAsk) -> bool:
 
 
 def _open_to_read(ask: frames_pb2.OpenAsk) -> Act:
-    def perform(_: Scene, places: tuple[Place, ...]) -> Result:
+    def perform(scene: Scene, places: tuple[Place, ...]) -> Result:
         descriptor = hostfiles.open_for_reading(places[0])
+        handle = _kept(places[0], descriptor, scene) if ask.keep else None
         status = _status_of(places[0])
         opened = frames_pb2.Opened(passed=True, status=file_status(status))
-        return Result(frames_pb2.Answer(opened=opened), descriptor=descriptor, size=status.size)
+        return Result(frames_pb2.Answer(opened=opened), descriptor, handle, status.size)
 
     target = Target(ask.path, (FileAction.READ,), not ask.no_follow)
-    return Act((target,), Grade.READ, perform)
+    return Act((target,), Grade.READ, perform, opens=ask.keep)
+
+
+def _kept(place: Place, descriptor: int, scene: Scene) -> WriteHandle:
+    """
+    The same open file, for the server to read where who has the descriptor cannot wait.
+    """
+    try:
+        held = Descriptor(os.dup(descriptor))
+    except OSError as error:
+        os.close(descriptor)
+        raise GuestError.from_host(error, f"read {place.requested}") from error
+    return WriteHandle(held, place.requested, place.grant, Right.READ, scene.quota(place.grant))
 
 
 def _open_to_write(ask: frames_pb2.OpenAsk) -> Act:
@@ -256,6 +281,7 @@ def _set_times(ask: frames_pb2.Ask) -> Act:
 PATH_ACTS: Final[Mapping[str, Callable[[frames_pb2.Ask], Act]]] = MappingProxyType(
     {
         "stat": _stat,  # denials
+        "lookup": _lookup,  # denials
         "list": _list,  # denials
         "read_link": _read_link,  # denials
         "open": _open,  # before reading; on disk before writing, its outcome at the close

@@ -5,11 +5,18 @@ Both cages speak the same frames (`codecage.worker.v1`), so beginning a session,
 every request go over the channel; what differs is how such a process is made and held.
 """
 
+import asyncio
+import os
 import socket
 from collections.abc import Awaitable
+from dataclasses import dataclass
 from typing import Protocol
 
 from codecage.worker.v1 import worker_pb2 as frames_pb2
+from executor.audit.session import SessionLog
+from executor.kernel.boxing import Holding
+from executor.kernel.gate import Gate
+from executor.kernel.orders import BoxOrder
 
 
 class Frames(Protocol):
@@ -30,10 +37,39 @@ class Frames(Protocol):
         connection if one is given; it stays the caller's.
         """
 
+    def post(self, frame: frames_pb2.ToWorker) -> None:
+        """
+        Send a frame without waiting; what the socket does not take at once follows by itself.
+        """
+
     def close(self) -> None:
         """
         Let go of the process's socket.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class BoxEnds:
+    """
+    Our ends of what a box was made with, as descriptors: the `listener` of its refused system
+    calls; for each of its `served` mounts the guest's path and the FUSE file system there; for each
+    of its `listeners` the TCP port and the socket that connections arrive at; the UDP socket that
+    it asks for `names` on.
+    """
+
+    listener: int | None = None
+    served: tuple[tuple[str, int], ...] = ()
+    listeners: tuple[tuple[int, int], ...] = ()
+    names: int | None = None
+
+    def close(self) -> None:
+        """
+        Close all of them; once.
+        """
+        single = (one for one in (self.listener, self.names) if one is not None)
+        many = (descriptor for _, descriptor in (*self.served, *self.listeners))
+        for descriptor in (*single, *many):
+            os.close(descriptor)
 
 
 class Caged(Protocol):
@@ -78,6 +114,12 @@ class Caged(Protocol):
         """
 
     @property
+    def holding(self) -> Holding | None:
+        """
+        What holds it, part by part, where it is a box of the process cage.
+        """
+
+    @property
     def ended(self) -> Awaitable[object]:
         """
         Done when the process has ended; `str` of the result says how.
@@ -108,13 +150,57 @@ class Caged(Protocol):
         The seconds of CPU that it has used, or None when it has ended.
         """
 
+    def memory_peak(self) -> int | None:
+        """
+        The most memory that it held at once (bytes), where the kernel counts it.
+        """
+
+    def take_ends(self) -> BoxEnds | None:
+        """
+        Our ends of what its box was made with: the caller's from now on. None for the second call,
+        and where there is no box.
+        """
+
 
 class Cage(Protocol):
     """
     A source of such processes, by image.
     """
 
-    async def take(self, image: str) -> Caged:
+    async def take(self, image: str, order: BoxOrder | None = None) -> Caged:
         """
-        A process that nobody has used.
+        A process that nobody has used; for an image of the process cage in a box after `order`.
+        """
+
+
+class Attached(Protocol):
+    """
+    Something that serves one session's box.
+    """
+
+    @property
+    def lost(self) -> asyncio.Future[str]:
+        """
+        Done, with a sentence, when it can serve the box no more: then the session is over.
+        """
+
+    async def close(self) -> None:
+        """
+        The session is over.
+        """
+
+
+class Attaches(Protocol):
+    """
+    What serves boxes from outside: their files, their refused calls, their network.
+    """
+
+    async def attach(
+        self, session: str, ends: BoxEnds, gate: Gate, log: SessionLog
+    ) -> Attached | None:
+        """
+        Serve the session's box until the result is closed; None where there is nothing to serve.
+
+        The descriptors of `ends` stay the caller's: what is kept is duplicated. Raises
+        ExecutorError, and then nothing is held.
         """

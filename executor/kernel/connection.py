@@ -7,6 +7,7 @@ reads the bytes of strangers and may be theirs by now. So each of its frames is 
 it may say at that point, and one that does not fit ends the broker:
 
     phase        the broker may say     what happens then
+    GREETING     greeted                (TLS of the guest's own) the name is compared; Judgement
     RESOLVING    resolved               each address is decided; Dial
     DECIDING     nothing                ours is the next word
     RELAYING     requested              (parsed connections) the request is decided; Judgement
@@ -22,6 +23,7 @@ import asyncio
 import errno
 import logging
 import socket
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -35,6 +37,8 @@ from executor.kernel.docket import Docket
 from executor.kernel.errors import BrokerFault, BrokerGone, GuestError
 from executor.kernel.refusals import answer_to, error_name
 from executor.kernel.way import Link, Way
+from policy.errors import shown
+from policy.hosts import canonical_host, is_address
 from policy.requests import AddressRequest, HttpRequest, NetworkRequest
 from policy.types import Decision
 
@@ -45,6 +49,7 @@ MOST_HOPS: Final = 5
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _MOST_ADDRESSES: Final = 16
 _LONGEST_REASON: Final = 400
+_AT_ONCE: Final = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +62,42 @@ class End:
     reason: str = ""
 
 
+class Line(Enum):
+    """
+    What the guest has of a connection: one end of a pair of ours, on which it is told what comes
+    of it, or a TCP connection of its own making, which can only be reset.
+    """
+
+    PAIR = "pair"
+    TCP = "tcp"
+
+
+def reset(stream: socket.socket) -> None:
+    """
+    Close a TCP connection so that the other side reads an error, not an end (socket(7), SO_LINGER).
+    """
+    with stream:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+
+
 @dataclass(frozen=True, slots=True)
 class Granted:
     """
-    A connection that the policy allows: what was asked, its record, and whose bytes it uses.
+    A connection that the policy allows: what was asked, its record, whose bytes it uses, and what
+    the guest has of it.
     """
 
     request: NetworkRequest
     head: Head
     account: Account
+    line: Line = Line.PAIR
+
+    @property
+    def tunnelled(self) -> bool:
+        """
+        Whether the guest speaks TLS with the other side itself.
+        """
+        return self.line is Line.TCP and self.account.grant.tls
 
 
 class Phase(Enum):
@@ -73,6 +105,7 @@ class Phase(Enum):
     Where a connection is; the value is the one thing that its broker may say, beside `ended`.
     """
 
+    GREETING = "greeted"
     RESOLVING = "resolved"
     DECIDING = ""
     RELAYING = "requested"
@@ -89,7 +122,16 @@ class _Requested:
     hops: int
 
 
-_Heard = tuple[AddressRequest, ...] | _Requested | None
+@dataclass(frozen=True, slots=True)
+class _Greeted:
+    """
+    The server that the guest's ClientHello names; none where it is empty.
+    """
+
+    name: str
+
+
+_Heard = tuple[AddressRequest, ...] | _Requested | _Greeted | None
 
 
 class Connection:
@@ -113,7 +155,9 @@ class Connection:
         self._on_over = on_over
         self._on_answer = on_answer
         self._link: Link | None = None
-        self._phase = Phase.RESOLVING
+        self._phase = Phase.GREETING if granted.tunnelled else Phase.RESOLVING
+        # Nobody reads what passes: there is no request, and no pause between two.
+        self._relayed = self._grant.raw or granted.tunnelled
         self._inbox: asyncio.Queue[_Heard] = asyncio.Queue()
         self._dialled: tuple[str, ...] = ()
         self._refusal: End | None = None
@@ -130,7 +174,7 @@ class Connection:
 
     @property
     def _is_at_rest(self) -> bool:
-        return not self._grant.raw and self._phase is Phase.RELAYING
+        return not self._relayed and self._phase is Phase.RELAYING
 
     async def carry(self, way: Way, stream: socket.socket) -> None:
         """
@@ -141,13 +185,15 @@ class Connection:
             while (heard := await self._inbox.get()) is not None:
                 if isinstance(heard, _Requested):
                     await self._judge(heard)
+                elif isinstance(heard, _Greeted):
+                    await self._greet(heard)
                 else:
                     await self._dial(heard)
         except BrokerGone as gone:
             self.lost(str(gone))
         finally:
             if self._link is None:
-                stream.close()
+                self._close(stream)
             self.drop()
             self._finish(End(errno.EIO, "the connection was given up"), UNKNOWN)
 
@@ -176,15 +222,28 @@ class Connection:
         if kind == "ended":
             self._on_ended(frame.ended)
             return True
-        if kind != self._phase.value or (kind == "requested" and self._grant.raw):
+        if kind != self._phase.value or (kind == "requested" and self._relayed):
             raise BrokerFault(f"{kind!r} while {self._phase.name.lower()} {self._granted.request}")
         if kind == "answered":
             self._on_answered(frame.answered)
             return False
-        heard = self._found(frame.resolved) if kind == "resolved" else self._asked(frame.requested)
         self._phase = Phase.DECIDING
-        self._inbox.put_nowait(heard)
+        self._inbox.put_nowait(self._word(frame))
         return False
+
+    def _close(self, stream: socket.socket) -> None:
+        if self._granted.line is Line.TCP:
+            reset(stream)
+        else:
+            stream.close()
+
+    def _word(self, frame: broker_pb2.FromBroker) -> _Heard:
+        match frame.WhichOneof("frame"):
+            case "greeted":
+                return _Greeted(frame.greeted.server_name)
+            case "resolved":
+                return self._found(frame.resolved)
+        return self._asked(frame.requested)
 
     def _open(self, link: Link, stream: socket.socket) -> None:
         grant, request = self._grant, self._granted.request
@@ -196,6 +255,7 @@ class Connection:
             port=request.port,
             tls=grant.tls,
             raw=grant.raw,
+            tcp=self._granted.line is Line.TCP,
         )
         if (given := grant.credential) is not None:
             opening.credential.header = given.header
@@ -203,6 +263,34 @@ class Connection:
             opening.credential.prefix = given.prefix
         link.open(opening, stream, self)
         self._link = link
+
+    # ---- whom it may name -----------------------------------------------------------------
+
+    async def _greet(self, greeted: _Greeted) -> None:
+        try:
+            await self._require_name(greeted.name)
+        except (GuestError, AuditError) as error:
+            self._refuse(error)
+            self._say(judgement=broker_pb2.Judgement(connection=self.number, reason=self._reason()))
+            return
+        self._phase = Phase.RESOLVING
+        self._say(judgement=broker_pb2.Judgement(connection=self.number, allowed=True))
+
+    async def _require_name(self, name: str) -> None:
+        """
+        The name in a ClientHello has to be that of the grant; an address has none to give
+        (RFC 6066, section 3). Raises GuestError, recorded.
+        """
+        request = self._granted.request
+        expected = "" if is_address(request.host) else request.host
+        if (canonical_host(name) if name else "") == expected:
+            return
+        said = f"names {shown(name)}" if name else "names no server (SNI)"
+        reason = f"{request} is not granted: the ClientHello of the TLS on it {said}; " + (
+            f"it has to name {expected}" if expected else "for an address it may not"
+        )
+        refused = Decision(False, self._grant.rule, reason, network=self._grant)
+        raise await self._docket.denied(request, refused)
 
     # ---- where it may go ------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import errno
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from executor.audit.record import Detail, Head
 from executor.audit.session import SessionLog
@@ -19,16 +20,20 @@ from policy.decide import Decider
 from policy.requests import Request, kind_of
 from policy.types import Decision, Policy
 
+# A path of a program has a few components, and nothing that the kernel is told of one lasts.
+LOOKUPS_A_REQUEST: Final = 16
+
 
 @dataclass(slots=True)
 class Counts:
     """
-    What was asked of the gate since the session began: requests, of which kinds, and those
-    denied; connections that were granted, HTTP requests that were passed on, and the bytes that
-    the network brokers have told of so far.
+    What was asked of the gate since the session began: requests, of which kinds, the kernel's
+    lookups on its way to them, and what was denied; connections that were granted, HTTP requests
+    that were passed on, and the bytes that the network brokers have told of so far.
     """
 
     requests: int = 0
+    lookups: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     denied: int = 0
     connections: int = 0
@@ -69,13 +74,30 @@ class Docket:
         self.counts.requests += 1
         self.counts.kinds[kind_of(request)] += 1
         limit = self.policy.limits.requests
-        if self.counts.requests <= limit:
-            return
-        reason = f"the session has made the {limit} requests that its policy allows"
+        if self.counts.requests > limit:
+            reason = f"the session has made the {limit} requests that its policy allows"
+            raise await self._spent(request, reason, first=self.counts.requests == limit + 1)
+
+    async def count_lookup(self, request: Request) -> None:
+        """
+        Count a name that the kernel looks up on its way to what the guest wants: a request for
+        each component of each path, of which a wasm guest makes none.
+
+        Raises GuestError (EDQUOT) beyond 16 times `limits.requests`.
+        """
+        self.counts.lookups += 1
+        limit = LOOKUPS_A_REQUEST * self.policy.limits.requests
+        if self.counts.lookups > limit:
+            reason = (
+                f"the session has looked up {limit} names, {LOOKUPS_A_REQUEST} for each request"
+            )
+            raise await self._spent(request, reason, first=self.counts.lookups == limit + 1)
+
+    async def _spent(self, request: Request, reason: str, *, first: bool) -> GuestError:
         decision = Decision(False, self.policy.rule("limits.requests"), reason)
-        if self.counts.requests == limit + 1:  # one record tells it all
-            raise await self.denied(request, decision, errno.EDQUOT)
-        raise _refused(decision, self.policy, errno.EDQUOT)
+        if first:  # one record tells it all
+            return await self.denied(request, decision, errno.EDQUOT)
+        return _refused(decision, self.policy, errno.EDQUOT)
 
     async def denied(
         self, request: Request, decision: Decision, number: int | None = None

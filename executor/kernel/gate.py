@@ -13,6 +13,7 @@ words of the frames (`acts.py`, `handles.py`). What never happens here: a second
 decision to explain it, a path of the host, an exception that is swallowed.
 """
 
+import asyncio
 import os
 from collections.abc import Callable
 from typing import TypeVar
@@ -22,6 +23,7 @@ from executor.audit.errors import AuditError
 from executor.audit.record import OK, UNKNOWN, Head
 from executor.audit.session import SessionLog
 from executor.kernel.acts import PATH_ACTS, Act, Grade, Result, Scene, recorded
+from executor.kernel.denials import Denials
 from executor.kernel.docket import Counts, Docket
 from executor.kernel.errors import GuestError, InternalError
 from executor.kernel.handles import Handles, Open
@@ -35,16 +37,24 @@ from executor.kernel.reply import Reply
 from executor.kernel.way import Way
 from policy.decide import Decider
 from policy.requests import ProcessRequest
+from policy.types import CageKind, Policy
 
 _R = TypeVar("_R")
+# All that a worker in a box asks for. Its kernel asks for files, through the supervisor, and its
+# connections are accepted. A file's descriptor above all is not for it: none of the box's mounts
+# holds that, so it carries chmod and utime where the box has the server's user, locks that other
+# programs of the host wait for, and code from where the guest has written it.
+_OF_A_BOX = frozenset({"run", "denial", "refusal", "network"})
 
 
 class Gate:
     """
-    The door of one session. One `answer` at a time, because a worker has one ask open.
+    The door of one session, for its worker (`answer`) and, where the kernel serves files to the
+    guest, for the supervisor that speaks for the kernel (`serve`).
 
-    `trees` becomes the gate's, which closes it. Blocking acts run on `threads`. `way` leads to the
-    network broker of a policy that grants connections.
+    Each of the two has one ask open; what is done with files is done one at a time. `trees` becomes
+    the gate's, which closes it. Blocking acts run on `threads`. `way` leads to the network broker
+    of a policy that grants connections. `cage` is the worker's: one in a box asks for little.
     """
 
     def __init__(
@@ -54,12 +64,17 @@ class Gate:
         log: SessionLog,
         threads: Share,
         way: Way | None = None,
+        cage: CageKind = CageKind.WASM,
     ) -> None:
         policy = decider.policy
+        self._cage = cage
         self._docket = Docket(decider, log)
         self._net = Net(self._docket, way)
         self._threads = threads
         self._handles = Handles(policy.limits.open_files)
+        self._denials = Denials()
+        self._turn = asyncio.Lock()
+        self._closed = False
         quotas = {grant.mount: Quota(grant) for grant in policy.filesystem}
         self._scene = Scene(trees, decider, quotas)
 
@@ -70,28 +85,55 @@ class Gate:
         """
         return self._docket.counts
 
+    @property
+    def policy(self) -> Policy:
+        """
+        The session's policy.
+        """
+        return self._docket.policy
+
+    @property
+    def net(self) -> Net:
+        """
+        The session's network, for a cage whose guest has sockets of its own.
+        """
+        return self._net
+
     async def answer(self, ask: frames_pb2.Ask) -> Reply:
         """
-        Answer one ask; what the guest may not have is an errno in the answer.
+        Answer one ask of the worker; what the guest may not have is an errno in the answer.
 
         Raises InternalError for an ask that no correct worker sends.
         """
         kind = ask.WhichOneof("ask") or "nothing"
+        self._require_of_worker(kind, ask)
         try:
-            if kind in PATH_ACTS:
-                return await self._act(PATH_ACTS[kind](ask))
             if kind in NETWORK_ASKS:
                 return await self._net.answer(kind, ask)
-            if kind == "close":
-                return self._close(ask.close)
             if kind == "run":
-                raise await self._never(ProcessRequest(ask.run))
-            result = await self._threads.run(self._handles.use, kind, ask)
+                return await self._run(ProcessRequest(ask.run))
+            if kind == "denial":
+                return Reply(self._denials.take(ask.denial))
+            return await self._file(kind, ask)
         except (GuestError, AuditError) as error:
             return Reply(answer_to(error))
-        if result is None:
-            raise InternalError(f"the worker asked for {kind!r}, which nobody can ask for")
-        return Reply(result.answer)
+
+    async def serve(self, ask: frames_pb2.Ask) -> Reply:
+        """
+        Answer one ask of the supervisor, about files; why something is refused is kept for the
+        worker to ask, since an errno is all that the kernel takes.
+
+        Raises InternalError for an ask that no correct supervisor sends.
+        """
+        kind = ask.WhichOneof("ask") or "nothing"
+        path = ""
+        try:
+            path = _path_of(kind, ask) or self._handles.path(kind, ask)
+            return await self._file(kind, ask)
+        except (GuestError, AuditError) as error:
+            refused = answer_to(error)
+            self._denials.keep(path, refused)
+            return Reply(refused)
 
     async def settle(self) -> None:
         """
@@ -108,13 +150,49 @@ class Gate:
     def close(self) -> None:
         """
         Close the session's files, with an outcome for each that is open for writing.
+
+        Where an ask is under way, perhaps on a host's file system that does not answer, that is
+        done when it ends: nothing is closed under a thread that uses it.
         """
+        self._closed = True
+        if not self._turn.locked():
+            self._close_all()
+
+    def _require_of_worker(self, kind: str, ask: frames_pb2.Ask) -> None:
+        if self._cage is CageKind.PROCESS and kind not in _OF_A_BOX:
+            raise InternalError(f"a worker in a box asked for {kind!r}, which its kernel does")
+        if kind == "lookup" or ask.open.keep:
+            raise InternalError(f"the worker asked for {kind!r} as only the supervisor may")
+
+    async def _file(self, kind: str, ask: frames_pb2.Ask) -> Reply:
+        async with self._turn:
+            if self._closed:
+                raise InternalError(f"the worker asked for {kind!r} after its session's end")
+            try:
+                reply = await self._done_with_file(kind, ask)
+            finally:
+                if self._closed:
+                    self._close_all()
+        return reply
+
+    async def _done_with_file(self, kind: str, ask: frames_pb2.Ask) -> Reply:
+        if kind in PATH_ACTS:
+            return await self._act(PATH_ACTS[kind](ask))
+        if kind == "close":
+            return self._close(ask.close)
+        result = await self._threads.run(self._handles.use, kind, ask)
+        if result is None:
+            raise InternalError(f"the worker asked for {kind!r}, which nobody can ask for")
+        return Reply(result.answer)
+
+    def _close_all(self) -> None:
         for opened in self._handles.pop_all():
             self._record_close(opened)
         self._scene.trees.close()
 
     async def _act(self, act: Act) -> Reply:
-        await self._docket.count(act.requests[0])
+        count = self._docket.count_lookup if act.lookup else self._docket.count
+        await count(act.requests[0])
         for request in act.requests:
             await self._docket.admitted(request)
         if act.opens:
@@ -138,19 +216,26 @@ class Gate:
             name = error_name(error.errno) if isinstance(error, GuestError) else UNKNOWN
             self._docket.outcome(heads, name, None)
             raise
-        return self._done(result, heads)
+        return self._done(result, heads, act.targets[0].path)
 
-    def _done(self, result: Result, heads: list[Head]) -> Reply:
-        if result.handle is not None:
-            result.answer.opened.handle = self._handles.add(Open(result.handle, tuple(heads)))
-            return Reply(result.answer)
+    def _done(self, result: Result, heads: list[Head], path: str) -> Reply:
+        if result.handle is not None and result.descriptor is None:
+            return Reply(self._kept(result.answer, Open(result.handle, tuple(heads), path)))
         try:
             self._docket.outcome(heads, OK, result.size)
         except AuditError:
             if result.descriptor is not None:
                 os.close(result.descriptor)
+            if result.handle is not None:
+                result.handle.close()
             raise
+        if result.handle is not None:
+            self._kept(result.answer, Open(result.handle, (), path))
         return Reply(result.answer, result.descriptor)
+
+    def _kept(self, answer: frames_pb2.Answer, opened: Open) -> frames_pb2.Answer:
+        answer.opened.handle = self._handles.add(opened)
+        return answer
 
     async def _resolved(self, resolve: Callable[[Act], _R], act: Act) -> _R:
         try:
@@ -168,9 +253,14 @@ class Gate:
         outcome = error_name(opened.failure) if opened.failure else OK
         self._docket.outcome(opened.decisions, outcome, opened.handle.written)
 
-    async def _never(self, request: ProcessRequest) -> GuestError:
-        # Nothing here can start a program, whatever a policy may come to say.
+    async def _run(self, request: ProcessRequest) -> Reply:
+        # Judged and recorded, not done: where a policy lets programs run, the box starts them.
         await self._docket.count(request)
-        if (decision := self._docket.decide(request)).allowed:
-            raise InternalError(f"a policy allows {request}, and there is no way to do it")
-        return await self._docket.denied(request, decision)
+        decision = await self._docket.admitted(request)
+        head = await self._docket.allowed(request, decision, durable=True)
+        self._docket.outcome([head], OK, None)
+        return Reply(frames_pb2.Answer())
+
+
+def _path_of(kind: str, ask: frames_pb2.Ask) -> str:
+    return PATH_ACTS[kind](ask).targets[0].path if kind in PATH_ACTS else ""

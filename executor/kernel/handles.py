@@ -1,5 +1,5 @@
 """
-The files that one session has open for writing: a number each, and what was done through it.
+The files that one session has open in the server: a number each, and what was done through it.
 
 An open for writing is one decision, on disk before the file is opened; every write through the
 handle is an effect under that decision. So that a program which writes a file in ten thousand
@@ -25,11 +25,13 @@ from executor.kernel.hostfiles import Right, WriteHandle
 @dataclass(slots=True)
 class Open:
     """
-    One open file: the decisions it was opened under, and the first error that its use met.
+    One open file: its guest path, the decisions whose outcome its closing is, and the first error
+    that its use met. One that is only read has had its outcome, so it has no decisions here.
     """
 
     handle: WriteHandle
     decisions: tuple[Head, ...]
+    path: str = ""
     failure: int = 0
 
 
@@ -86,9 +88,7 @@ class Handles:
         Raises GuestError (EMFILE) when no further file may be opened.
         """
         if len(self._open) >= self._limit:
-            raise GuestError(
-                errno.EMFILE, f"{self._limit} files are open for writing already; close one"
-            )
+            raise GuestError(errno.EMFILE, f"{self._limit} files are open already; close one")
 
     def add(self, opened: Open) -> int:
         """
@@ -113,6 +113,13 @@ class Handles:
         except GuestError as error:
             opened.failure = opened.failure or error.errno
             raise
+
+    def path(self, kind: str, ask: frames_pb2.Ask) -> str:
+        """
+        The guest path of the file that the ask of this kind is about; "" where there is none.
+        """
+        number = _USES[kind][1](ask) if kind in _USES else 0
+        return self._open[number].path if number in self._open else ""
 
     def pop(self, number: int) -> Open:
         """

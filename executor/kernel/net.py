@@ -7,6 +7,11 @@ a network broker's, a process of its own for each policy, and the guest's bytes 
 to that broker without passing here: this side makes the pair of sockets, gives one end to each,
 and keeps none.
 
+A guest's socket is one of two things: an end of a pair that was made for its ask, or, in a cage
+whose guest has a network stack of its own, a TCP connection that it has made itself and that was
+accepted here (`accept`). Both come by the same decision and the same records; only how the guest
+is told differs.
+
 A connection is answered before it is made: the guest waits for the first byte on its own stream,
 where an interrupt reaches it. No name is sent to a name server unless the policy grants a
 connection to it, and then only for that connection. Reads and connections whose requests will be
@@ -21,21 +26,26 @@ import re
 import socket
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 from codecage.worker.v1 import worker_pb2 as frames_pb2
+from executor.audit.errors import AuditError
 from executor.kernel.accounts import Account
-from executor.kernel.connection import Connection, End, Granted
+from executor.kernel.arrivals import Arrival, Arrivals, Place
+from executor.kernel.connection import Connection, End, Granted, Line, reset
 from executor.kernel.docket import Docket
 from executor.kernel.errors import GuestError, InternalError
+from executor.kernel.names import NAMES_MAX, Names
+from executor.kernel.refusals import answer_to
 from executor.kernel.reply import Reply
 from executor.kernel.way import Way
 from policy.hosts import canonical_host
 from policy.requests import NetworkRequest, ResolveRequest, SocketRequest
-from policy.types import Decision, NetworkGrant
+from policy.types import Decision, NetworkGrant, Rule
 
 # What of a worker's asks is answered here.
-NETWORK_ASKS: Final = frozenset({"resolve", "connect", "connection_end", "network"})
+NETWORK_ASKS: Final = frozenset({"resolve", "connect", "connection_end", "network", "refusal"})
 _LOG = logging.getLogger(__name__)
 # The longest is of numbers: `type 4294967295 protocol 4294967295`.
 _KIND: Final = re.compile(r"[a-z0-9][a-z0-9 _-]{0,47}", re.ASCII)
@@ -48,6 +58,20 @@ _PLACE_PATIENCE: Final = 1.0
 _WORD_PATIENCE: Final = 0.25
 _CLOSE_PATIENCE: Final = 0.5
 _DEATH_PATIENCE: Final = 0.02
+# A connection that the kernel has made for the guest is accepted here a moment later.
+_ARRIVAL_PATIENCE: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """
+    A connection that is decided and has a place, before there is a record of it.
+    """
+
+    request: NetworkRequest
+    decision: Decision
+    account: Account
+    line: Line
 
 
 class Net:
@@ -56,8 +80,12 @@ class Net:
     """
 
     def __init__(self, docket: Docket, way: Way | None) -> None:
+        self.names: Final = Names()
         self._docket = docket
         self._way = way
+        self._arrivals = Arrivals()
+        # Between a look at how many are open and one more.
+        self._admitting = asyncio.Lock()
         self._last = 0
         self._open: dict[int, Connection] = {}
         self._ends: dict[int, End] = {}
@@ -80,32 +108,105 @@ class Net:
             case "connection_end":
                 end = await self._end_of(ask.connection_end)
                 return Reply(frames_pb2.Answer(errno=end.errno, reason=end.reason))
+            case "refusal":
+                end = await self._why(ask.refusal)
+                return Reply(frames_pb2.Answer(errno=end.errno, reason=end.reason))
         raise await self._refuse_socket(ask.network.socket)
 
+    async def accept(self, arrival: Arrival) -> None:
+        """
+        Decide on a connection that the guest has made itself, and have it carried, or reset it:
+        its stream is this object's from now on. Raises InternalError, and then it is reset.
+        """
+        request = NetworkRequest(_host(self.names.host_of(arrival.address)), arrival.port)
+        place = Place(request.host, request.port, arrival.own_port)
+        try:
+            async with self._admitting:
+                granted = await self._granted(await self._wanted(request, Line.TCP))
+                self._arrivals.begin(place)
+                self._begin(granted, arrival.stream, lambda end: self._arrivals.end(place, end))
+        except (GuestError, AuditError) as error:
+            self._refused(place, error)
+            reset(arrival.stream)
+        except BaseException:
+            reset(arrival.stream)
+            raise
+        self._notify()
+
+    async def address_of(self, name: str) -> str:
+        """
+        The address that is made up for a name, which may be connected to.
+
+        Raises GuestError for another name, AuditError.
+        """
+        host = _host(name)
+        if (known := self.names.address_of(host)) is not None:
+            return known
+        try:
+            await self._admit_name(host)
+            if (address := self.names.add(host)) is None:
+                raise GuestError(
+                    errno.ENOMEM,
+                    f"a session may have addresses of {NAMES_MAX} names; reuse those",
+                )
+        except (GuestError, AuditError) as error:
+            self._refused(Place(host), error)
+            raise
+        return address
+
+    def grants(self, name: str) -> bool:
+        """
+        Whether a name may be connected to at all; nothing is counted or recorded.
+        """
+        return self._docket.decide(ResolveRequest(_host(name))).allowed
+
+    def name_at(self, address: str) -> str | None:
+        """
+        The name that an address was made up for.
+        """
+        return self.names.name_of(address)
+
     async def _resolve(self, name: str) -> Reply:
+        await self._admit_name(_host(name))
+        return Reply(frames_pb2.Answer())
+
+    async def _admit_name(self, host: str) -> None:
         # Nothing is asked of a name server: whether the guest may have an address at all.
-        request = ResolveRequest(_host(name))
+        request = ResolveRequest(host)
         await self._docket.count(request)
         await self._docket.admitted(request)
-        return Reply(frames_pb2.Answer())
 
     async def _connect(self, asked: frames_pb2.ConnectAsk) -> Reply:
         request = NetworkRequest(_host(asked.host), asked.port)
+        wanted = await self._wanted(request, Line.PAIR)
+        with ExitStack() as held:
+            ours, theirs = map(held.enter_context, _pair(request))
+            granted = await self._granted(wanted)
+            held.pop_all()
+        number = self._begin(granted, ours)
+        connected = frames_pb2.Connected(connection=number, tls=granted.account.grant.tls)
+        return Reply(frames_pb2.Answer(connected=connected), stream=theirs)
+
+    async def _wanted(self, request: NetworkRequest, line: Line) -> _Wanted:
         await self._docket.count(request)
         decision = await self._docket.admitted(request)
         grant = decision.network
         if grant is None or self._way is None:
             raise InternalError(f"a policy allows {request}, and there is no way to do it")
+        if line is Line.TCP and (unread := _unread(request, grant)) is not None:
+            raise await self._docket.denied(request, unread)
         account = self._account(grant, self._way)
         if (refused := account.refusal(request)) is not None:
             raise await self._docket.denied(request, *refused)
         await self._require_place(request)
-        with ExitStack() as held:
-            ours, theirs = map(held.enter_context, _pair(request))
-            head = await self._docket.allowed(request, decision, durable=grant.raw)
-            held.pop_all()
+        return _Wanted(request, decision, account, line)
+
+    async def _granted(self, wanted: _Wanted) -> Granted:
+        request, account = wanted.request, wanted.account
+        durable = account.grant.raw or (wanted.line is Line.TCP and account.grant.tls)
+        head = await self._docket.allowed(request, wanted.decision, durable=durable)
         account.name(request.host)
-        return self._begin(Granted(request, head, account), self._way, ours, theirs)
+        return Granted(request, head, account, wanted.line)
 
     async def _end_of(self, number: int) -> End:
         """
@@ -121,6 +222,33 @@ class Net:
         if not 1 <= number <= self._last:
             raise InternalError(f"the worker asked for the end of connection {number}")
         return self._ends.get(number, End(errno.EIO, "how this connection ended is not kept"))
+
+    async def _why(self, asked: frames_pb2.RefusalAsk) -> End:
+        """
+        What became of a name or a connection of the guest's own, once it is decided.
+
+        Raises GuestError, recorded, for one that only the guest's kernel has refused so far.
+        """
+        place = Place(_host(self.names.host_of(asked.host)), asked.port, asked.own_port)
+        if place.own_port:
+            await self._until(lambda: self._arrivals.knows(place), _ARRIVAL_PATIENCE)
+            if self._arrivals.is_open(place) and self._way is not None:
+                await self._way.caught_up()
+            return self._arrivals.take(place) or End()
+        if (end := self._arrivals.take(place)) is not None and end.errno:
+            return end
+        request = NetworkRequest(place.host, place.port) if place.port else None
+        await self._require_allowed(request or ResolveRequest(place.host))
+        return End()
+
+    async def _require_allowed(self, request: NetworkRequest | ResolveRequest) -> None:
+        if not self._docket.decide(request).allowed:
+            await self._docket.count(request)
+            await self._docket.admitted(request)
+
+    def _refused(self, place: Place, error: GuestError | AuditError) -> None:
+        said = answer_to(error)
+        self._arrivals.end(place, End(said.errno, said.reason))
 
     async def _refuse_socket(self, kind: str) -> GuestError:
         if not _KIND.fullmatch(kind):
@@ -171,20 +299,25 @@ class Net:
         raise await self._docket.denied(request, decision, errno.EMFILE)
 
     def _begin(
-        self, granted: Granted, way: Way, ours: socket.socket, theirs: socket.socket
-    ) -> Reply:
+        self,
+        granted: Granted,
+        stream: socket.socket,
+        then: Callable[[End], None] = lambda _: None,
+    ) -> int:
+        if self._way is None:
+            raise InternalError(f"{granted.request} was granted to a session that is over")
         self._last += 1
         number = self._last
         self._docket.counts.connections += 1
 
         def over(end: End) -> None:
+            then(end)
             self._over(number, end)
 
-        connection = Connection(way.number(), granted, self._docket, over, self._notify)
+        connection = Connection(self._way.number(), granted, self._docket, over, self._notify)
         self._open[number] = connection
-        self._in_background(connection.carry(way, ours))
-        connected = frames_pb2.Connected(connection=number, tls=granted.account.grant.tls)
-        return Reply(frames_pb2.Answer(connected=connected), stream=theirs)
+        self._in_background(connection.carry(self._way, stream))
+        return number
 
     def _over(self, number: int, end: End) -> None:
         del self._open[number]
@@ -223,6 +356,21 @@ class Net:
 def _host(text: str) -> str:
     # What has no one form is too long, or else the policy's to refuse: then it is not cut here.
     return canonical_host(text) or text[:_LONGEST_HOST]
+
+
+def _unread(request: NetworkRequest, grant: NetworkGrant) -> Decision | None:
+    """
+    The refusal of a grant whose requests have to be read where the guest speaks TLS itself.
+    """
+    if not grant.tls or not (grant.http or grant.credential):
+        return None
+    key = "http" if grant.http else "credentials"
+    reason = (
+        f"{request} is not granted: `{key}` needs requests that are read, and the TLS that this "
+        "cage's guest speaks itself hides them; use an image of the wasm cage"
+    )
+    rule = Rule(f"{grant.rule.name}.{key}", grant.rule.file, grant.rule.line)
+    return Decision(False, rule, reason, network=grant)
 
 
 def _pair(request: NetworkRequest) -> tuple[socket.socket, socket.socket]:

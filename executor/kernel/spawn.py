@@ -2,8 +2,11 @@
 The messages between the server, its launcher and its zygotes: one datagram each.
 
 The sockets are SOCK_SEQPACKET, so a datagram arrives whole with the descriptors that were sent
-with it. A spawn request carries one socket and a number, and nothing else ever enters a zygote:
-what a session is comes to its worker over the socket, after the worker is locked.
+with it. A spawn request carries one socket and a number, for a native zygote also the order of a
+box, which has what a policy decides; nothing else ever enters a zygote: what a session is comes to
+its worker over the socket, after the worker is locked.
+
+The messages of native zygotes (`boxing.py` beside this file) have tags of their own.
 """
 
 import signal

@@ -12,9 +12,11 @@ Sources: cgroups(7), Linux `Documentation/admin-guide/cgroup-v2.rst` and `cgroup
 
 import errno
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from executor.linux import mounts
@@ -24,6 +26,9 @@ MECHANISM = "cgroups"
 
 _CONTROLLERS = ("memory", "pids")
 _UNIFIED = "unified"
+_ACCOUNTING = "cpuacct"
+_FREEZER = "freezer"
+_USEFUL = frozenset({*_CONTROLLERS, _ACCOUNTING, _FREEZER})
 _MEND = "run as root, or delegate a cgroup with the controllers memory and pids to this user"
 # A group whose last process was reaped may count it for a moment longer.
 _REMOVALS = 1000
@@ -42,7 +47,8 @@ class Allowance:
 @dataclass(frozen=True, slots=True)
 class Used:
     """
-    What they had: the most memory at once (bytes), and how often the kernel killed one for it.
+    What they had: the most memory at once (bytes; 0 where that is not counted), and how often the
+    kernel killed one for it.
     """
 
     memory_peak: int
@@ -52,7 +58,10 @@ class Used:
 @dataclass(frozen=True, slots=True)
 class Group:
     """
-    One group, as its directory for each hierarchy: `memory`, `pids` and, if there, `unified`.
+    One group, as its directory for each hierarchy: `memory`, `pids` and, if there, `unified`;
+    without that `cpuacct` and `freezer`, if there.
+
+    What only reads works for other users than the one that made it.
     """
 
     directories: tuple[tuple[str, Path], ...]
@@ -67,17 +76,63 @@ class Group:
 
     def kill(self) -> None:
         """
-        End every process of the group, if the kernel can do that at once (Linux 5.14).
+        End every process of the group: at once where the kernel can (Linux 5.14), else one by one
+        while none of them runs, so that none can start another in between.
+
+        Where neither can be, those that are there now are ended, and that has to be repeated.
         """
-        kill = dict(self.directories).get(_UNIFIED)
-        if kill is not None and (kill / "cgroup.kill").exists():
-            _write(kill / "cgroup.kill", "1")
+        unified = dict(self.directories).get(_UNIFIED)
+        if unified is not None and (unified / "cgroup.kill").exists():
+            _write(unified / "cgroup.kill", "1")
+            return
+        frozen = self.freeze()
+        for pid in self.members():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if frozen:
+            self.thaw()
+
+    def freeze(self) -> bool:
+        """
+        Have every process of the group stand still, from within a moment on; whether that can be.
+        """
+        return self._be_frozen("1", "FROZEN")
+
+    def thaw(self) -> bool:
+        """
+        Let them go on; whether that can be.
+        """
+        return self._be_frozen("0", "THAWED")
+
+    def _be_frozen(self, value: str, word: str) -> bool:
+        places = dict(self.directories)
+        if _UNIFIED in places and (places[_UNIFIED] / "cgroup.freeze").exists():
+            _write(places[_UNIFIED] / "cgroup.freeze", value)
+        elif _FREEZER in places:
+            _write(places[_FREEZER] / "freezer.state", word)
+        else:
+            return False
+        return True
+
+    def cpu_time(self) -> float | None:
+        """
+        The seconds of CPU time that the group's processes have used, those that ended among them.
+
+        None where the host does not count them.
+        """
+        places = dict(self.directories)
+        if _UNIFIED in places:
+            return _fields(places[_UNIFIED] / "cpu.stat")["usage_usec"] / 1e6
+        if _ACCOUNTING in places:
+            return int(_read(places[_ACCOUNTING] / "cpuacct.usage")) / 1e9
+        return None
 
     def members(self) -> frozenset[int]:
         """
-        The processes that are in it.
+        The processes that are in it; none of one that was removed.
         """
-        texts = [_read(directory / "cgroup.procs") for directory in self.distinct()]
+        there = (directory for directory in self.distinct() if directory.exists())
+        texts = [_read(directory / "cgroup.procs") for directory in there]
         return frozenset(int(word) for text in texts for word in text.split())
 
     def used(self) -> Used:
@@ -87,7 +142,9 @@ class Group:
         memory = dict(self.directories)["memory"]
         if self.unified:
             events = _fields(memory / "memory.events")
-            return Used(int(_read(memory / "memory.peak")), events["oom_kill"])
+            # Since Linux 5.19.
+            told = memory / "memory.peak"
+            return Used(int(_read(told)) if told.exists() else 0, events["oom_kill"])
         control = _fields(memory / "memory.oom_control")
         peak = int(_read(memory / "memory.max_usage_in_bytes"))
         return Used(peak, control.get("oom_kill", 0))
@@ -173,26 +230,38 @@ def own() -> dict[str, Path]:
     """
     The directory of this process's own group in each hierarchy that we use.
 
-    Keys are `memory`, `pids` and, where a writable version 2 is mounted, `unified`. Raises
-    MechanismMissing naming the controllers that are not there.
+    Keys are `memory`, `pids` and, where a writable version 2 is mounted, `unified`, else those of
+    `cpuacct` and `freezer` that are writable. Raises MechanismMissing naming the controllers that
+    are not there.
     """
-    ours = dict(_memberships())
-    found: dict[str, Path] = {}
-    for mount in mounts.mounted():
-        if mount.kind == "cgroup2":
-            _add(found, _UNIFIED, mount, ours)
-        elif mount.kind == "cgroup":
-            for controller in set(_CONTROLLERS) & mount.super_options:
-                _add(found, controller, mount, ours)
+    found = dict(_found(_read(Path("/proc/self/cgroup"))))
     _delegate(found)
+    for controller in (_ACCOUNTING, _FREEZER):
+        # Version 2 does the work of both, without a controller; else they are taken if ours.
+        if _UNIFIED in found or not os.access(found.get(controller, ""), os.W_OK):
+            found.pop(controller, None)
     missing = sorted(set(_CONTROLLERS) - set(found))
     if missing:
         raise MechanismMissing(MECHANISM, f"no controller {' and '.join(missing)}; {_MEND}")
     return found
 
 
-def _memberships() -> Iterator[tuple[str, str]]:
-    for line in _read(Path("/proc/self/cgroup")).splitlines():
+# As long as this process is not moved, its groups are where they were.
+@lru_cache(maxsize=1)
+def _found(memberships: str) -> tuple[tuple[str, Path], ...]:
+    ours = dict(_parsed(memberships))
+    found: dict[str, Path] = {}
+    for mount in mounts.mounted():
+        if mount.kind == "cgroup2":
+            _add(found, _UNIFIED, mount, ours)
+        elif mount.kind == "cgroup":
+            for controller in _USEFUL & mount.super_options:
+                _add(found, controller, mount, ours)
+    return tuple(found.items())
+
+
+def _parsed(memberships: str) -> Iterator[tuple[str, str]]:
+    for line in memberships.splitlines():
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(",") if controllers else [_UNIFIED]:
             yield controller, path

@@ -43,6 +43,7 @@ class Verdict(IntEnum):
 
     KILL_PROCESS = 0x8000_0000
     ERRNO = 0x0005_0000
+    NOTIFY = 0x7FC0_0000
     ALLOW = 0x7FFF_0000
 
 
@@ -64,6 +65,8 @@ class Action:
 
 
 ALLOW = Action(Verdict.ALLOW)
+# The caller waits until it is answered at the filter's listener; without one it gets ENOSYS.
+NOTIFY = Action(Verdict.NOTIFY)
 KILL_PROCESS = Action(Verdict.KILL_PROCESS)
 EPERM = Action(Verdict.ERRNO, errno.EPERM)
 ENOSYS = Action(Verdict.ERRNO, errno.ENOSYS)

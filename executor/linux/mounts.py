@@ -6,13 +6,14 @@ without them, and it resolves a path anew each time. Here a tree is opened once,
 are set on the descriptor, and what is attached is what was checked.
 
 Sources: open_tree(2), fsopen(2), fsconfig(2), fsmount(2), move_mount(2), mount_setattr(2),
-pivot_root(2), openat2(2), proc_pid_mountinfo(5).
+pivot_root(2), openat2(2), proc_pid_mountinfo(5),
+fuse(4).
 """
 
 import os
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from ctypes import addressof, create_string_buffer
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ _CREATE = 6
 _MOVE_FROM_EMPTY_PATH = 0x4
 _MNT_DETACH = 2
 _PRIVATE = 1 << 18
+_FUSE = "/dev/fuse"
+_LONGEST_READ = 1 << 20
+_FUSE_NUMBER = os.makedev(10, 229)
 # struct open_how: flags, mode, resolve; RESOLVE_NO_MAGICLINKS and RESOLVE_NO_SYMLINKS.
 _OPEN_HOW = struct.Struct("=3Q")
 _RESOLVE_NO_LINKS = 0x02 | 0x04
@@ -106,16 +110,58 @@ def memory_file_system(size: int, files: int, mode: int, attributes: Attribute) 
     """
     options = {"size": str(size), "nr_inodes": str(files), "mode": f"{mode:o}"}
     with _asking(f"making a tmpfs of {size} bytes and {files} files"):
-        with _text("tmpfs") as kind:
-            context = call("fsopen", kind, _FSOPEN_CLOEXEC)
-        try:
-            for key, value in options.items():
-                with _text(key) as name, _text(value) as text:
-                    call("fsconfig", context, _SET_STRING, name, text, 0)
-            call("fsconfig", context, _CREATE)
-            return call("fsmount", context, _FSMOUNT_CLOEXEC, attributes)
-        finally:
-            os.close(context)
+        return _file_system("tmpfs", options, attributes)
+
+
+def fuse_device() -> int:
+    """
+    The descriptor, close-on-exec, of a new end that answers for a file system.
+
+    To be opened in the user namespace that will mount it. Raises MechanismMissing where this user
+    may not open the device, or something else stands there.
+    """
+    try:
+        opened = os.open(_FUSE, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise MechanismMissing(
+            "FUSE", f"opening {_FUSE}: {error.strerror}; load the module, let this user open it"
+        ) from error
+    if os.fstat(opened).st_rdev != _FUSE_NUMBER:
+        os.close(opened)
+        raise MechanismMissing("FUSE", f"{_FUSE} is another device; mend /dev")
+    return opened
+
+
+def fuse_file_system(device: int, owner: int, attributes: Attribute) -> int:
+    """
+    A detached file system whose requests are answered at `device`, for user and group `owner`.
+
+    `owner` is a number of the calling user namespace. Nothing looks into it until somebody
+    answers. Returns its descriptor, close-on-exec.
+    """
+    options = {
+        "source": "served",
+        "fd": str(device),
+        "rootmode": "40000",
+        "user_id": str(owner),
+        "group_id": str(owner),
+        "max_read": str(_LONGEST_READ),
+    }
+    with _asking("making a FUSE file system"):
+        return _file_system("fuse", options, attributes)
+
+
+def _file_system(kind: str, options: Mapping[str, str], attributes: Attribute) -> int:
+    with _text(kind) as name:
+        context = call("fsopen", name, _FSOPEN_CLOEXEC)
+    try:
+        for key, value in options.items():
+            with _text(key) as name, _text(value) as text:
+                call("fsconfig", context, _SET_STRING, name, text, 0)
+        call("fsconfig", context, _CREATE)
+        return call("fsmount", context, _FSMOUNT_CLOEXEC, attributes)
+    finally:
+        os.close(context)
 
 
 def restrict(mount: int, attributes: Attribute) -> None:

@@ -103,10 +103,17 @@ def drop_bounding_set() -> None:
     """
     with asking("capabilities", "clearing the ambient set", _MEND):
         call("prctl", _CAP_AMBIENT, _CAP_AMBIENT_CLEAR_ALL)
-    if capabilities().effective & 1 << _CAP_SETPCAP:
+    if may_set_capabilities():
         with asking("capabilities", "emptying the bounding set", _MEND):
             for number in range(_known_capabilities()):
                 call("prctl", _CAPBSET_DROP, number)
+
+
+def may_set_capabilities() -> bool:
+    """
+    Whether this thread may change its bounding set and its securebits (CAP_SETPCAP).
+    """
+    return bool(capabilities().effective & 1 << _CAP_SETPCAP)
 
 
 def drop_capabilities() -> None:

@@ -60,15 +60,24 @@ def started_by(program: Path, search: str) -> tuple[Path, ...]:
     the directories `search` (as in PATH), and the dynamic loader of each. Raises MechanismFailed
     when one of them cannot be read, or scripts run scripts without end.
     """
+    return tuple(dict.fromkeys(_real(path) for path in named_by(program, search)))
+
+
+def named_by(program: Path, search: str) -> tuple[Path, ...]:
+    """
+    The same files by the names that the kernel looks them up by: links are not resolved.
+
+    Raises as `started_by` does.
+    """
     found: list[Path] = []
     waiting = [program]
     while waiting:
         if len(found) > 2 * _DEEPEST:
             raise MechanismFailed(MECHANISM, f"{program} starts {len(found)} files; name the last")
-        path = _real(waiting.pop())
+        path = waiting.pop()
         if path not in found:
             found.append(path)
-            waiting += _interpreters(path, search)
+            waiting += _interpreters(_real(path), search)
     return tuple(found)
 
 

@@ -15,6 +15,9 @@ MECHANISM = "seccomp"
 
 SET_MODE_FILTER = 1
 FLAG_TSYNC = 1
+# NEW_LISTENER, TSYNC_ESRCH (with a listener, a thread left behind is an errno) and
+# WAIT_KILLABLE_RECV: once it is being answered, only a deadly signal ends the wait.
+_FLAGS_WATCHED = FLAG_TSYNC | 1 << 3 | 1 << 4 | 1 << 5
 
 
 def install(program: Program | bytes, *, tsync: bool) -> None:
@@ -31,6 +34,25 @@ def install(program: Program | bytes, *, tsync: bool) -> None:
     load(program, tsync=tsync)
 
 
+def install_watched(program: Program | bytes) -> int:
+    """
+    `install` for all threads, with a listener to which the program's notifications go.
+
+    Returns the listener, close-on-exec: see `notifications.py`. A call that notifies waits from
+    here on until somebody answers at it. Raises as `install` does; MechanismFailed also for a
+    kernel before 5.19, and for a thread that could not be brought along.
+    """
+    require_machine()
+    prctl.set_no_new_privs()
+    encoded = program if isinstance(program, bytes) else encode(program)
+    code, header = _headed(encoded)
+    mend = "use Linux 5.19 or later, and lock before threads start"
+    with asking(MECHANISM, "loading a filter with a listener", mend):
+        listener = call("seccomp", SET_MODE_FILTER, _FLAGS_WATCHED, ctypes.addressof(header))
+    del code
+    return listener
+
+
 def load(program: Program | bytes, *, tsync: bool) -> None:
     """
     `install` without setting no_new_privs, for a thread whose filter already forbids prctl.
@@ -38,12 +60,12 @@ def load(program: Program | bytes, *, tsync: bool) -> None:
     Bytes are a program that is encoded already.
     """
     encoded = program if isinstance(program, bytes) else encode(program)
-    code = ctypes.create_string_buffer(encoded)
-    header = _Header(len(encoded) // INSTRUCTION_BYTES, ctypes.addressof(code))
+    code, header = _headed(encoded)
     with asking(MECHANISM, "loading a filter", "use a kernel with CONFIG_SECCOMP_FILTER"):
         left_behind = call(
             "seccomp", SET_MODE_FILTER, FLAG_TSYNC if tsync else 0, ctypes.addressof(header)
         )
+    del code
     if left_behind:
         raise MechanismFailed(
             MECHANISM, f"thread {left_behind} has filters of its own; lock before threads start"
@@ -69,3 +91,11 @@ class _Header(ctypes.Structure):
     """
 
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
+
+
+def _headed(encoded: bytes) -> tuple[ctypes.Array[ctypes.c_char], _Header]:
+    """
+    The program where the kernel can read it, to be held as long as the header that points there.
+    """
+    code = ctypes.create_string_buffer(encoded)
+    return code, _Header(len(encoded) // INSTRUCTION_BYTES, ctypes.addressof(code))

@@ -186,18 +186,20 @@ class Broker:
             self._open[number].connection.answer(frame)
 
     def _begin(self, opened: wire.Open) -> None:
-        stream = self._control.stream()
+        stream = self._control.stream(tcp=opened.tcp)
         if opened.connection in self._open:
             raise ControlBroken(f"connection {opened.connection} is open already")
-        patience = _RAW_GUEST if opened.raw else _GUEST
+        relays = opened.raw or (opened.tcp and opened.tls)
+        patience = _RAW_GUEST if relays else _GUEST
         guest, descriptor = SocketStream(stream, patience), stream.fileno()
         if len(self._open) >= lock.CONNECTIONS_MAX:
-            self._refuse(opened.connection, guest)
+            self._refuse(opened, guest)
             return
         connection = Connection(opened, guest, self._shared(opened), self._means, self._send)
         task = asyncio.get_running_loop().create_task(connection.run())
         self._open[opened.connection] = _Held(connection, guest, descriptor, task)
-        self._hangups.watch(descriptor, connection.leave)
+        finish = connection.finish if opened.tcp else None
+        self._hangups.watch(descriptor, connection.leave, finish)
         task.add_done_callback(lambda _: self._finished(opened.connection))
 
     def _shared(self, opened: wire.Open) -> Shared:
@@ -210,11 +212,11 @@ class Broker:
         shared.account.limit(opened.budget)
         return shared
 
-    def _refuse(self, number: int, guest: SocketStream) -> None:
+    def _refuse(self, opened: wire.Open, guest: SocketStream) -> None:
         reason = f"{lock.CONNECTIONS_MAX} connections of this policy are open; close some"
-        ended = wire.Ended(connection=number, errno=errno.EMFILE, reason=reason)
+        ended = wire.Ended(connection=opened.connection, errno=errno.EMFILE, reason=reason)
         self._send(wire.FromBroker(ended=ended))
-        guest.end_now()
+        _close(guest, tcp=opened.tcp, broken=True)
 
     def _finished(self, number: int) -> None:
         held = self._open.pop(number)
@@ -235,13 +237,25 @@ class Broker:
             )
             self._send(wire.FromBroker(ended=ended))
         self._hangups.forget(held.descriptor)
-        held.guest.end_now()
+        broken = isinstance(ending, ControlBroken) or bool(ending.errno)
+        _close(held.guest, tcp=connection.tcp, broken=broken)
 
     def _send(self, frame: wire.FromBroker) -> None:
         try:
             self._control.send(frame)
         except ControlBroken:
             self._end(End.BROKEN)
+
+
+def _close(guest: SocketStream, *, tcp: bool, broken: bool) -> None:
+    """
+    A guest at the end of a pair reads an end and asks for the reason; one with TCP of its own has
+    to see from the connection itself that something is wrong.
+    """
+    if tcp and broken:
+        guest.reset_now()
+    else:
+        guest.end_now()
 
 
 def _ending(task: asyncio.Task[None]) -> Ending | ControlBroken:

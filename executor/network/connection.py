@@ -1,7 +1,9 @@
 """
 One connection, from its Open to its Ended.
 
+    [a ClientHello of the guest's own ──Greeted──► server judges its name ──Judgement──►]
     resolve ──Resolved──► server judges each address ──Dial──► dial ──► a zero byte to the guest
+            (none on a TCP connection of the guest's own)
             ──► relay bytes, or serve requests (Requested ──► Judgement ... Answered)
 
 Whatever happens on the way is an Ending, and the one place that tells the server, `Broker`, does
@@ -20,11 +22,12 @@ from codecage.network.v1 import network_pb2 as wire
 from executor.network.account import Account, Traffic
 from executor.network.dialer import Target, dial
 from executor.network.errors import ControlBroken, Ending, Refused
+from executor.network.hello import HELLO_MAX, HelloReader
 from executor.network.http.exchange import Exchange
 from executor.network.http.hidden import hidden_forms
 from executor.network.http.origin import Injected, Origin
 from executor.network.owned import Routes
-from executor.network.relay import QUIET, relay
+from executor.network.relay import QUIET_HALF, Silence, relay
 from executor.network.resolver import Resolver
 from executor.network.streams import SocketStream, Stream
 from executor.network.trust import Trust
@@ -34,6 +37,10 @@ _MADE: Final = b"\0"
 _JUDGEMENT: Final = 60.0
 # How long a request may still be answered for a guest that has closed its stream.
 _GRACE: Final = 10.0
+# The same for one that has finished sending on a TCP connection, and may be gone or not.
+_GRACE_TCP: Final = 60.0
+# How long a guest that speaks TLS itself may take to begin.
+_GREETING: Final = 10.0
 # In the middle of an exchange.
 SILENCE: Final = 60.0
 
@@ -80,7 +87,14 @@ class Connection:
         self.traffic = Traffic(shared.account)
         self._gone = asyncio.Event()
         self._left: asyncio.Future[None] | None = None
-        self._target = Target(opened.host, opened.port, opened.tls, opened.raw)
+        self.tcp = opened.tcp
+        # TLS that the guest speaks itself is not spoken here.
+        self._tunnelled = opened.tcp and opened.tls
+        self._relays = opened.raw or self._tunnelled
+        tls = opened.tls and not opened.tcp
+        self._target = Target(opened.host, opened.port, tls, opened.raw)
+        self._first = b""
+        self._finished = self._exchanging = False
         self._credential = opened.credential if opened.HasField("credential") else None
         self._guest, self._shared, self._means, self._send = guest, shared, means, send
         self._asked: asyncio.Future[wire.ToBroker] | None = None
@@ -101,6 +115,17 @@ class Connection:
         The guest has closed its stream altogether.
         """
         self._gone.set()
+        self._leave()
+
+    def finish(self) -> None:
+        """
+        The guest has finished sending on its TCP connection, or closed it: nobody can tell.
+        """
+        self._finished = True
+        if self._exchanging:
+            self._leave()
+
+    def _leave(self) -> None:
         if self._left is not None and not self._left.done():
             self._left.set_result(None)
 
@@ -112,11 +137,15 @@ class Connection:
         if upstream is None:
             return
         try:
-            await self._guest.write(_MADE)
-            if self._target.raw:
-                await relay(self._guest, upstream, self.traffic, self._gone, QUIET)
+            if not self.tcp:
+                await self._guest.write(_MADE)
+            if self._relays:
+                silence = Silence(half=QUIET_HALF) if self.tcp else Silence()
+                await relay(self._guest, upstream, self.traffic, self._gone, silence, self._first)
             else:
-                await self._while_wanted(self._exchange(upstream), _GRACE)
+                self._exchanging = True
+                grace = _GRACE_TCP if self.tcp else _GRACE
+                await self._while_wanted(self._exchange(upstream), grace)
         finally:
             await upstream.close()
 
@@ -151,12 +180,42 @@ class Connection:
 
     # ---- its life -------------------------------------------------------------------------
 
-    async def _make(self) -> Stream:
+    async def _make(self) -> Stream | None:
+        """
+        The other side, connected; None where the guest ends before it has begun.
+        """
+        if self._tunnelled and not await self._greeted():
+            return None
         found = await self._means.resolver.addresses(self._target.host)
         allowed = await self._allowed(found)
         dialled = await dial(self._target, allowed, self._means.trust, self._silence)
         self.address = dialled.address
         return dialled.stream
+
+    async def _greeted(self) -> bool:
+        """
+        Have the guest's ClientHello judged; False where it ends before the first byte of one.
+        """
+        reader = HelloReader()
+        name: str | None = None
+        try:
+            async with asyncio.timeout(_GREETING):
+                while name is None:
+                    data = await self._guest.read(HELLO_MAX)
+                    if not data and not reader.taken:
+                        return False
+                    if not data:
+                        raise Ending(errno.EPROTO, "it ended in the middle of its ClientHello")
+                    name = reader.feed(data)
+        except TimeoutError as error:
+            reason = f"TLS did not begin within {_GREETING:g} seconds, as the policy grants it here"
+            raise Ending(errno.ETIMEDOUT, reason) from error
+        greeted = wire.Greeted(connection=self.number, server_name=name)
+        answer = await self._ask("judgement", wire.FromBroker(greeted=greeted))
+        if not answer.judgement.allowed:
+            raise Refused(answer.judgement.reason)
+        self._first = bytes(reader.taken)
+        return True
 
     async def _allowed(self, found: tuple[str, ...]) -> tuple[str, ...]:
         """
@@ -176,7 +235,7 @@ class Connection:
 
     @property
     def _silence(self) -> float | None:
-        return None if self._target.raw else SILENCE
+        return None if self._relays else SILENCE
 
     async def _exchange(self, upstream: Stream) -> None:
         target, credential = self._target, self._credential
@@ -207,7 +266,7 @@ class Connection:
         loop = asyncio.get_running_loop()
         task = loop.create_task(work)
         left = self._left = loop.create_future()
-        if self._gone.is_set():
+        if self._gone.is_set() or (self._exchanging and self._finished):
             left.set_result(None)
         either: set[asyncio.Future[Any]] = {task, left}
         try:

@@ -24,6 +24,8 @@ from executor.network.errors import ControlBroken
 # The longest frame is a Dial with its addresses, or a Setup that names many secrets.
 FRAME_MAX: Final = 2**16
 _READ: Final = 2**16
+_PAIRS: Final = frozenset({socket.AF_UNIX})
+_INTERNET: Final = frozenset({socket.AF_INET, socket.AF_INET6})
 # Two answers of each connection that may be open, and more than any that is honest.
 _UNSENT_MAX: Final = 2**22
 
@@ -73,18 +75,20 @@ class Control:
         loop.add_reader(self._socket.fileno(), self._on_readable)
         loop.call_soon(self._on_readable)
 
-    def stream(self) -> socket.socket:
+    def stream(self, *, tcp: bool) -> socket.socket:
         """
-        The stream that came with the Open that was received last; it is the caller's.
+        The stream that came with the Open that was received last, of TCP or an end of a unix pair;
+        it is the caller's.
 
         Raises ControlBroken when none came, or it is none.
         """
         if not self._streams:
             raise ControlBroken("an Open came without its stream")
         connection = socket.socket(fileno=self._streams.popleft())
-        if (connection.family, connection.type) != (socket.AF_UNIX, socket.SOCK_STREAM):
+        families = _INTERNET if tcp else _PAIRS
+        if connection.family not in families or connection.type != socket.SOCK_STREAM:
             connection.close()
-            raise ControlBroken("the descriptor of an Open is no unix stream")
+            raise ControlBroken("the descriptor of an Open is no stream of its kind")
         connection.setblocking(False)
         return connection
 

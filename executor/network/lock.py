@@ -101,6 +101,11 @@ BROKER_FILTER: Final = Filter(
             (equals(1, socket.IPPROTO_TCP), equals(2, socket.TCP_NODELAY)),
         ),
         Allow(
+            "setsockopt",
+            "a guest's own connection that ends badly is reset",
+            (equals(1, socket.SOL_SOCKET), equals(2, socket.SO_LINGER)),
+        ),
+        Allow(
             "getsockopt",
             "what became of a connect, and what a descriptor for a stream is",
             (

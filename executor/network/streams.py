@@ -17,6 +17,7 @@ import os
 import select
 import socket
 import ssl
+import struct
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -25,6 +26,7 @@ from executor.network.errors import Ending
 CHUNK: Final = 2**17
 _TURNS: Final = 16
 _RECORD_ROOM: Final = 2**16
+_AT_ONCE: Final = struct.pack("ii", 1, 0)
 # What the other side may do to a connection, and the guest is told as it is.
 _PASSED_ON: Final = frozenset(
     {
@@ -139,7 +141,7 @@ class SocketStream:
 
     def hung_up(self) -> bool:
         """
-        Whether the other side of a unix pair is gone altogether: nobody reads what is written.
+        Whether the other side is gone altogether: nobody reads what is written.
         """
         poll = select.poll()
         poll.register(self._socket, 0)
@@ -154,6 +156,14 @@ class SocketStream:
             self._socket.shutdown(socket.SHUT_RDWR)
             while self._socket.recv(CHUNK):
                 pass
+        self.close_now()
+
+    def reset_now(self) -> None:
+        """
+        Close it so that the other side of a TCP connection reads an error (SO_LINGER of no time).
+        """
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
         self.close_now()
 
     def stop_reading(self) -> None:

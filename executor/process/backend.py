@@ -34,6 +34,8 @@ from executor.process.worker_output import OutputBuffer
 EXIT_FAILED: Final = 70
 # The worker's own descriptors besides the standard three: the channel, two pipes, the pump's wake.
 _OWN_DESCRIPTORS: Final = 4
+# Longer than every name of a host: RFC 1035.
+_NAME_MAX: Final = 300
 _STATUS: Final = {
     "ok": wire.CellDone.OK,
     "error": wire.CellDone.ERROR,
@@ -75,6 +77,7 @@ class Session:
         self._work = work
         self._begun = False
         self._ended = False
+        self._process = os.getpid()
         self._output_limit = 0
         self._value: wire.FromWorker | None = None
         door.host = self
@@ -123,6 +126,7 @@ class Session:
         seed = hashlib.sha512(begin.entropy).digest()
         reseed.renew(self._kept, seed)
         environment = dict(begin.environment)
+        self._guest.serve(_seen(begin))
         self._guest.call(
             {"op": "begin", "environment": environment, "seed": seed.hex(), "directory": self._work}
         )
@@ -156,6 +160,8 @@ class Session:
             raise
         except BaseException:  # noqa: BLE001 - whatever a cell has left of the guest's half raises
             answer = dict(BROKEN)
+        if os.getpid() != self._process:
+            _end_child(answer)
         while self._interrupts.running():
             with contextlib.suppress(KeyboardInterrupt):
                 self._interrupts.stop()
@@ -213,11 +219,43 @@ class Session:
         """
         The gate judges, and records, an attempt at a program.
         """
+        said = self._asked(wire.Ask(run=_text(program)))
+        return said or (errno.EPERM, "programs can be started by a cell alone, and none is running")
+
+    def denial(self, path: str) -> Refusal:
+        """
+        The gate tells of a refusal at a path.
+        """
+        return self._asked(wire.Ask(denial=_text(path))) or DONE
+
+    def refusal(self, host: str, port: int, own_port: int) -> Refusal:
+        """
+        The gate tells of a name or a connection.
+        """
+        asked = wire.RefusalAsk(host=_text(host)[:_NAME_MAX], port=port, own_port=own_port)
+        return self._asked(wire.Ask(refusal=asked)) or DONE
+
+    def socket(self, kind: str) -> Refusal:
+        """
+        The gate tells why there is no such socket.
+        """
+        return self._asked(wire.Ask(network=wire.NetworkAsk(socket=kind))) or DONE
+
+    def is_child(self) -> bool:
+        """
+        It is the session's first.
+        """
+        return False
+
+    def _asked(self, ask: wire.Ask) -> Refusal | None:
+        """
+        The gate's answer; None between cells, when nobody answers.
+        """
         with _ending_with_the_server(), self._asking:
             if not self._interrupts.running():
-                return errno.EPERM, "programs cannot be started here"
-            answer = self._channel.ask(wire.Ask(run=_text(program)))
-            return answer.errno or errno.EPERM, answer.reason
+                return None
+            answer = self._channel.ask(ask)
+            return answer.errno, answer.reason
 
     def end(self, code: int, how: str) -> None:
         """
@@ -253,6 +291,29 @@ def leave(code: int) -> NoReturn:
     _exit(code)
 
 
+def _seen(begin: wire.Begin) -> tuple[str, ...]:
+    """
+    The places that the server serves, each looked at once: before that the kernel does not know
+    whose they are, and lets nobody make a file in them.
+    """
+    places = tuple(mount.path for mount in begin.mounts)
+    for place in places:
+        with contextlib.suppress(OSError):
+            os.stat(place)  # noqa: PTH116 - as the call is named
+    return places
+
+
+def _end_child(answer: Mapping[str, Any]) -> NoReturn:
+    """
+    End a child that the guest has forked and that came to its cell's end: it has no session.
+    """
+    told = _text(answer.get("traceback")).encode()
+    with contextlib.suppress(OSError):
+        os.write(2, told)
+    code = answer.get("code")
+    leave(code & 0xFF if isinstance(code, int) else int(answer.get("status") != "ok"))
+
+
 def _require_possible(begin: wire.Begin) -> None:
     """
     Raises InternalError for what this cage cannot keep: better no session than a weaker one.
@@ -261,8 +322,8 @@ def _require_possible(begin: wire.Begin) -> None:
         "a seed for all chance": begin.deterministic,
         "a clock that stands still": begin.frozen_clock_ns,
         "a clock of the session's own": begin.virtual_clock_ns,
-        "connections": begin.max_connections,
-        "mounts that are asked of the gate": begin.mounts,
+        "connections through the gate": begin.max_connections,
+        "scratch of the worker's own": any(mount.scratch for mount in begin.mounts),
     }
     for what, wanted in impossible.items():
         if wanted:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from executor.linux.errors import MechanismFailed
 from executor.linux.libc import call
-from executor.process.plan import BoxPlan, NewCode
+from executor.process.plan import BoxPlan, Level, NewCode
 
 _CLONE_NEWUSER = 0x1000_0000
 
@@ -32,12 +32,16 @@ class Canary:
     act: Callable[[], object]
 
 
-def ask(plan: BoxPlan) -> None:
+def ask(plan: BoxPlan, level: Level) -> None:
     """
-    Ask all of them. Raises MechanismFailed naming the layer that let one pass.
+    Ask all that fit. Raises MechanismFailed naming the layer that let one pass.
     """
-    code = () if plan.new_code is NewCode.ALLOWED else _OF_MEMORY
-    for canary in (*_ALWAYS, *code):
+    for canary in (
+        *_ALWAYS,
+        *(_BARE if level is Level.P2 else _IN_NAMESPACES),
+        *(() if plan.children else _ALONE),
+        *(() if plan.new_code is NewCode.ALLOWED else _OF_MEMORY),
+    ):
         _ask(canary)
 
 
@@ -65,19 +69,36 @@ def _write_random() -> None:
     os.close(os.open("/dev/urandom", os.O_WRONLY | os.O_CLOEXEC))
 
 
+def _list(path: str) -> None:
+    list(Path(path).iterdir())
+
+
+def _unix_socket() -> None:
+    socket.socket(socket.AF_UNIX).close()
+
+
 _ALWAYS = (
+    Canary("Landlock", "opening /dev/urandom for writing", errno.EACCES, _write_random),
+    Canary("seccomp", "a user namespace", errno.EPERM, lambda: call("unshare", _CLONE_NEWUSER)),
+    Canary("seccomp", "a unix socket", errno.EAFNOSUPPORT, _unix_socket),
+)
+_IN_NAMESPACES = (
     Canary(
         "mounts", "a look at the host's processes", errno.ENOENT, lambda: Path("/proc/1").stat()
     ),
     Canary(
         "mounts", "a look at the host's settings", errno.ENOENT, lambda: Path("/sys/kernel").stat()
     ),
-    Canary("Landlock", "opening /dev/urandom for writing", errno.EACCES, _write_random),
-    Canary("seccomp", "a user namespace", errno.EPERM, lambda: call("unshare", _CLONE_NEWUSER)),
-    Canary("seccomp", "a socket", errno.EAFNOSUPPORT, socket.socket),
-    Canary("seccomp", "another process", errno.EPERM, os.fork),
-    Canary("pid namespace", "a look at its parent", errno.ESRCH, lambda: os.getpgid(2)),
+    # A box has one process or, with one that waits for children, two.
+    Canary("pid namespace", "a look at a third process", errno.ESRCH, lambda: os.getpgid(3)),
 )
+_BARE = (
+    Canary("Landlock", "a list of the host's files", errno.EACCES, lambda: _list("/")),
+    Canary("Landlock", "reading its own status", errno.EACCES, lambda: _list("/proc/self")),
+    Canary("seccomp", "the rights of a file", errno.EPERM, lambda: Path("/").chmod(0o755)),
+    Canary("seccomp", "a look at another process", errno.EPERM, lambda: os.kill(1, 0)),
+)
+_ALONE = (Canary("seccomp", "another process", errno.EPERM, os.fork),)
 _OF_MEMORY = (
     Canary("memory-deny-write-execute", "memory that is code and data", errno.EACCES, _make_code),
 )

@@ -10,17 +10,22 @@ What a filter cannot see is a path. The mount namespace and Landlock hold those,
 name files pass here; those that act on metadata which neither of the two covers across sessions
 (inotify, leases, page-cache queries on shared files) do not.
 
+What a grant adds is in `filter_grants.py`; without namespaces some of this goes (`_BARE`). A box
+that is watched has the same table with notifications in the place of REFUSED.
+
 Rejected: libseccomp's groups ("@system-service"): they grow with the library, here a new call is
 a decision. Rejected: killing on refusal. Libraries probe, and take EPERM for an answer.
 """
 
 import errno
 import socket
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from executor.linux.filters import (
     ENOSYS,
     EPERM,
+    NOTIFY,
     Action,
     Allow,
     Condition,
@@ -34,10 +39,11 @@ from executor.linux.filters import (
     equals,
 )
 from executor.linux.syscalls import NUMBERS
+from executor.process import filter_grants
+from executor.process.filter_grants import NO_FAMILY
 
-# The place where a refusal becomes a notification to a supervisor, once there is one.
+# In a box that is watched, this becomes a notification to a supervisor, which answers the same.
 REFUSED = EPERM
-NO_FAMILY = Action(Verdict.ERRNO, errno.EAFNOSUPPORT)
 NO_TERMINAL = Action(Verdict.ERRNO, errno.ENOTTY)
 
 _ALL = 2**64 - 1
@@ -73,6 +79,23 @@ _OWN_CLOCKS = (0, 1, 2, 3, 4, 5, 6, 7, 11)
 _SOL_SOCKET = (socket.SOL_SOCKET,)
 _READ_PERSONALITY = 0xFFFF_FFFF
 
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """
+    What a box is granted, as far as its filter knows: each adds rows, `bare` takes some away.
+
+    `network`: sockets that end in the box's own network namespace. `children`: processes of its
+    own. `programs`: execve. `watched`: refusals are notified. `bare`: there are no namespaces.
+    """
+
+    network: bool = False
+    children: bool = False
+    programs: bool = False
+    watched: bool = False
+    bare: bool = False
+
+
 _FREE = (
     ("content of open files", "read write readv writev pread64 pwrite64 preadv pwritev"),
     ("content of open files, as os.preadv calls it", "preadv2 pwritev2"),
@@ -102,7 +125,7 @@ _FREE = (
     ("time", "time gettimeofday clock_getres nanosleep"),
     ("time, after a stop", "restart_syscall"),
     ("threads", "set_robust_list rseq gettid sched_yield exit exit_group"),
-    ("children, of which there are none", "wait4 waitid"),
+    ("children, of which there may be none", "wait4 waitid"),
     ("who it is", "getpid getppid getuid geteuid getgid getegid getgroups getresuid getresgid"),
     ("who it is", "getpgrp getpgid getsid"),
     ("what it used and may use", "getrusage times getrlimit"),
@@ -169,9 +192,49 @@ _REFUSED_OTHERWISE: tuple[Row, ...] = (
 )
 
 
-def _rows() -> tuple[Row, ...]:
+# Without a mount namespace the host's files are there by name, and Landlock knows nothing of these;
+# without one of pids so are its processes. What only tells (stat, readlink, statfs) stays.
+_BARE_FILES = "chmod fchmod fchmodat fchmodat2 utime utimes futimesat utimensat flock truncate"
+_BARE_ATTRIBUTES = "getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr"
+_BARE_PROCESSES = "getpgid getsid sched_getaffinity sched_getparam sched_getscheduler"
+NO_ATTRIBUTES = Action(Verdict.ERRNO, errno.EOPNOTSUPP)
+
+
+def _bare(rows: Iterable[Row]) -> tuple[Row, ...]:
+    files, attributes = _BARE_FILES.split(), _BARE_ATTRIBUTES.split()
+    processes = _BARE_PROCESSES.split()
+    narrowed = {*files, *attributes, *processes, "getpriority"}
+    return (
+        *(row for row in rows if row.name not in narrowed),
+        *(Refuse(name, "files of the host that it may only read", REFUSED) for name in files),
+        # What shutil takes for "there are none".
+        *(Refuse(name, "attributes of the host's files", NO_ATTRIBUTES) for name in attributes),
+        *(
+            Allow(name, "how it is scheduled, and nobody else", (condition,))
+            for name in processes
+            for condition in (equals(0, 0), OwnPid(0))
+        ),
+        Allow("getpriority", "its own, and nobody else's", (equals(0, 0), equals(1, 0))),
+    )
+
+
+def _granted(rows: tuple[Row, ...], variant: Variant) -> tuple[Row, ...]:
+    """
+    The rows with those of the grants in the place of what they had before for the same calls.
+    """
+    added = (
+        *(filter_grants.NETWORK if variant.network else ()),
+        *(filter_grants.CHILDREN if variant.children else ()),
+        *(filter_grants.PROGRAMS if variant.programs else ()),
+    )
+    widened = {row.name for row in added}
+    return (*(row for row in rows if row.name not in widened), *added)
+
+
+def _rows(variant: Variant) -> tuple[Row, ...]:
     free = tuple(Allow(name, reason) for reason, names in _FREE for name in names.split())
-    said = (*free, *_argued(), *_REFUSED_OTHERWISE)
+    said = _granted((*free, *_argued(), *_REFUSED_OTHERWISE), variant)
+    said = _bare(said) if variant.bare else said
     named = {row.name for row in said}
     rest = (
         Refuse(name, "nothing in a box needs it", REFUSED) for name in NUMBERS if name not in named
@@ -179,11 +242,25 @@ def _rows() -> tuple[Row, ...]:
     return (*said, *rest)
 
 
-def _decided(row: Row) -> Row:
+def _decided(row: Row, *, watched: bool) -> Row:
     # The table's default is for numbers without a name; arguments that do not fit are refused.
     if isinstance(row, Allow) and row.arguments and row.otherwise is None:
-        return replace(row, otherwise=REFUSED)
+        row = replace(row, otherwise=REFUSED)
+    if not watched:
+        return row
+    if isinstance(row, Refuse) and row.action == REFUSED:
+        return replace(row, action=NOTIFY)
+    if isinstance(row, Allow) and row.otherwise == REFUSED:
+        return replace(row, otherwise=NOTIFY)
     return row
 
 
-BOX_FILTER = Filter("box", tuple(_decided(row) for row in _rows()), ENOSYS)
+def box_filter(variant: Variant) -> Filter:
+    """
+    The table for boxes that are granted `variant`.
+    """
+    rows = (_decided(row, watched=variant.watched) for row in _rows(variant))
+    return Filter("box", tuple(rows), ENOSYS)
+
+
+BOX_FILTER = box_filter(Variant())

@@ -76,6 +76,13 @@ def find(name: str, cache: Cache | None = None) -> NativeImage | None:
     return image
 
 
+def is_built(declared: Declared, cache: Cache) -> bool:
+    """
+    Whether the image is there for this interpreter; its files are not looked at.
+    """
+    return all(listing(place).exists() for place in places(image_of(declared, cache)))
+
+
 def find_key(key: str, cache: Cache) -> NativeImage | None:
     """
     The image with exactly this key, or None. Raises ImageRefusedError as `find` does.
@@ -101,7 +108,7 @@ def image_of(declared: Declared, cache: Cache) -> NativeImage:
     The image that the declaration means here, built or not.
     """
     key = _key(declared)
-    place = cache.root / _FOLDER / f"{declared.name}-{key[:12]}"
+    place = directory(cache) / f"{declared.name}-{key[:12]}"
     site = () if declared.lock is None else (str(place / SITE),)
     fonts = () if declared.lock is None else (("MPLCONFIGDIR", str(place / FONTS)),)
     return NativeImage(declared.name, key, site, declared.warm, fonts)
@@ -119,6 +126,20 @@ def packages(declared: Declared) -> tuple[LockedPackage, ...]:
     What the image's lock names. Raises LockRefusedError.
     """
     return () if declared.lock is None else read_lock(_SHIPPED / declared.lock).packages
+
+
+def directory(cache: Cache) -> Path:
+    """
+    Where built native images are.
+    """
+    return cache.root / _FOLDER
+
+
+def python_version() -> str:
+    """
+    The release of Python that every native image here is.
+    """
+    return platform.python_version()
 
 
 def places(image: NativeImage) -> tuple[Path, ...]:

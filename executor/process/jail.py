@@ -4,7 +4,8 @@ Making a box: the ordered list of what is taken away before native Python runs a
 `clone_box` copies the zygote into new namespaces, and the copy goes through `STEPS`: each holds
 or raises, and whoever sees an exception ends the process. There is no weaker way on. The parent
 maps the user, moves the copy into its control group, and looks at the result from outside
-before the copy may go on; until then it has learnt nothing of a session.
+before the copy may go on; until then it has learnt nothing of a session. A host that gives no
+namespaces gets `bare.STEPS` instead, if the plan does with level P2.
 
 The order matters. What needs the zygote's rights (opening what will be seen) comes first; the
 change of user keeps the rights inside the namespace, for id 0 is not mapped there, so the mounts
@@ -16,14 +17,12 @@ privileged program of all, for the hosts that are least protected.
 """
 
 import functools
-import json
 import os
-import select
 import signal
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import NoReturn
 
@@ -31,18 +30,24 @@ from executor.linux import cgroups, clone, landlock, namespaces, seccomp, userns
 from executor.linux.errors import MechanismError, MechanismFailed, MechanismMissing, asking
 from executor.linux.filters import Prepared
 from executor.linux.filters import prepare as prepare_filter
-from executor.process import status
-from executor.process.filter import BOX_FILTER
+from executor.process import bare, executables, isolation, private_places, status
+from executor.process.conversation import (
+    LISTENER,
+    LISTENERS,
+    NAMES,
+    SERVED,
+    Inside,
+    Outside,
+)
+from executor.process.executables import Executables
+from executor.process.filter import Variant, box_filter
+from executor.process.isolation import Vector
 from executor.process.plan import GUEST_ID, MECHANISM, BoxPlan, Identity, Level
-from executor.process.steps import STEPS, Site, become_visible
+from executor.process.private_places import Private
+from executor.process.site import Site
+from executor.process.steps import STEPS
+from executor.process.steps_process import become_visible
 
-_PATIENCE_MS = 20_000
-_LONGEST_REPORT = 4096
-_GO = b"go on"
-_KINDS = {kind.__name__: kind for kind in (MechanismFailed, MechanismMissing)}
-_READY = "ready"
-_AT = "at"
-_BEGINNING = "beginning"
 _GROUP_PREFIX = "codecage-"
 _GROUP_NUMBERS = count(1)
 
@@ -51,32 +56,78 @@ _GROUP_NUMBERS = count(1)
 class Box:
     """
     A box that holds: its process, by number and by a descriptor that `end` closes.
+
+    `vector` is what holds it. The rest are descriptors of this process that belong to whoever
+    acts for the box: the `listener` of its refused calls, the other ends of its `served` mounts and
+    its TCP `listeners` in the order of the plan, and the UDP socket that `names` are asked at.
+    `private` are the guest's own places where it has no mounts of its own.
     """
 
     pid: int
     pidfd: int
     level: Level
     group: cgroups.Group | None
+    vector: Vector
+    listener: int | None = None
+    served: tuple[int, ...] = ()
+    listeners: tuple[int, ...] = ()
+    names: int | None = None
+    private: Private | None = None
+
+    @property
+    def places(self) -> tuple[tuple[str, str], ...]:
+        """
+        Where on the host each of the guest's own places is; none for a box with mounts.
+        """
+        return () if self.private is None else self.private.places
+
+    def handed(self) -> tuple[int, ...]:
+        """
+        The descriptors to be handed on: listener, served, listeners, names, as far as there are.
+        """
+        first = () if self.listener is None else (self.listener,)
+        last = () if self.names is None else (self.names,)
+        return (*first, *self.served, *self.listeners, *last)
+
+    def close_handed(self) -> None:
+        """
+        Close those; once, when they were handed on or will never be.
+        """
+        for descriptor in self.handed():
+            os.close(descriptor)
 
     def end(self) -> None:
         """
-        Kill all of it, wait until nothing is left, and let go of its control group.
+        Kill all of it, wait until nothing is left, and let go of its control group and directory.
 
-        For the process that made it, once. Raises MechanismFailed when the group cannot go.
+        For the process that made it, once. What `handed` names stays open. Raises
+        MechanismFailed when one of the two cannot go.
         """
         _end(self.pidfd)
-        os.close(self.pidfd)
-        if self.group is not None:
-            self.group.remove()
+        with ExitStack() as going:
+            going.callback(os.close, self.pidfd)
+            if self.private is not None:
+                going.callback(private_places.remove, self.private)
+            if self.group is not None:
+                going.callback(self.group.remove)
 
 
 def prepare() -> None:
     """
-    Compile the filter now, in the zygote, so that its boxes need not.
+    Compile the usual filter now, in the zygote, so that its boxes need not.
 
     Also removes control groups that a killed zygote has left.
     """
-    _prepared()
+    _prepared(Variant())
+    remove_left()
+
+
+def remove_left() -> None:
+    """
+    Remove the control groups of boxes whose maker was killed; others may need their number.
+
+    For whoever starts a zygote, when the one before has ended.
+    """
     with suppress(MechanismMissing):
         cgroups.remove_left(_GROUP_PREFIX)
 
@@ -93,56 +144,165 @@ def clone_box(plan: BoxPlan, run: Callable[[], NoReturn]) -> Box:
     identity = _identity(plan)
     abi = _landlock_abi()
     clone.require_one_thread()
-    program = _prepared()
+    found = executables.of(plan)
+    shown = replace(plan, mounts=(*plan.mounts, *found.views), links=(*plan.links, *found.links))
     with ExitStack() as undo:
         group = _group(plan)
         if group is not None:
             undo.callback(group.remove)
         level = _level(plan, group)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        undo.enter_context(ours)
-        undo.enter_context(theirs)
-        cloned = _cloned()
+        work = _Work(shown, level, identity, abi, found, group)
+        try:
+            box = _made(work, run)
+        except MechanismMissing:
+            if plan.minimum is not Level.P2:
+                raise
+            bare.require_possible(shown)
+            box = _made(replace(work, level=Level.P2), run)
+        undo.pop_all()
+    return box
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """
+    A box that is to be made, and what was found out for it.
+    """
+
+    plan: BoxPlan
+    level: Level
+    identity: Identity
+    landlock_abi: int
+    executables: Executables
+    group: cgroups.Group | None
+
+    @property
+    def variant(self) -> Variant:
+        """
+        What its filter has to let through.
+        """
+        return Variant(
+            network=self.plan.network,
+            children=self.plan.children,
+            programs=bool(self.plan.programs),
+            watched=self.plan.watched,
+            bare=self.level is Level.P2,
+        )
+
+
+def _made(work: _Work, run: Callable[[], NoReturn]) -> Box:
+    with ExitStack() as undo:
+        private = None
+        if work.level is Level.P2:
+            private = private_places.make(work.plan, work.identity)
+            undo.callback(private_places.remove, private)
+        box = _cloned(work, private, run)
+        undo.pop_all()
+    return box
+
+
+def _cloned(work: _Work, private: Private | None, run: Callable[[], NoReturn]) -> Box:
+    program = _prepared(work.variant)
+    with ExitStack() as undo, ExitStack() as theirs:
+        inside, outside = _ends(undo, theirs)
+        cloned = _unsignalled(_forked if private else _in_namespaces)
         if cloned.pid == 0:
-            # The parent's end goes first: a parent that ends is seen by that alone.
-            ours.close()
-            _inside(Site(plan, program, abi, theirs), run)
+            # The parent's ends go first: a parent that ends is seen by that alone.
+            outside.close()
+            site = Site(work.plan, work.level, program, work.landlock_abi, inside, work.executables)
+            site.places = private.places if private else ()
+            _inside(site, run)
         undo.callback(os.close, cloned.pidfd)
         undo.callback(_end, cloned.pidfd)
-        inner = theirs.fileno()
+        kept = work.plan.kept | inside.descriptors
         theirs.close()
-        _until_visible(ours)
-        userns.map_one(cloned.pid, GUEST_ID, identity.uid, identity.gid)
-        if group is not None:
-            group.join(cloned.pid)
-        _let_go_on(ours)
-        _until_ready(ours)
-        status.verify(cloned.pid, plan, group=group, descriptors=plan.kept | {inner})
-        _let_go_on(ours)
+        _accompany(work, cloned.pid, outside, kept)
+        box = _box(work, cloned, outside.handed, private)
         undo.pop_all()
-        ours.close()
-    return Box(cloned.pid, cloned.pidfd, level, group)
+        outside.close()
+    return box
 
 
-def _cloned() -> clone.Cloned:
+def _ends(undo: ExitStack, theirs: ExitStack) -> tuple[Inside, Outside]:
     """
-    As `clone.clone`; in the child all signals are blocked.
+    Both halves of a conversation; `theirs` closes the one that the parent does not need.
+    """
+    ours, channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    reading, writing = os.pipe()
+    inside, outside = Inside(channel, writing), Outside(ours, reading)
+    undo.callback(outside.close)
+    undo.callback(outside.close_handed)
+    theirs.callback(inside.close)
+    return inside, outside
+
+
+def _accompany(work: _Work, pid: int, outside: Outside, kept: frozenset[int]) -> None:
+    """
+    Give the box what only its parent can, follow it until it holds, look at it, and let it go.
+    """
+    outside.until_begun()
+    if work.level is not Level.P2:
+        userns.map_one(pid, GUEST_ID, work.identity.uid, work.identity.gid)
+    if work.group is not None:
+        work.group.join(pid)
+    outside.let_go_on()
+    outside.until_ready()
+    # With children there are two: the one that waits, and the guest's, which has just spoken.
+    status.verify(outside.pid, work.plan, work.level, group=work.group, descriptors=kept)
+    if outside.pid != pid:
+        status.verify(pid, work.plan, work.level, group=work.group)
+    outside.let_go_on()
+
+
+def _box(
+    work: _Work, cloned: clone.Cloned, handed: dict[str, tuple[int, ...]], private: Private | None
+) -> Box:
+    (listener,) = handed.get(LISTENER) or (None,)
+    (names,) = handed.get(NAMES) or (None,)
+    return Box(
+        cloned.pid,
+        cloned.pidfd,
+        work.level,
+        work.group,
+        isolation.found(work.plan, work.level, work.landlock_abi, work.group),
+        listener=listener,
+        served=handed.get(SERVED, ()),
+        listeners=handed.get(LISTENERS, ()),
+        names=names,
+        private=private,
+    )
+
+
+def _unsignalled(make: Callable[[], clone.Cloned]) -> clone.Cloned:
+    """
+    As `make`; in the child all signals are blocked.
 
     A signal that raised an exception there would carry it into the zygote's code.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     cloned = None
     try:
-        cloned = clone.clone(namespaces.ALL)
+        cloned = make()
     finally:
         if cloned is None or cloned.pid:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return cloned
 
 
+def _in_namespaces() -> clone.Cloned:
+    return clone.clone(namespaces.ALL)
+
+
+def _forked() -> clone.Cloned:
+    # Containers that give no namespaces refuse clone3 altogether.
+    with asking("fork", "a copy of the zygote", "allow it more processes"):
+        pid = os.fork()
+        return clone.Cloned(pid, os.pidfd_open(pid) if pid else -1)
+
+
 @functools.cache
-def _prepared() -> Prepared:
-    return prepare_filter(BOX_FILTER)
+def _prepared(variant: Variant) -> Prepared:
+    return prepare_filter(box_filter(variant))
 
 
 def _identity(plan: BoxPlan) -> Identity:
@@ -178,7 +338,7 @@ def _group(plan: BoxPlan) -> cgroups.Group | None:
     """
     name = f"{_GROUP_PREFIX}{os.getpid()}-{next(_GROUP_NUMBERS)}"
     try:
-        return cgroups.create(name, cgroups.Allowance(plan.memory, plan.tasks))
+        return cgroups.create(name, cgroups.Allowance(plan.memory, plan.processes))
     except MechanismMissing:
         if plan.minimum is Level.P4:
             raise
@@ -193,44 +353,6 @@ def _level(plan: BoxPlan, group: cgroups.Group | None) -> Level:
             MECHANISM, "level P4 needs a host user for each box; run the server as root, or ask P3"
         )
     return Level.P3
-
-
-def _let_go_on(ours: socket.socket) -> None:
-    with asking(MECHANISM, "telling the box to go on", "see why it ended"):
-        ours.sendall(_GO)
-
-
-def _until_visible(ours: socket.socket) -> None:
-    _report(ours, _BEGINNING)
-
-
-def _until_ready(ours: socket.socket) -> None:
-    """
-    Follow the box through its steps. Raises what it raised, or where it ended without a word.
-    """
-    at = _BEGINNING
-    while True:
-        kind, *said = _report(ours, at)
-        if kind == _READY:
-            return
-        if kind == _AT:
-            (at,) = said
-            continue
-        mechanism, message = said
-        raise _KINDS[kind](mechanism, f"at step {at!r}: {message}")
-
-
-def _report(ours: socket.socket, at: str) -> list[str]:
-    waiting = select.poll()
-    waiting.register(ours, select.POLLIN)
-    if not waiting.poll(_PATIENCE_MS):
-        raise MechanismFailed(MECHANISM, f"it stands still at step {at!r}; it is given up")
-    with asking(MECHANISM, f"hearing of the box at step {at!r}", "see why it ended"):
-        data = ours.recv(_LONGEST_REPORT)
-    if not data:
-        raise MechanismFailed(MECHANISM, f"it ended at step {at!r} without a word")
-    words: list[str] = json.loads(data)
-    return words
 
 
 def _end(pidfd: int) -> None:
@@ -251,7 +373,7 @@ def _inside(site: Site, run: Callable[[], NoReturn]) -> NoReturn:
     """
     try:
         _take_away(site)
-        site.channel.close()
+        site.inside.close()
         run()
     finally:
         os._exit(1)
@@ -259,20 +381,16 @@ def _inside(site: Site, run: Callable[[], NoReturn]) -> NoReturn:
 
 def _take_away(site: Site) -> None:
     become_visible()
-    _say(site, _AT, _BEGINNING)
-    site.wait()
+    site.inside.begin()
+    site.inside.wait()
     try:
-        for step in STEPS:
-            _say(site, _AT, step.name)
+        for step in bare.STEPS if site.level is Level.P2 else STEPS:
+            site.inside.at(step.name)
             step.act(site)
     except MechanismError as error:
         # The mechanism's name is put before the message by whoever raises it again.
         message = str(error).removeprefix(f"{error.mechanism}: ")
-        _say(site, type(error).__name__, error.mechanism, message[: _LONGEST_REPORT // 8])
+        site.inside.failed(type(error).__name__, error.mechanism, message)
         os._exit(1)
-    _say(site, _READY)
-    site.wait()
-
-
-def _say(site: Site, *words: str) -> None:
-    site.channel.send(json.dumps(words).encode())
+    site.inside.ready()
+    site.inside.wait()

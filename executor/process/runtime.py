@@ -1,7 +1,7 @@
 """
 The guest of the process cage: this interpreter, with the guest's half of the cells put into it.
 
-That half is the one of the wasm guests, read from where it lies and run as it is; two further
+That half is the one of the wasm guests, read from where it lies and run as it is; four further
 files, in `guest/` beside this one, say what is otherwise here. All of them run without the names
 of their files, and their frames are left out of tracebacks. What is not shared:
 
@@ -64,14 +64,15 @@ class NativeGuest:
         sys.modules["__main__"] = _new_main()
         self._runtime: Final = _runtime()
         self._adapter: Final = _module("_codecage_adapter", _code(OWN, "adapter.py"))
-        self._adapter.door = door
         self._hidden: tuple[types.ModuleType, ...] = ()
-        self._put_in(image, elsewhere)
+        self._put_in(door, image, elsewhere)
         self._entry: Final[Callable[[bytes], bytes]] = self._runtime.entry
 
-    def _put_in(self, image: str, elsewhere: Mapping[str, tuple[str, ...]]) -> None:
+    def _put_in(self, door: Door, image: str, elsewhere: Mapping[str, tuple[str, ...]]) -> None:
         runtime, adapter = self._runtime, self._adapter
         runtime.use_finders(_code(SHARED, "finders.py"))
+        ways = {name: _code(OWN, f"{name}.py") for name in ("programs", "courtesy")}
+        adapter.use_parts(runtime, door, ways)
         runtime.use_display(_code(SHARED, "display.py"))
         runtime.use_magics(_code(SHARED, "magics.py"), _code(SHARED, "notebook.py"))
         adapter.use_loop(runtime, _code(SHARED, "loop.py"), _code(OWN, "loop.py"))
@@ -107,6 +108,12 @@ class NativeGuest:
         """
         for request in _REHEARSAL:
             self.call(request)
+
+    def serve(self, places: Sequence[str]) -> None:
+        """
+        Have errors about files below `places` say why: the gate is asked for what is there.
+        """
+        self._adapter.courtesy.serve(places)
 
     def call(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """

@@ -10,7 +10,7 @@ import stat
 from pathlib import PurePosixPath
 
 from executor.linux.errors import MechanismFailed, asking
-from executor.process.plan import GUEST_ID, HOME, MECHANISM
+from executor.process.plan import GUEST_ID, HOME, MECHANISM, BoxPlan, View
 
 # Source: Linux `Documentation/admin-guide/devices.txt`, major number 1.
 _MEMORY_DEVICES = 1
@@ -19,9 +19,17 @@ _MEND = "see that mounts of the plan do not collide"
 _SYSTEM_FILES = {
     "etc/passwd": f"agent:x:{GUEST_ID}:{GUEST_ID}:agent:{HOME}:/bin/false\n",
     "etc/group": f"agent:x:{GUEST_ID}:\n",
+}
+_ALONE = {
     "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
     "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
     "etc/resolv.conf": "",
+}
+# Every name is asked about where it is decided, localhost as well: a policy may grant it.
+_ASKING = {
+    "etc/hosts": "",
+    "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+    "etc/resolv.conf": "nameserver 127.0.0.1\noptions timeout:5 attempts:1\n",
 }
 
 
@@ -40,6 +48,21 @@ def place_for(root: int, place: str, tree: int) -> None:
     else:
         raise MechanismFailed(
             MECHANISM, f"{place} would show {stat.filemode(mode)}; name a directory or a file"
+        )
+
+
+def require_object(tree: int, view: View) -> None:
+    """
+    See that the mount `tree` shows what `view` means, if it says which object that is.
+
+    Raises MechanismFailed for another one: the path has been given to something else since.
+    """
+    if view.object is None:
+        return
+    found = os.fstat(tree)
+    if (found.st_dev, found.st_ino) != view.object:
+        raise MechanismFailed(
+            MECHANISM, f"{view.source} is not what it was when it was granted; load the policy anew"
         )
 
 
@@ -81,12 +104,12 @@ def write(root: int, path: str, text: str) -> None:
             os.close(file)
 
 
-def write_system_files(root: int) -> None:
+def write_system_files(root: int, plan: BoxPlan) -> None:
     """
     Write the files by which programs know users and hosts.
     """
     directory_for(root, "/etc")
-    for path, text in _SYSTEM_FILES.items():
+    for path, text in (_SYSTEM_FILES | (_ASKING if plan.names else _ALONE)).items():
         write(root, path, text)
 
 

@@ -22,7 +22,7 @@ from typing import NoReturn
 from executor.linux.errors import MechanismFailed
 from executor.linux.libc import call
 from executor.process import jail
-from executor.process.plan import WORK, BoxPlan, NewCode
+from executor.process.plan import TEMPORARY, BoxPlan, NewCode
 
 MECHANISM = "self-test"
 
@@ -49,24 +49,38 @@ class Attack:
 
 def run(plan: BoxPlan) -> tuple[str, ...]:
     """
-    Make one box as `plan` says, attack from inside it, and end it.
+    Make one box as `plan` says, attack from inside it, and end it. Nobody watches its calls.
 
     Returns the names of the attacks, all refused. For a process with one thread, as `clone_box`.
     Raises MechanismFailed naming what was not refused, or not tried; and as `clone_box` does.
     """
-    attacks = _ALWAYS if plan.new_code is NewCode.ALLOWED else (*_ALWAYS, *_OF_MEMORY)
+    attacks = _fitting(plan)
     with ExitStack() as undo:
         reading, writing = os.pipe()
         undo.callback(os.close, reading)
         try:
-            own = replace(plan, kept=frozenset({writing}))
+            own = replace(plan, kept=frozenset({writing}), watched=False)
             box = jail.clone_box(own, lambda: _tell(attacks, writing))
         finally:
             os.close(writing)
         undo.callback(box.end)
+        undo.callback(box.close_handed)
         said = json.loads(_all_of(reading) or b"{}")
     _judge(attacks, said)
     return tuple(attack.name for attack in attacks)
+
+
+def _fitting(plan: BoxPlan) -> tuple[Attack, ...]:
+    """
+    The attacks on what the plan does not grant.
+    """
+    return (
+        *_ALWAYS,
+        *(() if plan.children else _OF_CHILDREN),
+        *(() if plan.programs else _OF_PROGRAMS),
+        *(() if plan.network else _OF_NETWORK),
+        *(() if plan.new_code is NewCode.ALLOWED else _OF_MEMORY),
+    )
 
 
 def _tell(attacks: tuple[Attack, ...], writing: int) -> NoReturn:
@@ -126,7 +140,7 @@ def _open(path: str, flags: int) -> None:
 
 
 def _set_id() -> None:
-    path = f"{WORK}/.codecage-self-test"
+    path = f"{TEMPORARY}/.codecage-self-test"
     file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     try:
         os.fchmod(file, _SET_ID)
@@ -164,14 +178,11 @@ _ALWAYS = (
     _attack("a generated file", lambda: _open("/etc/passwd", os.O_WRONLY), errno.EACCES),
     _attack("writing entropy", lambda: _open("/dev/urandom", os.O_WRONLY), errno.EACCES),
     _attack("a set-id bit", _set_id, _PERM),
-    _attack("a FIFO", lambda: os.mkfifo(f"{WORK}/.codecage-fifo"), _PERM),
+    _attack("a FIFO", lambda: os.mkfifo(f"{TEMPORARY}/.codecage-fifo"), _PERM),
     _attack("mount", lambda: call("mount", 0, 0, 0, 0, 0), _PERM),
     _attack("a copy of mounts", lambda: call("open_tree", _HERE, 0, 1), _PERM),
-    _attack("another root", lambda: os.chroot(WORK), _PERM),
-    _attack("a program", lambda: call("execve", 0, 0, 0), _PERM),
+    _attack("another root", lambda: os.chroot(TEMPORARY), _PERM),
     _attack("a program in memory", lambda: os.memfd_create("x"), _PERM),
-    _attack("another process", _fork, _PERM),
-    _attack("a signal to everybody", lambda: os.kill(-1, 0), _PERM, errno.ESRCH),
     _attack("tracing", lambda: call("ptrace", 16, 1, 0, 0), _PERM),
     _attack("memory of others", lambda: call("process_vm_readv", 1, 0, 0, 0, 0, 0), _PERM),
     _attack("descriptors of others", lambda: call("pidfd_open", 1, 0), _PERM),
@@ -184,10 +195,15 @@ _ALWAYS = (
     _attack("userfaultfd", lambda: call("userfaultfd", 0), _PERM),
     _attack("another user", lambda: os.setuid(0), _PERM),
     _attack("a higher limit", _raise_limit, _PERM),
-    _attack("the network", socket.socket, errno.EAFNOSUPPORT),
     _attack("unix sockets", lambda: socket.socket(socket.AF_UNIX), errno.EAFNOSUPPORT),
     _attack("datagrams to names", _datagram_pair, _PERM),
     _attack("shared memory by number", lambda: call("shmget", 0, 4096, 0o1600), _PERM),
     _attack("typing at a terminal", lambda: fcntl.ioctl(0, _TIOCSTI, b"x"), errno.ENOTTY),
 )
+_OF_CHILDREN = (
+    _attack("another process", _fork, _PERM),
+    _attack("a signal to everybody", lambda: os.kill(-1, 0), _PERM, errno.ESRCH),
+)
+_OF_PROGRAMS = (_attack("a program", lambda: call("execve", 0, 0, 0), _PERM),)
+_OF_NETWORK = (_attack("the network", socket.socket, errno.EAFNOSUPPORT),)
 _OF_MEMORY = (_attack("memory that is code and data", _code, errno.EACCES),)

@@ -9,10 +9,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from executor.linux import mounts, namespaces
+from executor.linux import mounts, namespaces, prctl
 from executor.linux.cgroups import Group
 from executor.linux.errors import MechanismFailed, asking
-from executor.process.plan import HOME, MECHANISM, TEMPORARY, WORK, BoxPlan, Identity
+from executor.process.plan import MECHANISM, BoxPlan, Identity, Level
 from executor.process.scenery import MINORS
 
 _NO_RIGHTS = "0000000000000000"
@@ -29,22 +29,23 @@ _STANDARD = frozenset({0, 1, 2})
 def verify(
     pid: int,
     plan: BoxPlan,
+    level: Level,
     *,
     group: Group | None = None,
     descriptors: frozenset[int] | None = None,
 ) -> None:
     """
-    See that process `pid` of this pid namespace is held as `plan` says.
+    See that process `pid` of this pid namespace is held as `plan` and `level` say.
 
     With `group`, also that it is in that control group. With `descriptors`, also that it holds
     none but these and the standard three: that is true before its guest runs and not later. For
     the process that made it, or root. Raises MechanismFailed naming everything that does not hold.
     """
     wrong = [
-        *_wrong_status(pid, plan),
-        *_wrong_namespaces(pid),
-        *_wrong_mounts(pid, plan),
-        *_wrong_limits(pid, plan),
+        *_wrong_status(pid, plan, level),
+        *(() if level is Level.P2 else _wrong_namespaces(pid)),
+        *(() if level is Level.P2 else _wrong_mounts(pid, plan)),
+        *_wrong_limits(pid, plan, level),
         *(_wrong_group(pid, group) if group is not None else ()),
         *(_wrong_descriptors(pid, descriptors) if descriptors is not None else ()),
     ]
@@ -52,7 +53,7 @@ def verify(
         raise MechanismFailed(MECHANISM, f"process {pid} is not held: {'; '.join(wrong)}; kill it")
 
 
-def _wrong_status(pid: int, plan: BoxPlan) -> Iterator[str]:
+def _wrong_status(pid: int, plan: BoxPlan, level: Level) -> Iterator[str]:
     found = _status(pid)
     identity = plan.identity or Identity(os.geteuid(), os.getegid())
     wanted = {
@@ -64,6 +65,9 @@ def _wrong_status(pid: int, plan: BoxPlan) -> Iterator[str]:
     }
     if plan.identity is not None:
         wanted["Groups"] = ""
+    if level is Level.P2 and not prctl.may_set_capabilities():
+        # Without that right it stays as it is, and with no_new_privs it is of no use.
+        del wanted["CapBnd"]
     for name, value in wanted.items():
         said = found.get(name, "nothing")
         if said != value:
@@ -82,18 +86,21 @@ def _wrong_mounts(pid: int, plan: BoxPlan) -> Iterator[str]:
     if roots != ["tmpfs"]:
         yield f"its root is {roots} and not one tmpfs"
     views = [view.mount for view in plan.mounts]
+    own = [place.mount for place in plan.own_places]
     for mount in seen:
-        yield from _wrong_mount(mount, views)
-    for place in (*views, WORK, TEMPORARY, HOME):
+        yield from _wrong_mount(mount, views, [*own, *plan.served])
+    for place in (*views, *own, *plan.served):
         if place not in {mount.place for mount in seen}:
             yield f"{place} is not mounted"
 
 
-def _wrong_mount(mount: mounts.Mount, views: list[str]) -> Iterator[str]:
+def _wrong_mount(mount: mounts.Mount, views: list[str], own: list[str]) -> Iterator[str]:
     place = mount.place
     shown = any(place == view or place.startswith(f"{view}/") for view in views)
-    if place in {WORK, TEMPORARY, HOME}:
+    if place in own:
         wanted = {"rw", "nosuid", "nodev", "noexec"}
+        if mount.kind not in {"tmpfs", "fuse"}:
+            yield f"{place} is {mount.kind} and not the guest's own"
     elif shown and mount.kind in _OF_THE_KERNEL:
         yield f"{place} shows {mount.kind}"
         return
@@ -109,15 +116,16 @@ def _wrong_mount(mount: mounts.Mount, views: list[str]) -> Iterator[str]:
         yield f"{place} is not mounted {','.join(lacking)}"
 
 
-def _wrong_limits(pid: int, plan: BoxPlan) -> Iterator[str]:
+def _wrong_limits(pid: int, plan: BoxPlan, level: Level) -> Iterator[str]:
     most = {
         "Max core file size": 0,
         "Max locked memory": 0,
         "Max open files": plan.open_files,
-        "Max processes": plan.tasks,
         "Max cpu time": plan.cpu_seconds,
-        "Max file size": max(plan.work_bytes, plan.tmp_bytes),
+        "Max file size": plan.largest_file,
     }
+    if level is not Level.P2 or plan.identity is not None:
+        most["Max processes"] = plan.processes
     found = _hard_limits(pid)
     for name, limit in most.items():
         said = found.get(name, "nothing")

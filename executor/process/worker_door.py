@@ -17,6 +17,7 @@ from typing import Protocol
 from executor.kernel.bundles import BUNDLE_MAX, FORMS_MAX, is_media_type
 
 Refusal = tuple[int, str]
+_ERRORS = 2
 DONE: Refusal = (0, "")
 
 
@@ -37,7 +38,27 @@ class Host(Protocol):
 
     def run(self, program: str) -> Refusal:
         """
-        Have the gate judge, and record, an attempt at a program.
+        Have the gate judge, and record, an attempt at a program, or at a child by the word "fork".
+        """
+
+    def denial(self, path: str) -> Refusal:
+        """
+        Why something was refused at an absolute path of a served mount.
+        """
+
+    def refusal(self, host: str, port: int, own_port: int) -> Refusal:
+        """
+        Why a name was not resolved (`port` 0), or a connection was refused or broken.
+        """
+
+    def socket(self, kind: str) -> Refusal:
+        """
+        Why there is no socket of a kind.
+        """
+
+    def is_child(self) -> bool:
+        """
+        Whether this is a process that the guest has forked.
         """
 
     def end(self, code: int, how: str) -> None:
@@ -58,7 +79,8 @@ class Host(Protocol):
 
 class Door:
     """
-    What the guest's half calls. Until a worker is behind it, output vanishes and nothing runs.
+    What the guest's half calls. Until a worker is behind it, nothing runs, and what is printed is
+    the zygote's: its errors are the server's to read, the rest vanishes.
     """
 
     def __init__(self) -> None:
@@ -70,6 +92,9 @@ class Door:
         """
         if self.host is not None:
             self.host.write(stream, data)
+        elif stream == _ERRORS:
+            with contextlib.suppress(OSError):
+                os.write(_ERRORS, data)
 
     def show(self, forms: Mapping[str, bytes]) -> Refusal:
         """
@@ -82,11 +107,33 @@ class Door:
 
     def run(self, program: str) -> Refusal:
         """
-        The guest wants a program started.
+        The guest wants a program started, or a child; a zygote forks without asking.
         """
-        if self.host is None:
-            return errno.EPERM, "programs cannot be started here"
-        return self.host.run(program)
+        return DONE if self.host is None else self.host.run(program)
+
+    def denial(self, path: str) -> Refusal:
+        """
+        The guest was refused something at `path`.
+        """
+        return DONE if self.host is None else self.host.denial(path)
+
+    def refusal(self, host: str, port: int, own_port: int) -> Refusal:
+        """
+        The guest looked a name up, or has a connection.
+        """
+        return DONE if self.host is None else self.host.refusal(host, port, own_port)
+
+    def socket(self, kind: str) -> Refusal:
+        """
+        The guest was refused a socket.
+        """
+        return DONE if self.host is None else self.host.socket(kind)
+
+    def is_child(self) -> bool:
+        """
+        Whether nobody can be asked from this process.
+        """
+        return self.host is not None and self.host.is_child()
 
     def end(self, code: int, how: str) -> None:
         """
@@ -108,7 +155,7 @@ class Door:
         return self.host is not None and self.host.running()
 
     CODES: frozenset[CodeType] = frozenset(
-        {function.__code__ for function in (write, show, run, end, reason)}
+        {function.__code__ for function in (write, show, run, denial, refusal, socket, end, reason)}
     )
 
 
@@ -134,9 +181,33 @@ class Child:
 
     def run(self, _program: str) -> Refusal:
         """
-        The gate is not asked from here.
+        The gate is not asked from here: the kernel decides, by the same policy.
         """
-        return errno.EPERM, "programs cannot be started here"
+        return DONE
+
+    def denial(self, _path: str) -> Refusal:
+        """
+        Nothing is known.
+        """
+        return DONE
+
+    def refusal(self, _host: str, _port: int, _own_port: int) -> Refusal:
+        """
+        Nothing is known.
+        """
+        return DONE
+
+    def socket(self, _kind: str) -> Refusal:
+        """
+        Nothing is known.
+        """
+        return DONE
+
+    def is_child(self) -> bool:
+        """
+        It is.
+        """
+        return True
 
     def end(self, _code: int, _how: str) -> None:
         """

@@ -2,9 +2,11 @@
 The native zygote: takes a guest into this interpreter, then makes a boxed worker for every
 request on its socket.
 
-It is exec'd by the launcher, speaks the same datagrams as the zygote of wasm guests, has one
-thread, and never holds anything of a session: a request is a number and a socket that goes
-straight to the box. It ends when its socket closes, and the kernel ends its boxes with it.
+It is exec'd by the launcher, has one thread, and never holds anything of a session: a request is
+a number, the order of a box, which is its policy's, and a socket that goes straight to the box.
+Before it says that it is ready it makes one box and attacks it; where an attack succeeds, none is
+served. It also sends its boxes the server's signals, for the server cannot: they are other users'.
+It ends when its socket closes, and the kernel ends its boxes with it.
 """
 
 import argparse
@@ -18,20 +20,32 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from resource import struct_rusage
 from typing import Final, NoReturn, Protocol
 
 from executor.images.cache import default_cache
+from executor.kernel.boxing import (
+    TO_ZYGOTE_MAX,
+    BoxesHold,
+    BoxExited,
+    BoxRefused,
+    BoxSignal,
+    BoxSpawned,
+    SignalBox,
+    SpawnBox,
+)
 from executor.kernel.errors import InternalError
-from executor.kernel.spawn import MESSAGE_MAX, SpawnWorker, WorkerExited, WorkerSpawned, ZygoteReady
+from executor.kernel.orders import BoxOrder
+from executor.kernel.spawn import ZygoteReady
 from executor.linux import prctl, rlimits
-from executor.linux.errors import MechanismFailed
+from executor.linux.errors import MechanismError, MechanismMissing
 from executor.process import images, jail, reseed, zygote_world
-from executor.process.plan import WORK
 from executor.process.runtime import NativeGuest
 from executor.process.worker import Birth, live
 from executor.process.worker_door import Door
 from executor.process.worker_interrupts import block
-from executor.process.zygote_boxes import Boxes, plan_of
+from executor.process.zygote_boxes import Boxes
 from executor.process.zygote_world import NativeImage
 
 # Of CPU time; the server waits for two minutes.
@@ -51,21 +65,31 @@ class Boxed(Protocol):
         Its number, as its maker counts processes.
         """
 
-    @property
-    def pidfd(self) -> int:
+    def spawned(self, number: int) -> tuple[BoxSpawned, tuple[int, ...]]:
         """
-        A pidfd of it, open until `end`.
+        What is told of it as box `number`, and the descriptors that go along, open until `told`.
         """
 
-    def end(self) -> None:
+    def told(self) -> None:
         """
-        Let go of all that was made for it; it is killed if it lives.
+        The server has what was sent: close what this process need not keep.
+        """
+
+    def send(self, wanted: BoxSignal) -> None:
+        """
+        Send a signal to it, or end all of it.
+        """
+
+    def ended(self, number: int, status: int, usage: struct_rusage) -> BoxExited:
+        """
+        Let go of all that was made for it, whose first process was reaped with `status` and
+        `usage`; what is told of it.
         """
 
 
 # Makes a process that keeps the socket and the standard three descriptors, and calls the function
 # in it. Raises OSError, MechanismError.
-Spawn = Callable[[socket.socket, Callable[[], NoReturn]], Boxed]
+Spawn = Callable[[BoxOrder, socket.socket, Callable[[], NoReturn]], Boxed]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -81,13 +105,23 @@ def main(arguments: list[str] | None = None) -> int:
         # Without root a parent may map the users of its box's namespace only while both are
         # dumpable: the files in /proc by which it does so are root's otherwise.
         prctl.set_not_dumpable()
-    jail.prepare()
-    plan = plan_of(image)
-    isolation = f"{plan.minimum.value} ({plan.minimum.name})"
-    with rlimits.within_seconds(_BOOT_SECONDS):
-        birth = take_in(image, isolation, WORK)
     with socket.socket(fileno=options.socket) as server:
-        return Zygote(server, birth, Boxes(plan).make).serve()
+        try:
+            return _serve(server, image)
+        except MechanismError as error:
+            missing = isinstance(error, MechanismMissing)
+            server.send(BoxRefused(0, missing, str(error)).pack())
+            print(f"codecage: no box can be made here: {error}", file=sys.stderr)
+            return 1
+
+
+def _serve(server: socket.socket, image: NativeImage) -> int:
+    jail.prepare()
+    boxes = Boxes(image)
+    with rlimits.within_seconds(_BOOT_SECONDS):
+        birth = take_in(image, "a box of the process cage", BoxOrder().directory)
+    server.send(BoxesHold(boxes.attacked()).pack())
+    return Zygote(server, birth, boxes.make).serve()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -168,39 +202,52 @@ class Zygote:
                 return
 
     def _take_request(self) -> bool:
-        data, descriptors, _, _ = socket.recv_fds(self._server, MESSAGE_MAX, 2)
+        data, descriptors, _, _ = socket.recv_fds(self._server, TO_ZYGOTE_MAX, 2)
         if not data:
             return False
+        if data.startswith(b"sig1") and not descriptors:
+            self._signal(SignalBox.unpack(data))
+            return True
         if len(descriptors) != 1:
             raise InternalError(f"a spawn request with {len(descriptors)} descriptors")
         with socket.socket(fileno=descriptors[0]) as connection:
-            self._spawn(SpawnWorker.unpack(data).number, connection)
+            self._spawn(SpawnBox.unpack(data), connection)
         return True
 
-    def _spawn(self, number: int, connection: socket.socket) -> None:
+    def _signal(self, asked: SignalBox) -> None:
+        for number, made in self._workers.values():
+            if number == asked.number:
+                made.send(asked.signal)
+
+    def _spawn(self, asked: SpawnBox, connection: socket.socket) -> None:
+        birth = replace(self._birth, work=asked.order.directory)
         try:
-            made = self._make(connection, lambda: live(self._birth, connection))
-        except MechanismFailed as error:
-            # Once, and of this machine's state: the closed socket tells the server, which may try
-            # again. What the host lacks altogether (MechanismMissing) ends this zygote.
+            made = self._make(asked.order, connection, lambda: live(birth, connection))
+        except MechanismError as error:
+            # Of this order, or of this machine's state now: other boxes live on. What the host
+            # lacks for any box was found when this zygote started.
             print(f"codecage: no box could be made: {error}", file=self._errors)
+            missing = isinstance(error, MechanismMissing)
+            self._server.send(BoxRefused(asked.number, missing, str(error)).pack())
             return
         except OSError as error:
             if error.errno not in _BUSY:
                 raise
+            reason = f"the host is busy: {error.strerror}"
+            self._server.send(BoxRefused(asked.number, missing=False, reason=reason).pack())
             return
-        self._workers[made.pid] = (number, made)
-        message = WorkerSpawned(number, made.pid).pack()
-        socket.send_fds(self._server, [message], [made.pidfd])
+        self._workers[made.pid] = (asked.number, made)
+        said, descriptors = made.spawned(asked.number)
+        socket.send_fds(self._server, [said.pack()], descriptors)
+        made.told()
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
-            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                pid, status = ended
+            while (ended := os.wait4(-1, os.WNOHANG))[0]:
+                pid, status, usage = ended
                 number, made = self._workers.pop(pid, (0, None))
                 if made is not None:
-                    made.end()
-                    self._server.send(WorkerExited(number, status).pack())
+                    self._server.send(made.ended(number, status, usage).pack())
 
 
 def _resident() -> int:

@@ -1,5 +1,5 @@
 """
-Boxes as a native zygote makes them: one plan for an image, and a host user for each living box.
+Boxes as a native zygote makes them: a plan from an order, and a host user for each living box.
 
 A user of its own is what keeps two boxes apart where everything else fails, so no two may have
 the same. Who has which is said by names of unix sockets, in the kernel's own table: binding a
@@ -11,15 +11,33 @@ is known too late.) Source: unix(7), "Abstract sockets".
 import errno
 import os
 import secrets
+import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from resource import struct_rusage
 from typing import Final, NoReturn
 
-from executor.linux.errors import MechanismFailed
+from executor.kernel.boxing import BoxExited, BoxSignal, BoxSpawned, HeldItem, Holding
+from executor.kernel.orders import BoxOrder
+from executor.linux.cgroups import Used
+from executor.linux.errors import MechanismError, MechanismFailed
+from executor.process import selftest
+from executor.process.isolation import Vector
 from executor.process.jail import Box, clone_box
-from executor.process.plan import MAX_SLOTS, MECHANISM, BoxPlan, Link, View, identity_of
+from executor.process.plan import (
+    MAX_SLOTS,
+    MECHANISM,
+    BoxPlan,
+    Level,
+    Link,
+    NewCode,
+    Scratch,
+    View,
+    identity_of,
+)
 from executor.process.zygote_world import ENVIRONMENT, STDLIB, NativeImage
 
 # Where the host has the libraries that Python's own modules and packages are linked with, and the
@@ -38,7 +56,7 @@ class Owned:
     """
 
     box: Box
-    claim: socket.socket | None
+    claim: socket.socket
 
     @property
     def pid(self) -> int:
@@ -47,48 +65,151 @@ class Owned:
         """
         return self.box.pid
 
-    @property
-    def pidfd(self) -> int:
+    def spawned(self, number: int) -> tuple[BoxSpawned, tuple[int, ...]]:
         """
-        A pidfd of it, open until `end`.
+        What is told of it as box `number`, and the descriptors that go along.
         """
-        return self.box.pidfd
+        box, group = self.box, self.box.group
+        said = BoxSpawned(
+            number,
+            box.pid,
+            holding_of(box.vector),
+            group=() if group is None else group.directories,
+            unified=group is not None and group.unified,
+            listener=box.listener is not None,
+            served=len(box.served),
+            listeners=len(box.listeners),
+            names=box.names is not None,
+        )
+        return said, (box.pidfd, *box.handed())
 
-    def end(self) -> None:
+    def told(self) -> None:
         """
-        Kill what is left of it, and let go of its control group and its user.
+        The pidfd stays: the box is ended by it.
         """
+        self.box.close_handed()
+
+    def send(self, wanted: BoxSignal) -> None:
+        """
+        Send its first process a signal; killing ends all of it, by its control group if there is
+        one that can.
+        """
+        if wanted is BoxSignal.KILL and self.box.group is not None:
+            with suppress(MechanismError):  # its first process is killed in any case
+                self.box.group.kill()
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.box.pidfd, wanted.value)
+
+    def ended(self, number: int, status: int, usage: struct_rusage) -> BoxExited:
+        """
+        Kill what is left of it, and let go of its control group and its user; what it used, as the
+        group counted or, where there is none, its first process and the children it waited for.
+        """
+        used, cpu = Used(0, 0), usage.ru_utime + usage.ru_stime
         try:
+            if self.box.group is not None:
+                used = self.box.group.used()
+                cpu = self.box.group.cpu_time() or cpu
             self.box.end()
         finally:
-            if self.claim is not None:
-                self.claim.close()
+            self.claim.close()
+        return BoxExited(number, status, used.out_of_memory, int(cpu * 1e6), used.memory_peak)
 
 
 class Boxes:
     """
-    Makes boxes after `plan`; under root each with a host user of its own.
+    Makes boxes that show `image`; under root each with a host user of its own.
     """
 
-    def __init__(self, plan: BoxPlan) -> None:
-        self._plan = plan
+    def __init__(self, image: NativeImage) -> None:
+        self._image = plan_of(image)
 
-    def make(self, connection: socket.socket, run: Callable[[], NoReturn]) -> Owned:
+    def attacked(self) -> Holding:
+        """
+        Make a box, attack it from inside and end it; how boxes are held here.
+
+        Raises MechanismMissing, MechanismFailed naming what was not refused.
+        """
+        plan, claim = self._owned(BoxOrder())
+        with claim:
+            selftest.run(plan)
+            box = clone_box(replace(plan, kept=frozenset(), watched=True), lambda: os._exit(0))
+            box.close_handed()
+            box.end()
+        return holding_of(box.vector)
+
+    def make(
+        self, order: BoxOrder, connection: socket.socket, run: Callable[[], NoReturn]
+    ) -> Owned:
         """
         Clone this process into a new box that keeps `connection` and calls `run`.
 
         Raises MechanismMissing, MechanismFailed.
         """
-        kept = frozenset({connection.fileno()})
-        if os.geteuid() != 0:
-            return Owned(clone_box(replace(self._plan, kept=kept), run), None)
-        slot, claim = _claim()
+        plan, claim = self._owned(order)
         try:
-            plan = replace(self._plan, kept=kept, identity=identity_of(slot))
-            return Owned(clone_box(plan, run), claim)
+            return Owned(
+                clone_box(replace(plan, kept=frozenset({connection.fileno()})), run), claim
+            )
         except BaseException:
             claim.close()
             raise
+
+    def _owned(self, order: BoxOrder) -> tuple[BoxPlan, socket.socket]:
+        """
+        The order's plan with a host user of its own, where this process can give one, and the
+        claim to it; else any socket.
+        """
+        plan = ordered(self._image, order)
+        if os.geteuid() != 0:
+            return plan, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        slot, claim = _claim()
+        return replace(plan, identity=identity_of(slot)), claim
+
+
+def holding_of(vector: Vector) -> Holding:
+    """
+    What holds a box, as it is told.
+    """
+    items = (HeldItem(one.part.value, one.hold.value, one.how) for one in vector.findings)
+    return Holding(vector.level.name, vector.level.value, tuple(items))
+
+
+def ordered(image: BoxPlan, order: BoxOrder) -> BoxPlan:
+    """
+    The plan of the image's boxes with what the order adds and allows.
+
+    Raises MechanismFailed for what cannot be meant, or cannot be had.
+    """
+    shown = (View(one.source, one.mount, (one.device, one.inode)) for one in order.shown)
+    scratch = (Scratch(one.mount, one.size, one.files) for one in order.scratch)
+    return replace(
+        image,
+        mounts=(*image.mounts, *shown),
+        scratch=tuple(scratch),
+        served=order.served,
+        directory=order.directory,
+        tmp_bytes=order.tmp_bytes,
+        tmp_files=order.tmp_files,
+        memory=order.memory,
+        cpu_seconds=order.cpu_seconds,
+        open_files=order.open_files,
+        tasks=order.tasks,
+        ports=order.ports,
+        names=order.names,
+        watched=order.watched,
+        fork=order.fork,
+        programs=order.programs,
+        new_code=NewCode.ALLOWED if order.new_code else NewCode.REFUSED,
+        minimum=_level(order.minimum),
+    )
+
+
+def _level(name: str) -> Level:
+    try:
+        return Level[name]
+    except KeyError as error:
+        raise MechanismFailed(MECHANISM, f"there is no level {name!r}") from error
 
 
 def plan_of(image: NativeImage) -> BoxPlan:

@@ -9,7 +9,6 @@ import builtins
 import gc
 import io
 import os
-import subprocess
 import sys
 import traceback
 import types
@@ -64,22 +63,36 @@ def install(runtime):
     runtime.NO_PROCESSES = NO_PROCESSES
     runtime.Absent.REASONS = {"IPython": runtime.Absent.REASONS["IPython"]}
     del runtime.After.ACTS["anyio.streams.tls"], runtime.After.ACTS["socket"]
+    programs.install()
+    programs.children(runtime)
     sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     sys.stdout = sys.__stdout__ = stream(1)
     sys.stderr = sys.__stderr__ = stream(2)
     runtime.STDOUT = sys.stdout
     runtime._readlink = lambda _path: door.reason()
-    runtime.judge = judge
+    runtime.judge = programs.judge
     if sys.version_info < (3, 13):
         runtime.traceback = types.SimpleNamespace(TracebackException=Told)
     runtime._display.send = send
-    runtime._magics.notebook.judge = judge
+    runtime._magics.notebook.judge = programs.judge
+    runtime._magics.notebook.execute = programs.execute
     sys.unraisablehook = runtime.unraisable
-    subprocess.Popen.__init__ = runtime.refuse_init
-    os.system, os._exit, os.abort = system, leave, abort
+    os._exit, os.abort = leave, abort
     builtins.exit = builtins.quit = runtime.stop
     builtins.input = runtime.quiet_input
     sys.argv = [""]
+
+
+def use_parts(runtime, given, ways):
+    """Take the other files in: `given` is the door, `ways` the code of programs and of reasons."""
+    global door, programs, courtesy
+    door = given
+    programs, courtesy = (runtime.module(f"_codecage_{name}", code) for name, code in ways.items())
+    programs.door = courtesy.door = given
+    if "socket" in sys.modules:
+        courtesy.install(sys.modules["socket"])
+    else:
+        runtime.After.ACTS["socket"] = courtesy.install
 
 
 def use_loop(runtime, shared, own):
@@ -88,7 +101,7 @@ def use_loop(runtime, shared, own):
     def act(asyncio):
         if hasattr(asyncio, "unix_events"):
             loop = runtime.module("_codecage_loop", shared)
-            runtime.module("_codecage_native_loop", own).install(loop, runtime.refuse_program)
+            runtime.module("_codecage_native_loop", own).install(loop, programs)
             runtime._loop = loop
 
     runtime.After.ACTS["asyncio"] = act
@@ -118,16 +131,6 @@ def send(forms):
     number, reason = door.show(forms)
     if number:
         raise OSError(number, reason or os.strerror(number))
-
-
-def judge(command):
-    """Have the gate judge, and record, an attempt at a program. Raises PermissionError."""
-    number, reason = door.run(os.fsdecode(command))
-    raise PermissionError(number, reason or "programs cannot be started here")
-
-
-def system(command):
-    judge(command)
 
 
 def leave(status):
@@ -168,4 +171,6 @@ def exercise():
 
 
 door = None
+programs = None
+courtesy = None
 _runtime = None

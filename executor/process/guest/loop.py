@@ -3,8 +3,8 @@ asyncio of a native guest: one loop for the session's cells, with threads and pr
 box allows them. Runs after `import asyncio`, over the loop of the wasm guest.
 
 What that one leaves out because the guest is alone is put back from the standard loop: the pipe
-by which threads wake it, its executor and its signal handlers; programs are refused as there. What stays is what an agent sees
-of the other cage: tasks outlive a cell, asyncio.run nests, an interrupt loses no callback, and a
+by which threads wake it, its executor, its signal handlers, and its programs, for which the gate is
+asked. What stays is what an agent sees of the other cage: tasks outlive a cell, asyncio.run nests, an interrupt loses no callback, and a
 wait that nothing can end is told.
 """
 
@@ -19,10 +19,8 @@ RESTORED = (
 )  # fmt: skip
 
 
-def install(shared, refuse_program):
+def install(shared, programs):
     """Make the loop of `shared`, so amended, what every way to a loop gives."""
-
-    shared.refuse_program = refuse_program
 
     class Selector(shared.Selector):
         def _wait(self, timeout):
@@ -37,6 +35,9 @@ def install(shared, refuse_program):
     class EventLoop(shared.EventLoop):
         def __init__(self, selector=None):
             super().__init__(Selector() if selector is None else selector)
+
+        # The transport makes a Popen, which asks the gate.
+        subprocess_exec, subprocess_shell = STANDARD.subprocess_exec, STANDARD.subprocess_shell
 
     for name in RESTORED:
         setattr(EventLoop, name, getattr(STANDARD, name))

@@ -26,6 +26,47 @@ else:
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
+class _CageKind:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _CageKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_CageKind.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    CAGE_KIND_UNSPECIFIED: _CageKind.ValueType  # 0
+    CAGE_KIND_WASM: _CageKind.ValueType  # 1
+    """A guest in WebAssembly, in a locked process."""
+    CAGE_KIND_PROCESS: _CageKind.ValueType  # 2
+    """Native Python in a restricted process."""
+
+class CageKind(_CageKind, metaclass=_CageKindEnumTypeWrapper):
+    """What holds a session's code."""
+
+CAGE_KIND_UNSPECIFIED: CageKind.ValueType  # 0
+CAGE_KIND_WASM: CageKind.ValueType  # 1
+"""A guest in WebAssembly, in a locked process."""
+CAGE_KIND_PROCESS: CageKind.ValueType  # 2
+"""Native Python in a restricted process."""
+global___CageKind = CageKind
+
+class _Hold:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _HoldEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Hold.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    HOLD_UNSPECIFIED: _Hold.ValueType  # 0
+    HOLD_ENFORCED: _Hold.ValueType  # 1
+    HOLD_PARTIAL: _Hold.ValueType  # 2
+    HOLD_ABSENT: _Hold.ValueType  # 3
+
+class Hold(_Hold, metaclass=_HoldEnumTypeWrapper): ...
+
+HOLD_UNSPECIFIED: Hold.ValueType  # 0
+HOLD_ENFORCED: Hold.ValueType  # 1
+HOLD_PARTIAL: Hold.ValueType  # 2
+HOLD_ABSENT: Hold.ValueType  # 3
+global___Hold = Hold
+
 class _SessionState:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -151,11 +192,21 @@ class ImageInfo(google.protobuf.message.Message):
     KEY_FIELD_NUMBER: builtins.int
     PYTHON_VERSION_FIELD_NUMBER: builtins.int
     PACKAGES_FIELD_NUMBER: builtins.int
+    CAGE_FIELD_NUMBER: builtins.int
+    ISOLATION_LEVEL_FIELD_NUMBER: builtins.int
+    ISOLATION_PARTS_FIELD_NUMBER: builtins.int
     name: builtins.str
     key: builtins.str
     python_version: builtins.str
+    cage: global___CageKind.ValueType
+    isolation_level: builtins.str
+    """How a process of the process cage is held on this machine: "P4", and part by part. Empty until
+    the first session with the image was asked for, and in the other cage.
+    """
     @property
     def packages(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def isolation_parts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___IsolationPart]: ...
     def __init__(
         self,
         *,
@@ -163,10 +214,38 @@ class ImageInfo(google.protobuf.message.Message):
         key: builtins.str = ...,
         python_version: builtins.str = ...,
         packages: collections.abc.Iterable[builtins.str] | None = ...,
+        cage: global___CageKind.ValueType = ...,
+        isolation_level: builtins.str = ...,
+        isolation_parts: collections.abc.Iterable[global___IsolationPart] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["key", b"key", "name", b"name", "packages", b"packages", "python_version", b"python_version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cage", b"cage", "isolation_level", b"isolation_level", "isolation_parts", b"isolation_parts", "key", b"key", "name", b"name", "packages", b"packages", "python_version", b"python_version"]) -> None: ...
 
 global___ImageInfo = ImageInfo
+
+@typing.final
+class IsolationPart(google.protobuf.message.Message):
+    """One thing that a process of the process cage is kept apart or bounded in."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    HOLD_FIELD_NUMBER: builtins.int
+    HOW_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`files`, `network`, `memory` and the like: what a policy's `isolation.require` may name."""
+    hold: global___Hold.ValueType
+    how: builtins.str
+    """By what, and how that was found."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        hold: global___Hold.ValueType = ...,
+        how: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["hold", b"hold", "how", b"how", "name", b"name"]) -> None: ...
+
+global___IsolationPart = IsolationPart
 
 @typing.final
 class ListPoliciesRequest(google.protobuf.message.Message):
@@ -362,6 +441,8 @@ class Session(google.protobuf.message.Message):
     ISOLATION_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
     LOST_REASON_FIELD_NUMBER: builtins.int
+    CAGE_FIELD_NUMBER: builtins.int
+    ISOLATION_PARTS_FIELD_NUMBER: builtins.int
     id: builtins.str
     policy: builtins.str
     policy_digest: builtins.str
@@ -370,15 +451,20 @@ class Session(google.protobuf.message.Message):
     cells: builtins.int
     """Cells started so far; the next one has this number plus one."""
     isolation: builtins.str
-    """How the worker is held: "W2 (seccomp + Landlock)"."""
+    """How the worker is held: "W2 (seccomp + Landlock)", "P4 (...)"."""
     lost_reason: builtins.str
     """Why the session is lost, where it is."""
+    cage: global___CageKind.ValueType
     @property
     def created(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     @property
     def policy_info(self) -> global___PolicyInfo: ...
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]: ...
+    @property
+    def isolation_parts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___IsolationPart]:
+        """What holds a process of the process cage, part by part; empty in the other."""
+
     def __init__(
         self,
         *,
@@ -393,9 +479,11 @@ class Session(google.protobuf.message.Message):
         isolation: builtins.str = ...,
         labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         lost_reason: builtins.str = ...,
+        cage: global___CageKind.ValueType = ...,
+        isolation_parts: collections.abc.Iterable[global___IsolationPart] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["created", b"created", "policy_info", b"policy_info"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["cells", b"cells", "created", b"created", "id", b"id", "image", b"image", "isolation", b"isolation", "labels", b"labels", "lost_reason", b"lost_reason", "policy", b"policy", "policy_digest", b"policy_digest", "policy_info", b"policy_info", "state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cage", b"cage", "cells", b"cells", "created", b"created", "id", b"id", "image", b"image", "isolation", b"isolation", "isolation_parts", b"isolation_parts", "labels", b"labels", "lost_reason", b"lost_reason", "policy", b"policy", "policy_digest", b"policy_digest", "policy_info", b"policy_info", "state", b"state"]) -> None: ...
 
 global___Session = Session
 

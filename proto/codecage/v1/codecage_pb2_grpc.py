@@ -125,6 +125,8 @@ class CodecageServicer(object):
 
     def CreateSession(self, request, context):
         """Open a session. NOT_FOUND: no such policy. RESOURCE_EXHAUSTED: too many sessions.
+        FAILED_PRECONDITION: the image is not built, or its cage cannot keep or hold what the policy
+        says.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,7 +40,10 @@ class CodecageStub:
         codecage.v1.codecage_pb2.CreateSessionRequest,
         codecage.v1.codecage_pb2.Session,
     ]
-    """Open a session. NOT_FOUND: no such policy. RESOURCE_EXHAUSTED: too many sessions."""
+    """Open a session. NOT_FOUND: no such policy. RESOURCE_EXHAUSTED: too many sessions.
+    FAILED_PRECONDITION: the image is not built, or its cage cannot keep or hold what the policy
+    says.
+    """
 
     GetSession: grpc.UnaryUnaryMultiCallable[
         codecage.v1.codecage_pb2.GetSessionRequest,
@@ -122,7 +125,10 @@ class CodecageAsyncStub:
         codecage.v1.codecage_pb2.CreateSessionRequest,
         codecage.v1.codecage_pb2.Session,
     ]
-    """Open a session. NOT_FOUND: no such policy. RESOURCE_EXHAUSTED: too many sessions."""
+    """Open a session. NOT_FOUND: no such policy. RESOURCE_EXHAUSTED: too many sessions.
+    FAILED_PRECONDITION: the image is not built, or its cage cannot keep or hold what the policy
+    says.
+    """
 
     GetSession: grpc.aio.UnaryUnaryMultiCallable[
         codecage.v1.codecage_pb2.GetSessionRequest,
@@ -210,7 +216,10 @@ class CodecageServicer(metaclass=abc.ABCMeta):
         request: codecage.v1.codecage_pb2.CreateSessionRequest,
         context: _ServicerContext,
     ) -> typing.Union[codecage.v1.codecage_pb2.Session, collections.abc.Awaitable[codecage.v1.codecage_pb2.Session]]:
-        """Open a session. NOT_FOUND: no such policy. RESOURCE_EXHAUSTED: too many sessions."""
+        """Open a session. NOT_FOUND: no such policy. RESOURCE_EXHAUSTED: too many sessions.
+        FAILED_PRECONDITION: the image is not built, or its cage cannot keep or hold what the policy
+        says.
+        """
 
     @abc.abstractmethod
     def GetSession(

@@ -18,6 +18,7 @@ from executor.kernel.paths import HostTrees
 from executor.kernel.pool import FilePool
 from executor.linux.descriptors import own
 from policy.decide import compile_policy
+from policy.types import CageKind
 from tests.executor.fakes.harness import policy
 
 CANARY = b"outside"
@@ -48,7 +49,12 @@ class Scene:
         ]
 
 
-def on_gate(tmp_path: Path, scenario: Callable[[Scene], Awaitable[None]], limits: str = "") -> None:
+def on_gate(
+    tmp_path: Path,
+    scenario: Callable[[Scene], Awaitable[None]],
+    limits: str = "",
+    cage: CageKind = CageKind.WASM,
+) -> None:
     data, out = tmp_path / "data", tmp_path / "out"
     (data / "private").mkdir(parents=True)
     out.mkdir()
@@ -69,9 +75,8 @@ def on_gate(tmp_path: Path, scenario: Callable[[Scene], Awaitable[None]], limits
         with AuditStore.open(audit) as store:
             log = SessionLog(store, "s", rules.digest, rules.limits.requests)
             await log.create(rules.name)
-            gate = Gate(
-                compile_policy(rules), HostTrees(rules.filesystem), log, files.share("test")
-            )
+            trees = HostTrees(rules.filesystem)
+            gate = Gate(compile_policy(rules), trees, log, files.share("test"), cage=cage)
             scene = Scene(gate, store, audit, data, out, log)
             try:
                 await scenario(scene)

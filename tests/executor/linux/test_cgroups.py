@@ -150,3 +150,81 @@ def test_a_user_without_rights_is_told_what_is_missing(tmp_path):
     )
     assert said.stdout.startswith("missing: cgroups: ")
     assert "run as root, or delegate" in said.stdout
+
+
+@needs_groups
+def test_a_group_counts_the_cpu_time_of_those_that_ended(group):
+    assert group.cpu_time() == 0
+    busy = started("import sys; sys.stdin.read(1); sum(range(10**6))")
+    group.join(busy.pid)
+    busy.communicate(b"x")
+    used = group.cpu_time()
+    assert used is not None
+    assert 0 < used < 60
+
+
+@needs_groups
+def test_a_group_that_is_frozen_does_not_go_on_until_it_is_thawed(group):
+    held = started("import sys; sys.stdin.read(1); print('went on', flush=True)")
+    group.join(held.pid)
+    assert group.freeze()
+    unified = dict(group.directories)["unified"]
+    while "frozen 1" not in (unified / "cgroup.events").read_text():
+        os.sched_yield()
+    held.stdin.write(b"x")
+    held.stdin.flush()
+    assert held.poll() is None
+    assert "frozen 1" in (unified / "cgroup.events").read_text()
+    assert group.thaw()
+    assert held.communicate()[0] == b"went on\n"
+
+
+def in_version_one(group, tmp_path):
+    """
+    The same group where nothing of version 2 is mounted: with the controllers that it then has.
+    """
+    parents = {
+        name: Path("/sys/fs/cgroup", name) for name in ("cpuacct", "freezer") if one_is_here(name)
+    }
+    if len(parents) < 2:
+        pytest.skip("this host has no version 1 to try")
+    added = []
+    for name, parent in parents.items():
+        made = parent / f"codecage-test-{os.getpid()}"
+        made.mkdir()
+        added.append((name, made))
+    kept = [(key, place) for key, place in group.directories if key != "unified"]
+    return cgroups.Group((*kept, *added), unified=False), added
+
+
+def one_is_here(name):
+    return Path("/sys/fs/cgroup", name, "cgroup.procs").exists()
+
+
+@needs_groups
+def test_version_one_freezes_kills_and_counts_as_well(group, tmp_path):
+    old, added = in_version_one(group, tmp_path)
+    try:
+        # One that starts others as fast as it can, and ignores what can be ignored.
+        program = (
+            "import os, signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+            "print('x', flush=True)\nwhile True:\n    pid = os.fork()\n"
+            "    if pid == 0: os._exit(0)\n    os.waitpid(pid, 0)\n"
+        )
+        forking = started(program)
+        forking.stdout.read(1)
+        old.join(forking.pid)
+        old.kill()
+        forking.communicate(timeout=20)
+        assert forking.returncode == -signal.SIGKILL
+        assert (old.cpu_time() or 0) > 0
+        while old.members():
+            os.sched_yield()
+    finally:
+        for _, directory in added:
+            directory.rmdir()
+
+
+def test_a_group_with_neither_freezer_nor_counter_says_so():
+    bare = cgroups.Group((), unified=False)
+    assert (bare.freeze(), bare.thaw(), bare.cpu_time()) == (False, False, None)

@@ -147,6 +147,24 @@ def dial(world: World) -> Round:
 
 
 @act
+def reset(world: World) -> Round:
+    """
+    A guest's own connection that ends badly.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        theirs = socket.create_connection(server.getsockname())
+        ours, _ = server.accept()
+    ours.setblocking(False)
+    stream = SocketStream(ours, Patience(1, 1, "nobody"))
+    yield
+    stream.reset_now()
+    try:
+        return theirs.recv(1).decode()
+    except ConnectionResetError:
+        return "reset"
+
+
+@act
 def relay(world: World) -> Round:
     left, right = socket.socketpair()
     left.setblocking(False)
@@ -180,7 +198,7 @@ def receive_an_open(world: World) -> Round:
         return await came
 
     frame = loop.run_until_complete(received())
-    with control.stream() as stream:
+    with control.stream(tcp=False) as stream:
         return [frame.open.connection, stream.gettimeout()]
 
 

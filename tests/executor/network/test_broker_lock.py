@@ -149,6 +149,7 @@ def test_an_attack_reaches_its_target_only_without_the_lock(shooting, attack):
 WORK = {
     "broker_dial": "dialled",
     "broker_relay": "hello False",
+    "broker_reset": "reset",
     "broker_receive_an_open": [7, 0.0],
     "broker_ask_for_a_route": True,
     "broker_tls": True,

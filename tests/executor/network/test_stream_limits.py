@@ -16,7 +16,7 @@ from executor.network.dialer import Target, dial
 from executor.network.errors import Ending
 from executor.network.hangups import Hangups
 from executor.network.owned import Routes, Way
-from executor.network.relay import relay
+from executor.network.relay import Silence, relay
 from executor.network.streams import Patience, SocketStream
 from executor.network.trust import read_trust
 
@@ -62,7 +62,7 @@ def test_a_raw_stream_that_moves_nothing_is_given_up(pair):
     async def run():
         forever = Patience(None, None, "nobody")
         streams = SocketStream(pair[0], forever), SocketStream(upstream[0], forever)
-        await relay(*streams, Traffic(Account(9)), asyncio.Event(), 0.01)
+        await relay(*streams, Traffic(Account(9)), asyncio.Event(), Silence(0.01))
 
     with upstream[0], upstream[1]:
         assert ends(run()) == (errno.ETIMEDOUT, "nothing was sent or received for 0.01 seconds")
@@ -76,7 +76,7 @@ def test_a_raw_stream_that_moves_is_not_given_up(pair):
     async def run():
         forever = Patience(None, None, "nobody")
         streams = SocketStream(pair[0], forever), SocketStream(upstream[0], forever)
-        going = asyncio.ensure_future(relay(*streams, traffic, asyncio.Event(), 0.05))
+        going = asyncio.ensure_future(relay(*streams, traffic, asyncio.Event(), Silence(0.05)))
         loop = asyncio.get_running_loop()
         until = loop.time() + 0.3
         while loop.time() < until:

@@ -281,7 +281,7 @@ def write_view_by_descriptor(_host):
 
 
 NEVER, ASSUMED = Control.NEVER, Control.ASSUMED
-SMALL = {"work_bytes": 16 << 20, "tmp_bytes": 4 << 20, "work_files": 500}
+SMALL = {"scratch": [["/work", 16 << 20, 500]], "tmp_bytes": 4 << 20, "tmp_files": 500}
 FULL = only("ENOSPC", "EFBIG")
 
 ATTACKS = {

@@ -18,17 +18,28 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from box_others import Others
 
 from executor.linux import cgroups, descriptors, libc, mounts, prctl
 from executor.linux.errors import MechanismError, MechanismFailed
 from executor.linux.filters import ALLOW, Action, Filter, Refuse, Verdict, compile_filter
 from executor.linux.seccomp import install
 from executor.process import jail, selftest
-from executor.process.plan import BoxPlan, Identity, Level, Link, NewCode, View, identity_of
-from executor.process.steps import Site, Step
+from executor.process.plan import (
+    BoxPlan,
+    Identity,
+    Level,
+    Link,
+    NewCode,
+    Scratch,
+    View,
+    identity_of,
+)
+from executor.process.site import Site, Step
 
 ROOT = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).resolve().parent
@@ -69,6 +80,9 @@ class Outcome:
 
     said: str
     level: str = ""
+    refused: list[str] = field(default_factory=list)
+    holds: dict[str, str] = field(default_factory=dict)
+    code: int = 0
 
     @property
     def reached(self) -> bool:
@@ -81,6 +95,7 @@ class Range:
     """
 
     def __init__(self, *, user: int | None = None) -> None:
+        self.user = user
         python = sys.executable if user is None else "/usr/bin/python3"
         extra = {} if user is None else {"user": user, "group": user, "extra_groups": []}
         path = [str(ROOT), str(HERE)]
@@ -132,9 +147,9 @@ def plan(**changes: Any) -> BoxPlan:
     defaults: dict[str, Any] = {
         "mounts": (View("/usr", "/usr"),),
         "links": links,
-        "work_bytes": 16 << 20,
-        "work_files": 500,
+        "scratch": (Scratch("/work", 16 << 20, 500),),
         "tmp_bytes": 4 << 20,
+        "tmp_files": 500,
         "memory": 256 << 20,
         "open_files": 128,
         "tasks": 24,
@@ -150,7 +165,8 @@ def found(name: str) -> Attack:
     """
     module = importlib.import_module("box_work")
     calls = importlib.import_module("box_calls").CALLS
-    work: dict[str, Attack] = module.WORK | module.TRACES | calls
+    grants = importlib.import_module("box_grants").GRANTS
+    work: dict[str, Attack] = module.WORK | module.TRACES | calls | grants
     if name in work:
         return work[name]
     for family in FAMILIES:
@@ -199,7 +215,7 @@ def _control(attack: Attack, host: Host) -> Outcome:
     return _outcome(reading, os.waitpid(pid, 0)[1])
 
 
-def _boxed(attack: Attack, host: Host, changes: Job) -> Outcome:
+def _boxed(attack: Attack, host: Host, job: Job) -> Outcome:
     reading, writing = _pipe()
     box = None
 
@@ -207,17 +223,27 @@ def _boxed(attack: Attack, host: Host, changes: Job) -> Outcome:
         _act(attack, host)
 
     try:
-        box = jail.clone_box(plan(**changes), run)
+        box = jail.clone_box(plan(**_changes(job)), run)
     finally:
         os.close(writing)
         if box is None:
             os.close(reading)
+    others = Others(box)
+    if "interrupt" in job:
+        assert os.read(reading, 6) == b"ready "
+        signal.pidfd_send_signal(box.pidfd, signal.SIGINT)
+    others.serve()
+    box.close_handed()
     done = os.waitid(os.P_PIDFD, box.pidfd, os.WEXITED | os.WNOWAIT)
     assert done is not None
     killed = done.si_code in {os.CLD_KILLED, os.CLD_DUMPED}
     outcome = _outcome(reading, done.si_status if killed else 0)
+    kept = [place for _, place in box.places]
     box.end()
-    return Outcome(outcome.said, box.level.name)
+    assert not any(map(os.path.exists, kept))
+    holds = {finding.part.value: finding.hold.value for finding in box.vector.findings}
+    code = 0 if killed else done.si_status
+    return Outcome(outcome.said, box.level.name, others.refused, holds, code)
 
 
 def _outcome(reading: int, status: int) -> Outcome:
@@ -237,12 +263,12 @@ def _stubborn() -> Any:
         signal.sigwait({signal.SIGTERM})
 
 
-def _ended(number: int) -> dict[str, Any]:
+def _ended(number: int, changes: Job) -> dict[str, Any]:
     """
     Make a box that wants to live, send it a signal, and end it.
     """
     reading, writing = _pipe()
-    box = jail.clone_box(plan(), _stubborn)
+    box = jail.clone_box(plan(**changes), _stubborn)
     os.close(writing)
     os.read(reading, 1)
     os.kill(box.pid, number)
@@ -272,8 +298,13 @@ def _changes(job: Job) -> Job:
         changes["new_code"] = NewCode[changes["new_code"]]
     if "kept" in changes:
         changes["kept"] = frozenset(changes["kept"])
+    if "scratch" in changes:
+        changes["scratch"] = tuple(Scratch(*one) for one in changes["scratch"])
     if "mounts" in changes:
         changes["mounts"] = tuple(View(*view) for view in changes["mounts"])
+    for name in ("served", "ports", "programs"):
+        if name in changes:
+            changes[name] = tuple(changes[name])
     if changes.get("identity"):
         changes["identity"] = Identity(*changes["identity"])
     return changes
@@ -370,12 +401,12 @@ def _do(job: Job) -> dict[str, Any]:
     try:
         attack, host = found(job["attack"]), Host(**job["host"])
         if "end" in job:
-            return _ended(job["end"])
+            return _ended(job["end"], _changes(job))
         if job.get("left"):
             return {"pid": jail.clone_box(plan(kept=frozenset()), _wait_for_ever).pid}
         if not job["boxed"]:
             return asdict(_control(attack, host))
-        return asdict(_boxed(attack, host, _changes(job)))
+        return asdict(_boxed(attack, host, job))
     except MechanismError as error:
         return {"said": f"{type(error).__name__}: {error}"}
     finally:
@@ -414,5 +445,6 @@ if __name__ == "__main__":
         importlib.import_module(f"attack_{family}")
     importlib.import_module("box_work")
     importlib.import_module("box_calls")
+    importlib.import_module("box_grants")
     jail.prepare()
     main()

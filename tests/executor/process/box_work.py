@@ -4,8 +4,11 @@ What programs do all day, each as one function: all of it must work in a box as 
 
 import asyncio
 import bz2
+import contextlib
 import csv
 import ctypes
+import faulthandler
+import fcntl
 import gzip
 import io
 import json
@@ -16,6 +19,7 @@ import os
 import pickle
 import queue
 import random
+import resource
 import select
 import shutil
 import signal
@@ -258,6 +262,77 @@ def callback(_host):
     return DONE
 
 
+def functions(_host):
+    """
+    What Python's standard library offers, and no other work here happened to ask for.
+    """
+    ask_about_itself()
+    ask_about_time()
+    with open("file", "w+b") as file, open("copy", "wb") as copy:
+        number = file.fileno()
+        os.writev(number, [b"a", b"b"])
+        os.pwritev(number, [b"c"], 0)
+        os.preadv(number, [bytearray(1)], 0)
+        os.readv(number, [bytearray(1)])
+        os.posix_fadvise(number, 0, 0, os.POSIX_FADV_NORMAL)
+        os.copy_file_range(number, copy.fileno(), 1, 0)
+        os.fchmod(number, 0o600)
+        os.fstatvfs(number)
+        os.listxattr(number)
+        fcntl.flock(number, fcntl.LOCK_EX)
+        os.close(os.dup(number))
+        os.close(os.dup2(number, number + 20, inheritable=False))
+        for place in (number, "file"):
+            with contextlib.suppress(OSError):
+                os.getxattr(place, "user.none")
+        with contextlib.suppress(OSError):
+            os.getxattr("file", "user.none", follow_symlinks=False)
+    directory = os.open(".", os.O_RDONLY)
+    os.link("file", "link", src_dir_fd=directory, dst_dir_fd=directory)
+    os.symlink("file", "soft", dir_fd=directory)
+    os.readlink("soft", dir_fd=directory)
+    os.rename("link", "other", src_dir_fd=directory, dst_dir_fd=directory)
+    os.mkdir("inner", dir_fd=directory)
+    os.chmod("file", 0o600, dir_fd=directory)
+    os.access("file", os.R_OK)
+    os.access("file", os.R_OK, dir_fd=directory)
+    os.fchdir(directory)
+    os.close(directory)
+    one, other = socket.socketpair()
+    with one, other:
+        one.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+        one.send(b"x")
+        other.recvmsg(1)
+        select.select([one], [one], [], 0)
+        one.shutdown(socket.SHUT_WR)
+    return DONE
+
+
+def ask_about_itself():
+    for name in ("getppid", "getuid", "geteuid", "getgid", "getegid", "getgroups", "getresuid"):
+        getattr(os, name)()
+    for name in ("getresgid", "getpgrp", "times", "sched_yield", "getloadavg", "uname"):
+        with contextlib.suppress(OSError):
+            getattr(os, name)()
+    os.getpgid(0), os.getsid(0), os.getpriority(os.PRIO_PROCESS, 0)
+    os.sched_getparam(0), os.sched_getscheduler(0), os.sched_getaffinity(0)
+    os.sched_get_priority_max(0), os.sched_get_priority_min(0)
+    resource.getrusage(resource.RUSAGE_SELF), resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wait in (lambda: os.waitpid(-1, os.WNOHANG), lambda: os.waitid(os.P_ALL, 0, os.WEXITED)):
+        with contextlib.suppress(ChildProcessError):
+            wait()
+
+
+def ask_about_time():
+    signal.alarm(0), signal.getitimer(signal.ITIMER_REAL), signal.sigpending()
+    signal.sigtimedwait({signal.SIGUSR1}, 0)
+    time.clock_getres(time.CLOCK_MONOTONIC)
+    time.clock_gettime(time.CLOCK_PROCESS_CPUTIME_ID)
+    time.sleep(0.001)
+    faulthandler.enable(open(os.devnull, "w"))  # noqa: SIM115 - it keeps its file
+    faulthandler.disable()
+
+
 def leave_traces(_host):
     """
     How many files of others it sees where it may write, and what chance says.
@@ -286,6 +361,7 @@ WORK = {
         libraries,
         late_import,
         callback,
+        functions,
     )
 }
 TRACES = {"leave_traces": leave_traces}

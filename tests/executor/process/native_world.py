@@ -4,29 +4,41 @@ The server's side of a native zygote and its workers, by hand: datagrams and fra
 
 import os
 import select
-import signal
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
 from codecage.worker.v1 import worker_pb2 as wire
-from executor.kernel.frames import MAX_FROM_WORKER, FrameBuffer, encode
-from executor.kernel.spawn import (
-    INTERRUPT_SIGNAL,
-    LIMIT_SIGNAL,
-    MESSAGE_MAX,
-    SpawnWorker,
-    WorkerExited,
-    WorkerSpawned,
-    ZygoteReady,
+from executor.kernel.boxing import (
+    DESCRIPTORS_MAX,
+    FROM_ZYGOTE_MAX,
+    BoxesHold,
+    BoxExited,
+    BoxRefused,
+    BoxSignal,
+    BoxSpawned,
+    SignalBox,
+    SpawnBox,
 )
+from executor.kernel.frames import MAX_FROM_WORKER, FrameBuffer, encode
+from executor.kernel.orders import BoxOrder
+from executor.kernel.spawn import ZygoteReady
 from executor.launcher import program
 
 PATIENCE = 30.0
 REASON = 'the policy "tests" grants no programs'
+# Answers an ask of the guest, which is also kept in `Seen.asks`.
+Answers = Callable[[wire.Ask], wire.Answer]
+
+
+def refuse(_ask: wire.Ask) -> wire.Answer:
+    """
+    What a policy says that grants nothing.
+    """
+    return wire.Answer(errno=13, reason=REASON)
 
 
 @dataclass
@@ -40,12 +52,19 @@ class Seen:
     err: str = ""
     value: str | None = None
     displays: list[dict[str, bytes]] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
+    asks: list[wire.Ask] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
 
     @property
     def status(self) -> str:
         return wire.CellDone.Status.Name(self.done.status)
+
+    @property
+    def asked(self) -> list[str]:
+        """
+        The programs that the gate was asked for.
+        """
+        return [ask.run for ask in self.asks if ask.WhichOneof("ask") == "run"]
 
 
 class Worker:
@@ -53,9 +72,18 @@ class Worker:
     One worker as its server holds it.
     """
 
-    def __init__(self, stream: socket.socket, pid: int, pidfd: int) -> None:
+    def __init__(
+        self,
+        stream: socket.socket,
+        spawned: BoxSpawned,
+        descriptors: Sequence[int],
+        send: Callable[[BoxSignal], None],
+    ) -> None:
         stream.settimeout(PATIENCE)
-        self.stream, self.pid, self.pidfd = stream, pid, pidfd
+        self.stream, self.pid, self.spawned = stream, spawned.pid, spawned
+        self.pidfd, *self.others = descriptors
+        self.answers: Answers = refuse
+        self._signal = send
         self._buffer = FrameBuffer(MAX_FROM_WORKER)
         self.sent = 0
         self.cell = 0
@@ -116,8 +144,8 @@ class Worker:
         elif kind == "display":
             seen.displays.append(dict(frame.display.data))
         elif kind == "ask":
-            seen.asked.append(frame.ask.run)
-            self.send(answer=wire.Answer(errno=13, reason=REASON))
+            seen.asks.append(frame.ask)
+            self.send(answer=self.answers(frame.ask))
         elif kind == "done":
             seen.done = frame.done
 
@@ -130,7 +158,7 @@ class Worker:
 
     def interrupt(self, *, limit: bool = False) -> None:
         self.sent += 1
-        signal.pidfd_send_signal(self.pidfd, LIMIT_SIGNAL if limit else INTERRUPT_SIGNAL)
+        self._signal(BoxSignal.LIMIT if limit else BoxSignal.INTERRUPT)
 
     def file(self, **command: Any) -> wire.FileReply:
         self.send(file=wire.FileCommand(**command))
@@ -141,7 +169,8 @@ class Worker:
 
     def close(self) -> None:
         self.stream.close()
-        os.close(self.pidfd)
+        for descriptor in (self.pidfd, *self.others):
+            os.close(descriptor)
 
 
 class NativeZygote:
@@ -149,13 +178,14 @@ class NativeZygote:
     A zygote that was started by a command line, to which its socket's number is added.
     """
 
-    def __init__(self, command: Sequence[str], *, last: Sequence[str] = ()) -> None:
+    def __init__(self, command: Sequence[str], *, directory: str = "/work") -> None:
+        self._directory = directory
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.settimeout(PATIENCE)
         with theirs:
             number = theirs.fileno()
             self._process = subprocess.Popen(
-                [*command, str(number), *last],
+                [*command, str(number)],
                 pass_fds=(number,),
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -167,9 +197,13 @@ class NativeZygote:
             )
         self._spawned = 0
         self._workers: list[Worker] = []
-        first = self._control.recv(MESSAGE_MAX)
-        self.complaint = "" if first else self.end()
-        self.ready = ZygoteReady.unpack(first) if first else None
+        first = self._control.recv(FROM_ZYGOTE_MAX)
+        self.holding = BoxesHold.unpack(first).holding if first.startswith(b"hld1") else None
+        if self.holding is not None:
+            first = self._control.recv(FROM_ZYGOTE_MAX)
+        is_ready = first.startswith(b"rdy1")
+        self.complaint = "" if is_ready else self.end()
+        self.ready = ZygoteReady.unpack(first) if is_ready else None
 
     def __enter__(self) -> Self:
         return self
@@ -184,21 +218,32 @@ class NativeZygote:
             worker.close()
         self.end()
 
-    def spawn(self) -> Worker:
+    def spawn(self, **ordered: Any) -> Worker:
         """
-        A worker that has said that it is ready.
+        A worker, in a box of this order, that has said that it is ready.
         """
         ours, theirs = socket.socketpair()
         self._spawned += 1
+        number = self._spawned
         with theirs:
-            datagram = SpawnWorker(self._spawned).pack()
+            datagram = SpawnBox(
+                number, BoxOrder(**{"directory": self._directory, **ordered})
+            ).pack()
             socket.send_fds(self._control, [datagram], [theirs.fileno()])
-        data, received = b"", [-1]
-        while data[:4] != b"pid1":
-            data, received, _, _ = socket.recv_fds(self._control, MESSAGE_MAX, 1)
-        worker = Worker(ours, WorkerSpawned.unpack(data).pid, received[0])
+        data, received = b"", list[int]()
+        while not data.startswith(b"bxd1"):
+            data, received, _, _ = socket.recv_fds(self._control, FROM_ZYGOTE_MAX, DESCRIPTORS_MAX)
+            if data.startswith(b"ref1"):
+                ours.close()
+                raise AssertionError(BoxRefused.unpack(data).reason)
+        worker = Worker(
+            ours, BoxSpawned.unpack(data), received, lambda one: self._send(number, one)
+        )
         self._workers.append(worker)
         return worker
+
+    def _send(self, number: int, wanted: BoxSignal) -> None:
+        self._control.send(SignalBox(number, wanted).pack())
 
     def release(self, worker: Worker) -> None:
         """
@@ -207,11 +252,11 @@ class NativeZygote:
         self._workers.remove(worker)
         worker.close()
 
-    def exited(self) -> WorkerExited:
+    def exited(self) -> BoxExited:
         """
         What it says of the next worker that ends.
         """
-        return WorkerExited.unpack(self._control.recv(MESSAGE_MAX))
+        return BoxExited.unpack(self._control.recv(FROM_ZYGOTE_MAX))
 
     def end(self) -> str:
         """
@@ -229,7 +274,7 @@ def plain(work: str) -> NativeZygote:
     """
     One whose workers are plain forks, with `work` for a working directory.
     """
-    return NativeZygote(program("tests.executor.process.plain_zygote"), last=[work])
+    return NativeZygote(program("tests.executor.process.plain_zygote"), directory=work)
 
 
 def boxed(image: str, key: str) -> NativeZygote:

@@ -63,7 +63,7 @@ def test_every_row_of_the_filter_is_seen_at_work(act, said, as_root, unprivilege
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="control groups need root here")
 def test_what_is_written_to_memory_files_counts_as_memory(as_root, host):
-    plan = {"work_bytes": 200 << 20, "memory": 24 << 20}
+    plan = {"scratch": [["/work", 200 << 20, 500]], "memory": 24 << 20}
     assert as_root.run("fs_disk_fill", host, boxed=True, plan=plan).said == "SIGKILL"
     roomy = plan | {"memory": 256 << 20}
     assert as_root.run("fs_disk_fill", host, boxed=True, plan=roomy).reached

@@ -184,20 +184,31 @@ def test_an_interrupt_in_the_middle_of_output_leaves_no_lock_held(worker: Worker
     assert worker.run("print('still')").out == "still\n"
 
 
-@pytest.mark.parametrize(
-    "code",
-    ["import os; os.system('ls')", "import subprocess; subprocess.run(['ls'])"],
-    ids=["os.system", "subprocess"],
-)
-def test_an_attempt_at_a_program_is_judged_by_the_gate(worker: Worker, code: str) -> None:
+PROGRAMS = {
+    "os.system": ("import os; os.system('ls')", "/bin/sh"),
+    "subprocess": ("import subprocess; subprocess.run(['ls'])", "/usr/bin/ls"),
+    "spawn": ("import os; os.posix_spawn('/usr/bin/ls', ['ls'], {})", "/usr/bin/ls"),
+    "exec": ("import os; os.execvp('ls', ['ls'])", "ls"),
+    "asyncio": (
+        "import asyncio; await asyncio.create_subprocess_exec('/usr/bin/ls', '-l')",
+        "/usr/bin/ls",
+    ),
+    "fork": ("import os; os.fork()", "fork"),
+}
+
+
+@pytest.mark.parametrize(("code", "program"), PROGRAMS.values(), ids=PROGRAMS)
+def test_an_attempt_at_a_program_is_judged_by_the_gate(
+    worker: Worker, code: str, program: str
+) -> None:
     seen = worker.run(code)
-    assert seen.asked == ["ls"]
+    assert program in [seen.asked[0], os.path.basename(seen.asked[0])]
     assert (seen.done.error_name, REASON in seen.done.error_message) == ("PermissionError", True)
 
 
 def test_a_shell_line_is_judged_and_answered_with_python(worker: Worker) -> None:
     seen = worker.run("!cat a.txt")
-    assert seen.asked == ["cat a.txt"]
+    assert seen.asked == ["/bin/sh"]
     assert "read_text()" in seen.done.error_message
 
 
@@ -272,9 +283,21 @@ def test_os_exit_ends_the_session_and_says_so(worker: Worker) -> None:
 
 
 def test_a_forked_child_speaks_by_its_parents_streams_and_sends_no_frame(worker: Worker) -> None:
+    worker.answers = lambda _ask: wire.Answer()
     code = "import os\nif os.fork() == 0:\n    print('child', flush=True)\n    os._exit(5)\nos.wait()[1]"
     seen = worker.run(code)
     assert (seen.out, seen.value, seen.kinds.count("done")) == ("child\n", str(5 << 8), 1)
+
+
+def test_a_forked_child_that_comes_to_the_end_of_its_cell_ends_there(worker: Worker) -> None:
+    worker.answers = lambda _ask: wire.Answer()
+    seen = worker.run("import os\nif os.fork() == 0:\n    1 / 0\nos.wait()[1]")
+    assert (seen.value, seen.kinds.count("done")) == (str(1 << 8), 1)
+    assert "ZeroDivisionError" in seen.err
+    seen = worker.run("if os.fork() == 0:\n    exit(4)\nos.wait()[1]")
+    assert seen.value == str(4 << 8)
+    seen = worker.run("x = os.fork()\nif x: print(os.waitpid(x, 0)[1])\n'end'")
+    assert (seen.out, seen.value, seen.kinds.count("done")) == ("0\n", "'end'", 1)
 
 
 def test_descriptors_are_limited(zygote: NativeZygote) -> None:
@@ -289,7 +312,7 @@ IMPOSSIBLE = {
     "frozen clock": {"frozen_clock_ns": 1},
     "virtual clock": {"virtual_clock_ns": 1},
     "network": {"max_connections": 1},
-    "mount": {"mounts": [wire.MountPoint(path="/data")]},
+    "scratch": {"mounts": [wire.MountPoint(path="/data", scratch=True)]},
 }
 
 

@@ -20,6 +20,7 @@ from executor.linux.filters import (
     ENOSYS,
     EPERM,
     KILL_PROCESS,
+    NOTIFY,
     Allow,
     MaskedEquals,
     OneOf,
@@ -28,13 +29,32 @@ from executor.linux.filters import (
     compile_filter,
 )
 from executor.linux.syscalls import NUMBERS
-from executor.process.filter import BOX_FILTER, NO_FAMILY, NO_TERMINAL
+from executor.process.filter import (
+    BOX_FILTER,
+    NO_ATTRIBUTES,
+    NO_FAMILY,
+    NO_TERMINAL,
+    Variant,
+    box_filter,
+)
 
 GOLDEN = Path(__file__).parent / "box_filter.txt"
 PID = 1
 NUMBERS_JUDGED = range(601)
 NAMES = {number: name for name, number in NUMBERS.items()}
 PROGRAM = compile_filter(BOX_FILTER, PID)
+VARIANTS = {
+    "plain": Variant(),
+    "network": Variant(network=True),
+    "children": Variant(children=True),
+    "programs": Variant(children=True, programs=True),
+    "all": Variant(network=True, children=True, programs=True),
+    "watched": Variant(network=True, children=True, programs=True, watched=True),
+    "bare": Variant(bare=True),
+    "bare, watched": Variant(bare=True, watched=True),
+}
+TABLES = {name: box_filter(variant) for name, variant in VARIANTS.items()}
+PROGRAMS = {name: compile_filter(table, PID) for name, table in TABLES.items()}
 HIGH = 1 << 40
 ONES = 2**64 - 1
 
@@ -49,6 +69,8 @@ def word(answer):
         return "allow"
     if answer == KILL_PROCESS.encoded:
         return "kill"
+    if answer == NOTIFY.encoded:
+        return "notify"
     return errno.errorcode[answer & 0xFFFF]
 
 
@@ -75,11 +97,13 @@ def test_every_number_is_answered_as_the_golden_table_says():
     assert len(wanted) == len(found)
 
 
-def test_the_program_says_what_the_rows_say_for_every_number_and_near_miss():
+@pytest.mark.parametrize("variant", sorted(VARIANTS))
+def test_the_program_says_what_the_rows_say_for_every_number_and_near_miss(variant):
+    table, program = TABLES[variant], PROGRAMS[variant]
     for number in NUMBERS_JUDGED:
-        for arguments in samples(BOX_FILTER, PID, number):
-            assert evaluate(PROGRAM, number, X86_64, arguments) == expected(
-                BOX_FILTER, PID, number, X86_64, arguments
+        for arguments in samples(table, PID, number):
+            assert evaluate(program, number, X86_64, arguments) == expected(
+                table, PID, number, X86_64, arguments
             ), (NAMES.get(number), arguments)
 
 
@@ -188,6 +212,133 @@ def test_arguments_decide_where_a_row_says_so(name, arguments, action):
     assert word(said(name, *arguments)) == word(action.encoded)
 
 
+THREAD, FORK, SPAWN = PTHREAD, 0x0120_0011, 0x4111
+GRANTED = [
+    ("network", "socket", (2, 1, 0), ALLOW),
+    ("network", "socket", (2, 1 | 0o2004000, 6), ALLOW),
+    ("network", "socket", (10, 1, 6), ALLOW),
+    ("network", "socket", (2, 2, 17), ALLOW),
+    ("network", "socket", (2, 1, 262), NO_FAMILY),
+    ("network", "socket", (2, 3, 0), NO_FAMILY),
+    ("network", "socket", (10, 2, 0), NO_FAMILY),
+    ("network", "socket", (1, 1, 0), NO_FAMILY),
+    ("network", "socket", (16, 3, 0), NO_FAMILY),
+    ("network", "socket", (2 | HIGH, 1, 0), NO_FAMILY),
+    ("network", "connect", (3,), ALLOW),
+    ("plain", "connect", (3,), EPERM),
+    ("network", "sendto", (3, 0, 0, 0, 1, 16), ALLOW),
+    ("network", "sendmmsg", (3,), ALLOW),
+    ("plain", "sendmmsg", (3,), EPERM),
+    ("network", "setsockopt", (3, 1, 9), ALLOW),
+    ("network", "setsockopt", (3, 1, 26), EPERM),
+    ("network", "setsockopt", (3, 1, 50), EPERM),
+    ("network", "setsockopt", (3, 6, 1), ALLOW),
+    ("network", "setsockopt", (3, 6, 31), EPERM),
+    ("network", "setsockopt", (3, 6, 30), EPERM),
+    ("network", "setsockopt", (3, 0, 11), ALLOW),
+    ("network", "setsockopt", (3, 0, 19), EPERM),
+    ("network", "setsockopt", (3, 0, 4), EPERM),
+    ("network", "setsockopt", (3, 41, 26), EPERM),
+    ("network", "setsockopt", (3, 255, 1), EPERM),
+    ("plain", "setsockopt", (3, 6, 1), EPERM),
+    ("network", "getsockopt", (3, 1, 4), ALLOW),
+    ("network", "getsockopt", (3, 6, 11), ALLOW),
+    ("network", "getsockopt", (3, 6, 35), EPERM),
+    ("network", "getsockopt", (3, 0, 20), EPERM),
+    ("network", "bind", (3,), EPERM),
+    ("network", "listen", (3,), EPERM),
+    ("network", "accept4", (3,), EPERM),
+    ("children", "clone", (THREAD,), ALLOW),
+    ("children", "clone", (FORK,), ALLOW),
+    ("children", "clone", (SPAWN,), ALLOW),
+    ("children", "clone", (FORK | 0x1000_0000,), EPERM),
+    ("children", "clone", (FORK | 0x2000_0000,), EPERM),
+    ("children", "clone", (SPAWN | HIGH,), EPERM),
+    ("children", "clone", (17,), EPERM),
+    ("children", "clone3", (0, 88), ENOSYS),
+    ("children", "vfork", (), ALLOW),
+    ("children", "kill", (ONES,), ALLOW),
+    ("children", "tgkill", (2, 2), ALLOW),
+    ("children", "setsid", (), ALLOW),
+    ("children", "setpgid", (), ALLOW),
+    ("children", "execve", (), EPERM),
+    ("children", "ptrace", (), EPERM),
+    ("plain", "vfork", (), EPERM),
+    ("plain", "setsid", (), EPERM),
+    ("programs", "execve", (), ALLOW),
+    ("programs", "execveat", (), EPERM),
+    ("programs", "memfd_create", (), EPERM),
+    ("programs", "arch_prctl", (0x1002,), ALLOW),
+    ("programs", "arch_prctl", (0x1001,), EPERM),
+    ("programs", "set_tid_address", (), ALLOW),
+    ("plain", "arch_prctl", (0x1002,), EPERM),
+    ("watched", "mount", (), NOTIFY),
+    ("watched", "clone", (17,), NOTIFY),
+    ("watched", "socket", (1, 1, 0), NO_FAMILY),
+    ("watched", "clone3", (0, 88), ENOSYS),
+    ("watched", "io_uring_setup", (), ENOSYS),
+    ("watched", "ioctl", (0, 0x5412), NO_TERMINAL),
+    ("bare", "kill", (PID,), ALLOW),
+    ("bare", "kill", (2,), EPERM),
+    ("bare", "chmod", (0, 0o644), EPERM),
+    ("bare", "fchmod", (0, 0o644), EPERM),
+    ("bare", "utimensat", (), EPERM),
+    ("bare", "flock", (), EPERM),
+    ("bare", "truncate", (), EPERM),
+    ("bare", "getxattr", (), NO_ATTRIBUTES),
+    ("bare", "getpgid", (0,), ALLOW),
+    ("bare", "getpgid", (PID,), ALLOW),
+    ("bare", "getpgid", (2,), EPERM),
+    ("bare", "sched_getaffinity", (2,), EPERM),
+    ("bare", "getpriority", (0, 0), ALLOW),
+    ("bare", "getpriority", (0, 2), EPERM),
+    ("bare", "getpriority", (2, 0), EPERM),
+    ("bare", "socket", (2, 1, 0), NO_FAMILY),
+]
+
+
+@pytest.mark.parametrize(("variant", "name", "arguments", "action"), GRANTED)
+def test_a_grant_changes_the_rows_that_it_needs(variant, name, arguments, action):
+    filled = (*arguments, 0, 0, 0, 0, 0, 0)[:6]
+    found = evaluate(PROGRAMS[variant], NUMBERS[name], X86_64, filled)
+    assert word(found) == word(action.encoded)
+
+
+def test_every_row_that_a_variant_adds_or_takes_away_is_judged():
+    judged_there = {name for _, name, _, _ in GRANTED}
+    plain = set(BOX_FILTER.rows)
+    for table in (TABLES["all"], TABLES["bare"]):
+        changed = {row.name for row in plain ^ set(table.rows)}
+        families = {"chmod", "utimensat", "getxattr", "sched_getaffinity"}
+        assert families <= judged_there
+        assert changed - judged_there <= OF_FAMILIES
+
+
+# Each answered as one that is judged: chmod, utimensat, getxattr, sched_getaffinity.
+OF_FAMILIES = {
+    *("fchmodat", "fchmodat2", "utime", "utimes", "futimesat"),
+    *("lgetxattr", "fgetxattr", "listxattr", "llistxattr", "flistxattr"),
+    *("getsid", "sched_getparam", "sched_getscheduler"),
+}
+
+
+def test_a_watched_box_differs_in_notifications_alone():
+    for watched, silent in (("watched", "all"), ("bare, watched", "bare")):
+        for number in NUMBERS_JUDGED:
+            for arguments in samples(TABLES[silent], PID, number):
+                told = evaluate(PROGRAMS[watched], number, X86_64, arguments)
+                plain = evaluate(PROGRAMS[silent], number, X86_64, arguments)
+                assert told == (NOTIFY.encoded if plain == EPERM.encoded else plain)
+
+
+def test_every_variant_kills_foreign_calls_and_is_small():
+    for name, program in PROGRAMS.items():
+        for number in NUMBERS_JUDGED:
+            assert evaluate(program, number, I386, (0,) * 6) == KILL_PROCESS.encoded
+            assert evaluate(program, X32 | number, X86_64, (0,) * 6) == KILL_PROCESS.encoded
+        assert len(program) < 700, name
+
+
 def test_every_row_with_arguments_is_judged_above():
     conditional = {r.name for r in BOX_FILTER.rows if isinstance(r, Allow) and r.arguments}
     assert conditional <= {name for name, _, _ in ARGUMENTS}
@@ -251,13 +402,13 @@ class Judge:
                 at += yes if self.JUMPS[code](accumulator, k) else no
 
 
-def _theirs(seccomp):
+def _theirs(seccomp, table):
     """
     The allowing half of the table as libseccomp compiles it, and the names that it knows.
     """
     made = seccomp.SyscallFilter(defaction=seccomp.ERRNO(1))
     known = set()
-    for row in BOX_FILTER.rows:
+    for row in table.rows:
         number = seccomp.resolve_syscall(seccomp.Arch.X86_64, row.name)
         if isinstance(row, Refuse) or number < 0:
             continue
@@ -277,9 +428,11 @@ def _alternatives(seccomp, condition):
             return [seccomp.Arg(index, seccomp.EQ, PID)]
 
 
-def test_libseccomp_lets_the_same_calls_pass(tmp_path):
+@pytest.mark.parametrize("variant", sorted(VARIANTS))
+def test_libseccomp_lets_the_same_calls_pass(variant, tmp_path):
     seccomp = pytest.importorskip("pyseccomp", exc_type=(ImportError, RuntimeError))
-    made, known = _theirs(seccomp)
+    table, program = TABLES[variant], PROGRAMS[variant]
+    made, known = _theirs(seccomp, table)
     path = tmp_path / "filter.bpf"
     with path.open("wb") as file:
         made.export_bpf(file)
@@ -288,10 +441,10 @@ def test_libseccomp_lets_the_same_calls_pass(tmp_path):
     for number in NUMBERS_JUDGED:
         if number in NAMES and number not in known:
             continue
-        for arguments in samples(BOX_FILTER, PID, number):
-            ours = evaluate(PROGRAM, number, X86_64, arguments) == ALLOW.encoded
+        for arguments in samples(table, PID, number):
+            ours = evaluate(program, number, X86_64, arguments) == ALLOW.encoded
             theirs = judge.evaluate(number, arguments) == ALLOW.encoded
             assert ours == theirs, (NAMES.get(number), arguments)
             compared += 1
     assert compared > 5000
-    assert len(encode(PROGRAM)) < path.stat().st_size * 2
+    assert len(encode(program)) < path.stat().st_size * 2

@@ -17,7 +17,7 @@ from box_range import Range
 
 from executor.linux.errors import MechanismFailed
 from executor.process import status
-from executor.process.plan import BoxPlan, Identity, Level, Link, View, identity_of
+from executor.process.plan import BoxPlan, Identity, Level, Link, Scratch, View, identity_of
 from executor.process.steps import STEPS
 
 HARMLESS = "leak_umask"
@@ -44,7 +44,7 @@ def fresh_unprivileged(host):
 def test_every_step_has_a_name_of_its_own_and_a_reason():
     assert len(set(NAMES)) == len(NAMES) > 20
     assert all(step.reason for step in STEPS)
-    assert NAMES[-2:] == ["seccomp", "canaries"]
+    assert NAMES[-3:] == ["seccomp", "first process", "canaries"]
 
 
 @pytest.mark.parametrize("how", ["raise", "refuse", "die"])
@@ -208,14 +208,16 @@ def test_the_self_test_sees_a_layer_that_is_missing(skipped, said, as_root):
 
 def test_a_process_that_is_no_box_is_not_taken_for_one():
     with pytest.raises(MechanismFailed, match="NoNewPrivs is '0'.*it shares"):
-        status.verify(os.getpid(), BoxPlan((View("/usr", "/usr"),), identity=identity_of(1)))
+        status.verify(
+            os.getpid(), BoxPlan((View("/usr", "/usr"),), identity=identity_of(1)), Level.P4
+        )
 
 
 def test_a_process_that_is_gone_is_not_taken_for_a_box():
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     with pytest.raises(MechanismFailed, match="reading"):
-        status.verify(ended.pid, BoxPlan(()))
+        status.verify(ended.pid, BoxPlan(()), Level.P4)
 
 
 def test_a_box_ends_with_the_process_that_made_it(fresh, host, tmp_path):
@@ -243,9 +245,24 @@ def test_a_box_ends_with_the_process_that_made_it(fresh, host, tmp_path):
         ({"mounts": (View("usr", "/e"),)}, "absolute"),
         ({"mounts": (View("/usr\0", "/e"),)}, "absolute"),
         ({"mounts": (View("/usr", "/"),)}, "mount '/'"),
-        ({"mounts": (View("/usr", "/work/usr"),)}, "collides with the box's own /work"),
+        (
+            {"mounts": (View("/usr", "/work"),), "scratch": (Scratch("/work/a", 4096, 16),)},
+            "/work/a is mounted twice or lies below",
+        ),
+        ({"mounts": (), "served": ("/data", "/data/more")}, "mounts nest in scratch alone"),
+        ({"mounts": (), "served": ("/tmp/data",)}, "collides with the box's own /tmp"),
+        ({"mounts": (), "scratch": (Scratch("/dev/shm", 4096, 16),)}, "collides"),
+        ({"mounts": (), "scratch": (Scratch("/work", 100, 16),)}, "bytes of /work is 100"),
+        ({"mounts": (), "scratch": (Scratch("/work", 4096, 1),)}, "files of /work is 1"),
+        ({"mounts": (), "directory": "/elsewhere"}, "the guest would start in '/elsewhere'"),
+        ({"mounts": (), "served": ("/data",), "directory": "/data"}, "the guest would start in"),
+        ({"mounts": (), "ports": (0,)}, "port is 0"),
+        ({"mounts": (), "ports": (443, 443)}, "give each once"),
+        ({"mounts": (), "ports": tuple(range(1, 66))}, "64 at most"),
+        ({"mounts": (), "programs": ("/proc/self/exe",)}, "would show /proc"),
+        ({"mounts": (), "programs": ("git",)}, "absolute"),
         ({"mounts": (View("/usr", "/home"),)}, "collides with the box's own /home/agent"),
-        ({"mounts": (View("/usr", "/a"), View("/opt", "/a/b"))}, "may not nest"),
+        ({"mounts": (View("/usr", "/a"), View("/opt", "/a/b"))}, "mounts nest in scratch alone"),
         ({"mounts": (View("/usr", "/a"), View("/opt", "/a"))}, "mounted twice"),
         ({"mounts": (), "links": (Link("/etc/x", "y"),)}, "collides"),
         ({"mounts": (), "memory": 0}, "memory is 0"),

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from executor.images.cache import default_cache
+from executor.kernel.orders import BoxOrder
 from executor.launcher import launch, program
 from executor.process import images
 from executor.process.zygote_boxes import _claim, plan_of
@@ -20,9 +21,12 @@ from tests.executor.process.native_world import NativeZygote, Worker, boxed
 CORE = images.image_of(images.declared_as("native-core"), default_cache())
 
 
+ORDER = BoxOrder()
+
+
 def started(name: str, key: str) -> NativeZygote:
     zygote = boxed(name, key)
-    if "MechanismMissing" in zygote.complaint:
+    if zygote.ready is None and zygote.complaint:
         pytest.skip(f"no box can be made here: {zygote.complaint.splitlines()[-1]}")
     return zygote
 
@@ -40,7 +44,7 @@ def worker(zygote: NativeZygote) -> Worker:
 
 def test_a_boxed_worker_runs_cells_and_is_held_as_the_server_demands(worker: Worker) -> None:
     require_locked(worker.pid)
-    assert worker.ready.isolation.endswith("(P3)")
+    assert worker.spawned.holding.level in {"P3", "P4"}
     assert worker.run("1 + 1").value == "2"
     require_locked(worker.pid)
 
@@ -153,9 +157,10 @@ async def driven() -> None:
     launcher = launch([row])
     zygotes = Zygotes(launcher, [ImageRow(CORE.name, CORE.key)], pool=1)
     try:
-        assert len(await zygotes.start(CORE.name)) == 32
-        worker = await zygotes.take(CORE.name)
-        assert worker.isolation.endswith("(P3)")
+        assert len(await zygotes.start(CORE.name, ORDER)) == 32
+        worker = await zygotes.take(CORE.name, ORDER)
+        assert worker.holding is not None
+        assert worker.holding.level in {"P3", "P4"}
         assert worker.boot_memory > 0
         worker.limit_memory(2**28)
         worker.drop()
@@ -189,6 +194,15 @@ def test_tables_figures_and_pictures_are_shown(data: NativeZygote) -> None:
     figure = worker.run("import matplotlib.pyplot as plt; plt.plot([1, 2]);")
     assert figure.displays[0]["image/png"].startswith(b"\x89PNG")
     assert worker.run("plt.get_fignums()").value == "[]"
+    assert set(worker.run("plt.plot([1, 2]); plt.show()").displays[0]) == {
+        "image/png",
+        "text/plain",
+    }
+    asked = worker.run("display(plt.figure(), include=['image/svg+xml']); plt.close()")
+    assert asked.displays[0]["image/svg+xml"].startswith(b"<?xml")
+    worker.run("%config InlineBackend.figure_formats = ['svg', 'png']")
+    both = worker.run("plt.plot([1, 2]);")
+    assert set(both.displays[0]) == {"image/svg+xml", "image/png", "text/plain"}
     picture = worker.run("from PIL import Image; Image.new('RGB', (2, 2))")
     assert picture.displays[0]["image/png"].startswith(b"\x89PNG")
 

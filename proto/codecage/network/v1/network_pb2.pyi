@@ -99,6 +99,7 @@ class Open(google.protobuf.message.Message):
     TLS_FIELD_NUMBER: builtins.int
     RAW_FIELD_NUMBER: builtins.int
     CREDENTIAL_FIELD_NUMBER: builtins.int
+    TCP_FIELD_NUMBER: builtins.int
     connection: builtins.int
     """Given by the server, never used twice."""
     account: builtins.int
@@ -111,6 +112,11 @@ class Open(google.protobuf.message.Message):
     tls: builtins.bool
     raw: builtins.bool
     """A stream whose bytes nobody reads; else HTTP/1.1, one request after another."""
+    tcp: builtins.bool
+    """The stream is a TCP connection of the guest's own making: no first byte is sent, and where it
+    ends with an errno it is reset. With `tls` the guest speaks TLS itself with the other side:
+    what it begins with is told (Greeted), and nobody reads the rest.
+    """
     @property
     def credential(self) -> global___Credential: ...
     def __init__(
@@ -124,9 +130,10 @@ class Open(google.protobuf.message.Message):
         tls: builtins.bool = ...,
         raw: builtins.bool = ...,
         credential: global___Credential | None = ...,
+        tcp: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["credential", b"credential"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["account", b"account", "budget", b"budget", "connection", b"connection", "credential", b"credential", "host", b"host", "port", b"port", "raw", b"raw", "tls", b"tls"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["account", b"account", "budget", b"budget", "connection", b"connection", "credential", b"credential", "host", b"host", "port", b"port", "raw", b"raw", "tcp", b"tcp", "tls", b"tls"]) -> None: ...
 
 global___Open = Open
 
@@ -180,7 +187,7 @@ global___Dial = Dial
 
 @typing.final
 class Judgement(google.protobuf.message.Message):
-    """Answer to Requested."""
+    """Answer to Requested and to Greeted."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -212,6 +219,7 @@ class FromBroker(google.protobuf.message.Message):
     REQUESTED_FIELD_NUMBER: builtins.int
     ANSWERED_FIELD_NUMBER: builtins.int
     ENDED_FIELD_NUMBER: builtins.int
+    GREETED_FIELD_NUMBER: builtins.int
     @property
     def ready(self) -> global___Ready: ...
     @property
@@ -222,6 +230,8 @@ class FromBroker(google.protobuf.message.Message):
     def answered(self) -> global___Answered: ...
     @property
     def ended(self) -> global___Ended: ...
+    @property
+    def greeted(self) -> global___Greeted: ...
     def __init__(
         self,
         *,
@@ -230,10 +240,11 @@ class FromBroker(google.protobuf.message.Message):
         requested: global___Requested | None = ...,
         answered: global___Answered | None = ...,
         ended: global___Ended | None = ...,
+        greeted: global___Greeted | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["answered", b"answered", "ended", b"ended", "frame", b"frame", "ready", b"ready", "requested", b"requested", "resolved", b"resolved"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["answered", b"answered", "ended", b"ended", "frame", b"frame", "ready", b"ready", "requested", b"requested", "resolved", b"resolved"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["frame", b"frame"]) -> typing.Literal["ready", "resolved", "requested", "answered", "ended"] | None: ...
+    def HasField(self, field_name: typing.Literal["answered", b"answered", "ended", b"ended", "frame", b"frame", "greeted", b"greeted", "ready", b"ready", "requested", b"requested", "resolved", b"resolved"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["answered", b"answered", "ended", b"ended", "frame", b"frame", "greeted", b"greeted", "ready", b"ready", "requested", b"requested", "resolved", b"resolved"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["frame", b"frame"]) -> typing.Literal["ready", "resolved", "requested", "answered", "ended", "greeted"] | None: ...
 
 global___FromBroker = FromBroker
 
@@ -292,6 +303,27 @@ class Address(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["own", b"own", "text", b"text"]) -> None: ...
 
 global___Address = Address
+
+@typing.final
+class Greeted(google.protobuf.message.Message):
+    """The guest begins TLS of its own, and nothing was done for it yet: no name was looked up."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CONNECTION_FIELD_NUMBER: builtins.int
+    SERVER_NAME_FIELD_NUMBER: builtins.int
+    connection: builtins.int
+    server_name: builtins.str
+    """As its ClientHello has it; empty where it names no server."""
+    def __init__(
+        self,
+        *,
+        connection: builtins.int = ...,
+        server_name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["connection", b"connection", "server_name", b"server_name"]) -> None: ...
+
+global___Greeted = Greeted
 
 @typing.final
 class Requested(google.protobuf.message.Message):

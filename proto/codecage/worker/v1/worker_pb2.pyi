@@ -616,6 +616,9 @@ class Ask(google.protobuf.message.Message):
     RESOLVE_FIELD_NUMBER: builtins.int
     CONNECT_FIELD_NUMBER: builtins.int
     CONNECTION_END_FIELD_NUMBER: builtins.int
+    REFUSAL_FIELD_NUMBER: builtins.int
+    LOOKUP_FIELD_NUMBER: builtins.int
+    DENIAL_FIELD_NUMBER: builtins.int
     sync: builtins.int
     close: builtins.int
     stat_handle: builtins.int
@@ -627,6 +630,14 @@ class Ask(google.protobuf.message.Message):
     """Whether a name may be connected to at all: getaddrinfo(3)."""
     connection_end: builtins.int
     """Why connection number so-and-so ended: answered once it has, errno 0 for a plain end."""
+    lookup: builtins.str
+    """What a name is, for the kernel, which looks up every component of a path by itself: as
+    `stat` without following, and counted apart.
+    """
+    denial: builtins.str
+    """Why a served mount refused something at this path or above it, "" for anything at all: an
+    errno and a reason, told once; errno 0 where nothing is known.
+    """
     @property
     def stat(self) -> global___PathAsk: ...
     @property
@@ -649,6 +660,10 @@ class Ask(google.protobuf.message.Message):
     def network(self) -> global___NetworkAsk: ...
     @property
     def connect(self) -> global___ConnectAsk: ...
+    @property
+    def refusal(self) -> global___RefusalAsk:
+        """Why something was refused that the guest did not ask for in frames."""
+
     def __init__(
         self,
         *,
@@ -672,10 +687,13 @@ class Ask(google.protobuf.message.Message):
         resolve: builtins.str = ...,
         connect: global___ConnectAsk | None = ...,
         connection_end: builtins.int = ...,
+        refusal: global___RefusalAsk | None = ...,
+        lookup: builtins.str = ...,
+        denial: builtins.str = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["ask", b"ask", "close", b"close", "connect", b"connect", "connection_end", b"connection_end", "list", b"list", "make_directory", b"make_directory", "network", b"network", "open", b"open", "read", b"read", "read_link", b"read_link", "remove_directory", b"remove_directory", "remove_file", b"remove_file", "rename", b"rename", "resolve", b"resolve", "run", b"run", "set_times", b"set_times", "stat", b"stat", "stat_handle", b"stat_handle", "sync", b"sync", "truncate", b"truncate", "write", b"write"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["ask", b"ask", "close", b"close", "connect", b"connect", "connection_end", b"connection_end", "list", b"list", "make_directory", b"make_directory", "network", b"network", "open", b"open", "read", b"read", "read_link", b"read_link", "remove_directory", b"remove_directory", "remove_file", b"remove_file", "rename", b"rename", "resolve", b"resolve", "run", b"run", "set_times", b"set_times", "stat", b"stat", "stat_handle", b"stat_handle", "sync", b"sync", "truncate", b"truncate", "write", b"write"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["ask", b"ask"]) -> typing.Literal["stat", "list", "read_link", "open", "read", "write", "truncate", "sync", "close", "stat_handle", "make_directory", "remove_file", "remove_directory", "rename", "set_times", "network", "run", "resolve", "connect", "connection_end"] | None: ...
+    def HasField(self, field_name: typing.Literal["ask", b"ask", "close", b"close", "connect", b"connect", "connection_end", b"connection_end", "denial", b"denial", "list", b"list", "lookup", b"lookup", "make_directory", b"make_directory", "network", b"network", "open", b"open", "read", b"read", "read_link", b"read_link", "refusal", b"refusal", "remove_directory", b"remove_directory", "remove_file", b"remove_file", "rename", b"rename", "resolve", b"resolve", "run", b"run", "set_times", b"set_times", "stat", b"stat", "stat_handle", b"stat_handle", "sync", b"sync", "truncate", b"truncate", "write", b"write"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["ask", b"ask", "close", b"close", "connect", b"connect", "connection_end", b"connection_end", "denial", b"denial", "list", b"list", "lookup", b"lookup", "make_directory", b"make_directory", "network", b"network", "open", b"open", "read", b"read", "read_link", b"read_link", "refusal", b"refusal", "remove_directory", b"remove_directory", "remove_file", b"remove_file", "rename", b"rename", "resolve", b"resolve", "run", b"run", "set_times", b"set_times", "stat", b"stat", "stat_handle", b"stat_handle", "sync", b"sync", "truncate", b"truncate", "write", b"write"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["ask", b"ask"]) -> typing.Literal["stat", "list", "read_link", "open", "read", "write", "truncate", "sync", "close", "stat_handle", "make_directory", "remove_file", "remove_directory", "rename", "set_times", "network", "run", "resolve", "connect", "connection_end", "refusal", "lookup", "denial"] | None: ...
 
 global___Ask = Ask
 
@@ -708,6 +726,7 @@ class OpenAsk(google.protobuf.message.Message):
     TRUNCATE_FIELD_NUMBER: builtins.int
     APPEND_FIELD_NUMBER: builtins.int
     NO_FOLLOW_FIELD_NUMBER: builtins.int
+    KEEP_FIELD_NUMBER: builtins.int
     path: builtins.str
     write: builtins.bool
     create: builtins.bool
@@ -715,6 +734,10 @@ class OpenAsk(google.protobuf.message.Message):
     truncate: builtins.bool
     append: builtins.bool
     no_follow: builtins.bool
+    keep: builtins.bool
+    """A file that is opened for reading stays open in the server too, which reads what is not in
+    memory: `Opened` then has a descriptor and a handle.
+    """
     def __init__(
         self,
         *,
@@ -725,8 +748,9 @@ class OpenAsk(google.protobuf.message.Message):
         truncate: builtins.bool = ...,
         append: builtins.bool = ...,
         no_follow: builtins.bool = ...,
+        keep: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["append", b"append", "create", b"create", "exclusive", b"exclusive", "no_follow", b"no_follow", "path", b"path", "truncate", b"truncate", "write", b"write"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["append", b"append", "create", b"create", "exclusive", b"exclusive", "keep", b"keep", "no_follow", b"no_follow", "path", b"path", "truncate", b"truncate", "write", b"write"]) -> None: ...
 
 global___OpenAsk = OpenAsk
 
@@ -864,6 +888,34 @@ class ConnectAsk(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["host", b"host", "port", b"port"]) -> None: ...
 
 global___ConnectAsk = ConnectAsk
+
+@typing.final
+class RefusalAsk(google.protobuf.message.Message):
+    """Of the network of a guest that has TCP of its own. Without a port: why a name has no address.
+    With one: what became of a connection that the guest has made from `own_port`, answered once it
+    is decided, and again when it has ended; without `own_port`, whether one would be allowed, for
+    which a denial is recorded. A reason is told once; errno 0 where there is none.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: builtins.int
+    PORT_FIELD_NUMBER: builtins.int
+    OWN_PORT_FIELD_NUMBER: builtins.int
+    host: builtins.str
+    """A name, or an address as inet_ntop(3) writes it, also one that was made up for a name."""
+    port: builtins.int
+    own_port: builtins.int
+    def __init__(
+        self,
+        *,
+        host: builtins.str = ...,
+        port: builtins.int = ...,
+        own_port: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["host", b"host", "own_port", b"own_port", "port", b"port"]) -> None: ...
+
+global___RefusalAsk = RefusalAsk
 
 @typing.final
 class CellDone(google.protobuf.message.Message):

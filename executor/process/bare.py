@@ -1,0 +1,137 @@
+"""
+Boxes on hosts that give no namespaces, as containers with their usual profile: level P2.
+
+Landlock keeps other files closed (not unseen: names, sizes and times of the host's files can be
+asked for), and a narrower filter keeps the process to itself: no sockets, no children, no signals
+to others, nothing that changes rights or times of files by name. What needs a namespace is refused
+before anything is made. The guest's own places are directories of the host, of this box alone.
+
+Rejected: chroot(2) for an empty root. It needs the rights that such hosts take away.
+"""
+
+import os
+from pathlib import Path
+
+from executor.linux import landlock, prctl
+from executor.linux.errors import MechanismFailed, MechanismMissing, asking
+from executor.linux.landlock import Reach
+from executor.process import steps_process
+from executor.process.plan import HOME, MECHANISM, TEMPORARY, BoxPlan
+from executor.process.site import Site, Step
+from executor.process.steps_mounts import READABLE_DEVICES, UMASK, WRITABLE_DEVICES
+
+_INSTEAD = "run where user namespaces can be made, or ask for less"
+
+
+def require_possible(plan: BoxPlan) -> None:
+    """
+    See that `plan` can be had without namespaces. Raises MechanismMissing naming what cannot.
+    """
+    asked = {
+        "served mounts": plan.served,
+        "ports": plan.ports,
+        "names": plan.names,
+        "processes of its own": plan.fork,
+        "programs": plan.programs,
+    }
+    wanted = [name for name, value in asked.items() if value]
+    wanted += [f"{v.source} seen as {v.mount}" for v in plan.mounts if v.source != v.mount]
+    wanted += [f"a link {one.mount}" for one in plan.links if not _is_there(one.mount, one.target)]
+    if wanted:
+        raise MechanismMissing(
+            MECHANISM, f"{', '.join(wanted)} cannot be had without namespaces; {_INSTEAD}"
+        )
+
+
+def _is_there(place: str, target: str) -> bool:
+    path = Path(place)
+    return path.is_symlink() and str(path.readlink()) == target
+
+
+def place_of(site: Site, mount: str) -> str:
+    """
+    Where on the host the guest's own place `mount` is.
+    """
+    return dict(site.places)[mount]
+
+
+def _lose_ways_back(_site: Site) -> None:
+    prctl.drop_bounding_set()
+    if prctl.may_set_capabilities():
+        steps_process.lock_securebits()
+
+
+def _be_the_user(site: Site) -> None:
+    identity = site.plan.identity
+    if identity is None:
+        return
+    mend = "run as root with the rights to change users, or without root"
+    with asking("identity", f"becoming {identity}", mend):
+        os.setgroups([])
+        os.setresgid(*[identity.gid] * 3)
+        os.setresuid(*[identity.uid] * 3)
+    if (os.getresuid(), os.getresgid()) != ((identity.uid,) * 3, (identity.gid,) * 3):
+        raise MechanismFailed("identity", f"not wholly {identity}; do not run here")
+
+
+def _lose_rights(_site: Site) -> None:
+    prctl.drop_capabilities()
+
+
+def _start_at_home(site: Site) -> None:
+    start = place_of(site, site.plan.directory)
+    with asking("working directory", f"chdir {start}", "see that it was made"):
+        os.chdir(start)
+    os.umask(UMASK)
+
+
+def _grant_reach(site: Site) -> None:
+    handled = landlock.handled_by(site.landlock_abi)
+    for view in site.plan.mounts:
+        _require_same(view.source, view.object)
+    granted = (
+        *((view.mount, Reach.READ) for view in site.plan.mounts),
+        *((place, Reach.CHANGE) for _, place in site.places),
+        *((device, Reach.UPDATE) for device in WRITABLE_DEVICES),
+        *((device, Reach.READ) for device in READABLE_DEVICES),
+    )
+    rules = tuple(landlock.beneath(path, reach, handled) for path, reach in granted)
+    landlock.restrict(rules, handled=handled)
+
+
+def _require_same(source: str, wanted: tuple[int, int] | None) -> None:
+    with asking(MECHANISM, f"looking at {source}", "name a tree that is there"):
+        linked = os.path.realpath(source, strict=True) != source
+        found = Path(source).stat()
+    if linked or wanted not in {None, (found.st_dev, found.st_ino)}:
+        raise MechanismFailed(
+            MECHANISM, f"{source} is a link, or not what it was when it was granted; load it anew"
+        )
+
+
+def _have_environment(site: Site) -> None:
+    steps_process.have_environment(site)
+    os.environ.update(HOME=place_of(site, HOME), TMPDIR=place_of(site, TEMPORARY))
+
+
+STEPS = (
+    Step("signals", "no handler of the zygote runs here", steps_process.reset_signals),
+    Step("facts", "what the limits start from; needs /proc", steps_process.note_facts),
+    Step("personality", "or readable pages could be code", steps_process.be_plain_linux),
+    Step("oom score", "needs /proc", steps_process.be_first_to_be_killed),
+    Step("ways back", "while there are rights to give them up", _lose_ways_back),
+    Step("user", "guest code is nobody of the host, where root makes the box", _be_the_user),
+    Step("visible", "a change of user hides it from its parent", steps_process.visible_to_parent),
+    Step("parent", "a change of user clears the signal", steps_process.die_with_parent),
+    Step("session", "no terminal", steps_process.have_own_session),
+    Step("start", "a directory of its own", _start_at_home),
+    Step("descriptors", "before their number is limited", steps_process.keep_descriptors),
+    Step("limits", "hard, so that they stay", steps_process.limit_resources),
+    Step("rights", "all capabilities", _lose_rights),
+    Step("no new privileges", "Landlock and seccomp need it", steps_process.gain_nothing),
+    Step("no new code", "data never becomes code", steps_process.make_no_code),
+    Step("Landlock", "files of the host are closed from here on", _grant_reach),
+    Step("environment", "the zygote's is not told", _have_environment),
+    Step("seccomp", "forbids all of the above, so it is last", steps_process.confine),
+    Step("canaries", "a mechanism that does not refuse is none", steps_process.ask_canaries),
+)

@@ -1,0 +1,45 @@
+"""
+A box while it is being made: what it is to be, and what one step leaves for the next.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from executor.linux.filters import Prepared
+from executor.process.conversation import Inside
+from executor.process.executables import Executables
+from executor.process.plan import BoxPlan, Level
+
+
+@dataclass(slots=True)
+class Site:
+    """
+    What the steps work on, of one box.
+
+    `trees` are mounts that are not attached yet, by the guest's path; `devices` those of the
+    kernel's devices; `answering` the FUSE devices in the order of the plan's served mounts.
+    """
+
+    plan: BoxPlan
+    level: Level
+    program: Prepared
+    landlock_abi: int
+    inside: Inside
+    executables: Executables
+    places: tuple[tuple[str, str], ...] = ()
+    trees: list[tuple[str, int]] = field(default_factory=list)
+    devices: list[tuple[str, int]] = field(default_factory=list)
+    answering: list[int] = field(default_factory=list)
+    data_in_use: int = 0
+    root: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """
+    One thing that is taken away, and why at this place.
+    """
+
+    name: str
+    reason: str
+    act: Callable[[Site], None]

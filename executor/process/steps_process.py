@@ -1,0 +1,218 @@
+"""
+The steps of every box that concern the process alone, wherever its files and namespaces are.
+
+Each step does one thing and fails loudly. `steps.py` says in which order, and why.
+"""
+
+import errno
+import os
+import random
+import resource
+import select
+import signal
+
+from executor.linux import descriptors, oom, prctl, rlimits, seccomp
+from executor.linux.errors import MechanismFailed, MechanismMissing, asking
+from executor.linux.libc import call
+from executor.linux.rlimits import Limit
+from executor.process import canaries, init
+from executor.process.conversation import LISTENER
+from executor.process.plan import Level, NewCode
+from executor.process.site import Site
+
+_PR_SET_DUMPABLE = 4
+_PR_SET_SECUREBITS = 28
+_PR_SET_MDWE = 65
+_PR_MDWE_REFUSE_EXEC_GAIN = 1
+# NOROOT, NO_SETUID_FIXUP, NO_CAP_AMBIENT_RAISE and the lock of each; the lock of KEEP_CAPS.
+_NO_WAY_BACK = 0b1110_1111
+_PER_LINUX = 0
+_READ_PERSONALITY = 0xFFFF_FFFF
+_PENDING_SIGNALS = 64
+_STACK = 8 << 20
+
+
+def reset_signals(_site: Site) -> None:
+    """
+    Have the default action for every signal, and block none.
+    """
+    with asking("signals", "resetting handlers", "make the box in the thread that was cloned"):
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            signal.signal(number, signal.SIG_DFL)
+        # As Python has them: what is written too far or to nobody is an error, not the end.
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def note_facts(site: Site) -> None:
+    """
+    Note what the limits start from; later there is no /proc.
+    """
+    site.data_in_use = rlimits.data_in_use()
+
+
+def be_plain_linux(_site: Site) -> None:
+    """
+    Have no personality: it could make pages executable and addresses known.
+    """
+    with asking("personality", "setting it to that of Linux", "allow personality(2)"):
+        call("personality", _PER_LINUX)
+        found = call("personality", _READ_PERSONALITY)
+    if found != _PER_LINUX:
+        raise MechanismFailed("personality", f"set to 0, and it reads {found:#x}; do not run here")
+
+
+def be_first_to_be_killed(_site: Site) -> None:
+    """
+    Have the highest score when memory runs out.
+    """
+    oom.require_highest()
+
+
+def become_visible() -> None:
+    """
+    Let the parent see and map this process, whatever the zygote has forbidden for itself.
+    """
+    with asking("dumpable", "setting it to 1", "allow prctl"):
+        call("prctl", _PR_SET_DUMPABLE, 1)
+
+
+def visible_to_parent(_site: Site) -> None:
+    """
+    A change of user has hidden this process from its maker, which has to look at it.
+    """
+    become_visible()
+
+
+def die_with_parent(site: Site) -> None:
+    """
+    End when the maker ends.
+    """
+    prctl.set_parent_death_signal(signal.SIGKILL)
+    # Only now: a parent that ended before the signal was set would never be missed.
+    waiting = select.poll()
+    waiting.register(site.inside.channel, 0)
+    if waiting.poll(0):
+        raise MechanismFailed("parent-death signal", "the parent has ended; make a new box")
+
+
+def have_own_session(_site: Site) -> None:
+    """
+    Have no terminal, and no process group with anybody.
+    """
+    with asking("session", "setsid", "make the box in a new process"):
+        os.setsid()
+
+
+def keep_descriptors(site: Site) -> None:
+    """
+    Close all descriptors but those of the plan and the channel to the maker.
+    """
+    descriptors.keep_only(site.plan.kept | site.inside.descriptors)
+
+
+def limit_resources(site: Site) -> None:
+    """
+    Set the limits, hard.
+    """
+    plan = site.plan
+    rlimits.lower(
+        {
+            Limit.CORE: 0,
+            Limit.LOCKED_MEMORY: 0,
+            Limit.MESSAGE_QUEUES: 0,
+            Limit.FILE_SIZE: plan.largest_file,
+            Limit.DESCRIPTORS: plan.open_files,
+            Limit.STACK: _STACK,
+            Limit.DATA: site.data_in_use + plan.memory,
+            Limit.CPU: plan.cpu_seconds,
+        }
+    )
+    _lower(resource.RLIMIT_SIGPENDING, _PENDING_SIGNALS)
+    # Counted within the box's own user namespace (Linux 5.14), so boxes do not starve each other;
+    # without one only a user of its own has nothing else to count.
+    if site.level is not Level.P2 or plan.identity is not None:
+        _lower(resource.RLIMIT_NPROC, plan.processes)
+
+
+def _lower(limit: int, value: int) -> None:
+    with asking(rlimits.MECHANISM, f"lowering {limit} to {value}", "allow setrlimit"):
+        hard = resource.getrlimit(limit)[1]
+        wanted = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (wanted, wanted))
+
+
+def lose_rights(_site: Site) -> None:
+    """
+    Give up all capabilities and every way back to them.
+    """
+    prctl.drop_bounding_set()
+    lock_securebits()
+    prctl.drop_capabilities()
+
+
+def lock_securebits() -> None:
+    """
+    Have no user number bring rights, for good. Needs the right to set capabilities.
+    """
+    with asking("securebits", "locking them", "allow prctl to give up rights"):
+        call("prctl", _PR_SET_SECUREBITS, _NO_WAY_BACK)
+
+
+def gain_nothing(_site: Site) -> None:
+    """
+    Give up every gain of rights by execve.
+    """
+    prctl.set_no_new_privs()
+
+
+def make_no_code(site: Site) -> None:
+    """
+    Give up making memory executable, unless the plan allows new code.
+    """
+    if site.plan.new_code is NewCode.ALLOWED:
+        return
+    try:
+        call("prctl", _PR_SET_MDWE, _PR_MDWE_REFUSE_EXEC_GAIN)
+    except OSError as error:
+        raise MechanismMissing(
+            "memory-deny-write-execute",
+            f"answered {errno.errorcode.get(error.errno or 0)}; use Linux 6.3 or later, or allow"
+            " new code in the policy",
+        ) from error
+
+
+def have_environment(site: Site) -> None:
+    """
+    Have the plan's environment alone, and chance of its own.
+    """
+    os.environ.clear()
+    os.environ.update(site.plan.environment)
+    random.seed()
+
+
+def confine(site: Site) -> None:
+    """
+    Load the filter; in a box that is watched its listener goes to the maker, who answers from now.
+    """
+    program = site.program.for_process(os.getpid())
+    if site.plan.watched:
+        site.inside.hand(LISTENER, (seccomp.install_watched(program),))
+    else:
+        seccomp.install(program, tsync=True)
+
+
+def leave_first_process(site: Site) -> None:
+    """
+    Where there may be children, go on in one: the first process is there to wait for them.
+    """
+    if site.plan.children:
+        init.stay_behind()
+
+
+def ask_canaries(site: Site) -> None:
+    """
+    See that each layer refuses.
+    """
+    canaries.ask(site.plan, site.level)

@@ -1,0 +1,73 @@
+"""
+How the server hands a session to the supervisor: one datagram, and the descriptors with it.
+
+The datagram says what each descriptor is for, in their order: the stream, a FUSE device for each
+mount, and the listener last. The stream alone is the session's identity; when it closes, the
+session is over. The server is believed and still held to the form.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+MOUNTS_MAX: Final = 32
+ATTACH_MAX: Final = 2**18
+DESCRIPTORS_MAX: Final = MOUNTS_MAX + 2
+_LARGEST: Final = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class ServedMount:
+    """
+    A served mount: its guest path, and what statfs(2) says of it, in bytes and files.
+    """
+
+    path: str
+    size: int
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """
+    A session to serve: its mounts, and whether its refused system calls come to a listener.
+    """
+
+    mounts: tuple[ServedMount, ...]
+    watched: bool
+
+    @property
+    def descriptors(self) -> int:
+        """
+        How many descriptors come with it.
+        """
+        return 1 + len(self.mounts) + self.watched
+
+    def pack(self) -> bytes:
+        """
+        As a datagram.
+        """
+        mounts = [[one.path, one.size, one.files] for one in self.mounts]
+        return json.dumps({"mounts": mounts, "watched": self.watched}).encode()
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        """
+        What a datagram says. Raises ValueError for every other one than `pack` makes.
+        """
+        found = json.loads(data)
+        if not isinstance(found, dict) or found.keys() != {"mounts", "watched"}:
+            raise ValueError("not the fields of a session to serve")
+        mounts, watched = found["mounts"], found["watched"]
+        listed = isinstance(mounts, list) and len(mounts) <= MOUNTS_MAX
+        if not listed or not isinstance(watched, bool):
+            raise ValueError(f"mounts are a list of at most {MOUNTS_MAX}, watched true or false")
+        return cls(tuple(_mount(one) for one in mounts), watched)
+
+
+def _mount(given: Any) -> ServedMount:
+    match given:
+        case [str() as path, int() as size, int() as files] if path.startswith("/"):
+            if 0 <= size <= _LARGEST and 0 <= files <= _LARGEST:
+                return ServedMount(path, size, files)
+    raise ValueError("a mount is its absolute path, bytes and files")

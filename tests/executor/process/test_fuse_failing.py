@@ -1,0 +1,304 @@
+"""
+Served mounts when something fails: a host that hangs, a guest that is killed, a supervisor that
+dies, tables that are full; and what is left afterwards.
+"""
+
+import asyncio
+import errno
+import os
+import signal
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from executor import launcher
+from executor.errors import CageUnavailable
+from executor.kernel.cage import BoxEnds
+from executor.process.fuse_nodes import FILES_MAX
+from executor.supervision import Supervision
+from tests.executor.process import fuse_world
+from tests.executor.process.fuse_world import PATIENCE, Refused, places, policy
+
+
+@pytest.fixture(scope="module")
+def ring():
+    with fuse_world.ring() as made:
+        yield made
+
+
+@pytest.fixture
+def data(tmp_path):
+    made = tmp_path / "data"
+    made.mkdir()
+    (made / "a.csv").write_bytes(b"1,2\n")
+    return made
+
+
+def granting(data, more=""):
+    return policy(
+        f"filesystem:\n  - {{mount: /data, source: {data}, access: read-write, quota: 64Mi}}\n{more}"
+    )
+
+
+def test_an_interrupted_guest_leaves_a_host_that_hangs_and_goes_on_when_it_answers(
+    ring, data, tmp_path
+):
+    async def scenario(world):
+        free = asyncio.Event()
+        free.set()
+        found = places(tmp_path, "/data")
+        session = await world.session(granting(data), found, hold=free)
+        free.clear()
+        path = f"{found['/data']}/a.csv"
+        assert await session.do("interrupted_read", path, 0.1) == "interrupted"
+        free.set()
+        assert await session.do("read", path) == "1,2\n"
+        await world.end(session)
+
+    ring(scenario)
+
+
+def test_a_guest_that_is_killed_while_the_host_hangs_ends_and_its_neighbour_never_waits(
+    ring, data, tmp_path
+):
+    async def scenario(world):
+        free = asyncio.Event()
+        free.set()
+        found, other = places(tmp_path / "1", "/data"), places(tmp_path / "2", "/data")
+        stuck = await world.session(granting(data), found, hold=free)
+        neighbour = await world.session(granting(data), other)
+        free.clear()
+        stuck.guest.ask("read", f"{found['/data']}/a.csv")
+        await _waits_in_kernel(stuck.guest.process.pid)
+        assert await neighbour.do("read", f"{other['/data']}/a.csv") == "1,2\n"
+        stuck.guest.process.kill()
+        assert await asyncio.to_thread(stuck.guest.process.wait, PATIENCE) == -signal.SIGKILL
+        await stuck.attendance.close()
+        stuck.gate.close()  # while its ask is under way: put off
+        free.set()
+        await world.end(stuck)
+        await world.end(neighbour)
+
+    ring(scenario)
+
+
+async def _waits_in_kernel(pid: int) -> None:
+    """
+    Until the process waits for an answer of FUSE.
+    """
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.to_thread(
+            _until, lambda: "fuse" in _place(pid, "wchan") + _place(pid, "stack")
+        )
+
+
+def _place(pid: int, name: str) -> str:
+    return Path(f"/proc/{pid}/{name}").read_text()
+
+
+def _until(holds) -> None:
+    while not holds():
+        os.sched_yield()
+
+
+def test_the_end_of_a_session_ends_what_waits_in_the_kernel_also_when_the_host_hangs(
+    ring, data, tmp_path
+):
+    async def scenario(world):
+        free = asyncio.Event()
+        free.set()
+        found = places(tmp_path, "/data")
+        session = await world.session(granting(data), found, hold=free)
+        free.clear()
+        session.guest.ask("read", f"{found['/data']}/a.csv")
+        await _waits_in_kernel(session.guest.process.pid)
+        await session.attendance.close()
+        with pytest.raises(Refused) as refused:
+            await asyncio.to_thread(session.guest.told)
+        assert refused.value.errno in {errno.ECONNABORTED, errno.ENOTCONN}
+        free.set()
+        await world.end(session)
+
+    ring(scenario)
+
+
+def test_a_supervisor_that_dies_takes_its_sessions_with_words_and_opens_nothing(
+    ring, data, tmp_path
+):
+    async def scenario(world):
+        found = places(tmp_path, "/data")
+        session = await world.session(granting(data), found, watched=True)
+        path = f"{found['/data']}/a.csv"
+        assert await session.do("read", path) == "1,2\n"
+        os.kill(world.supervision.pid, signal.SIGKILL)
+        async with asyncio.timeout(PATIENCE):
+            said = await session.attendance.lost
+        assert "has ended" in said
+        assert await session.refused("read", path) == errno.ENOTCONN
+        assert await session.do("refused_calls", 1) == [errno.ENOSYS]
+        again = await world.session(granting(data), places(tmp_path / "2", "/data"))
+        assert await again.do("read", f"{tmp_path}/2/guest/data/a.csv") == "1,2\n"
+        for one in (session, again):
+            await world.end(one)
+
+    ring(scenario)
+
+
+def test_the_supervisor_gives_back_every_descriptor_of_a_session_that_is_over(ring, data, tmp_path):
+    async def scenario(world):
+        found = places(tmp_path, "/data")
+        first = await world.session(granting(data), found, watched=True)
+        await world.end(first)
+        before = _held(world.supervision.pid)
+        for place in range(6):
+            session = await world.session(granting(data), found, watched=True)
+            assert await session.do("many_open", f"{found['/data']}/a.csv", 20) == [20, 0]
+            session.guest.ask("many_open", f"{found['/data']}/a.csv", 5 + place)
+            await world.end(session)
+        async with asyncio.timeout(PATIENCE):
+            pid = world.supervision.pid
+            await asyncio.to_thread(_until, lambda: _held(pid) <= before)
+
+    ring(scenario)
+
+
+def test_when_a_guest_ends_its_devices_and_its_listener_are_let_go_of_at_once(ring, data, tmp_path):
+    async def scenario(world):
+        found = places(tmp_path, "/data")
+        session = await world.session(granting(data), found, watched=True)
+        pid = world.supervision.pid
+        before = _held(pid)
+        session.guest.close()
+        await asyncio.to_thread(_until, lambda: _held(pid) == before - 2)
+        assert not session.attendance.lost.done()
+        await world.end(session)
+
+    ring(scenario)
+
+
+def test_an_answer_that_comes_when_its_guest_is_gone_leaves_nothing_open(ring, data, tmp_path):
+    async def scenario(world):
+        neighbour = await world.session(granting(data), places(tmp_path / "2", "/data"))
+        found, free, pid = places(tmp_path, "/data"), asyncio.Event(), world.supervision.pid
+        before = _held(pid)
+        # Looking up goes on; what is opened is opened when its guest is gone.
+        session = await world.session(granting(data), found, hold=free, only="locate")
+        session.guest.ask("read", f"{found['/data']}/a.csv")
+        await _waits_in_kernel(session.guest.process.pid)
+        session.guest.close()
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.to_thread(_until, lambda: _held(pid) == before + 1)
+            free.set()
+            while ("came", "read /data/a.csv", "ok", "4") not in await session.rows():
+                pass
+            # It is there before this one's answers are.
+            assert await neighbour.do("read", f"{tmp_path}/2/guest/data/a.csv") == "1,2\n"
+            assert _held(pid) == before + 1
+        for one in (session, neighbour):
+            await world.end(one)
+
+    ring(scenario)
+
+
+def test_signals_call_no_refused_call_away_from_the_record(ring, data, tmp_path):
+    async def scenario(world):
+        session = await world.session(granting(data), places(tmp_path, "/data"), watched=True)
+        said = await session.do("refused_calls_under_signals", 2000)
+        assert said == [errno.EPERM]
+        assert await session.do("refused_calls", 1) == [errno.EPERM]
+        assert not session.attendance.lost.done()
+        await world.end(session)
+
+    ring(scenario)
+
+
+def _held(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def test_files_that_are_open_for_reading_count_against_the_policy(ring, data, tmp_path):
+    async def scenario(world):
+        found = places(tmp_path, "/data")
+        rules = granting(data, "limits: {open_files: 16}\n")
+        session = await world.session(rules, found)
+        path = f"{found['/data']}/a.csv"
+        assert await session.do("many_open", path, 20) == [16, errno.EMFILE]
+        assert await session.do("read", path) == "1,2\n"
+        assert FILES_MAX > 16
+        await world.end(session)
+
+    ring(scenario)
+
+
+def test_lookups_have_a_bound_of_their_own_and_reading_costs_one_request(ring, data, tmp_path):
+    async def scenario(world):
+        found = places(tmp_path, "/data")
+        session = await world.session(granting(data, "limits: {requests: 10}\n"), found)
+        path = f"{found['/data']}/a.csv"
+        before = session.gate.counts.requests
+        for _ in range(3):
+            assert await session.do("read", path) == "1,2\n"
+        assert session.gate.counts.requests == before + 3
+        for _ in range(160 - session.gate.counts.lookups):
+            assert await session.do("exists", f"{path}.nothing") is False
+        assert session.gate.counts.requests == before + 3
+        assert await session.refused("read", path) == errno.EDQUOT
+        assert [row for row in await session.rows() if row[0] == "deny"] == [
+            ("deny", "stat /data/a.csv", "limits.requests")
+        ]
+        await world.end(session)
+
+    ring(scenario)
+
+
+def test_a_tree_of_many_files_is_walked_and_a_listing_of_too_many_is_refused(ring, data, tmp_path):
+    for directory in range(4):
+        (data / f"d{directory}").mkdir()
+        for name in range(500):
+            (data / f"d{directory}" / f"{name}").touch()
+    (data / "large").mkdir()
+    for name in range(10_001):
+        os.close(os.open(data / "large" / f"n{name}", os.O_CREAT | os.O_WRONLY))
+
+    async def scenario(world):
+        found = places(tmp_path, "/data")
+        session = await world.session(granting(data), found)
+        assert await session.refused("listing", f"{found['/data']}/large") == errno.EOVERFLOW
+        assert await session.do("walked", f"{found['/data']}/d1") == [1, 500]
+        assert stat.S_ISDIR((await session.do("status", f"{found['/data']}/large"))["mode"])
+        await world.end(session)
+
+    ring(scenario)
+
+
+def test_a_file_larger_than_memory_pieces_is_read_whole(ring, data, tmp_path):
+    size = 3 * 2**20 + 17
+    (data / "big").write_bytes(bytes(size))
+
+    async def scenario(world):
+        found = places(tmp_path, "/data")
+        session = await world.session(granting(data), found)
+        for piece in (4096, 2**20, 2**22):
+            assert await session.do("sum_of", f"{found['/data']}/big", piece) == size
+        await world.end(session)
+
+    ring(scenario)
+
+
+def test_a_program_that_is_no_supervisor_gets_no_session(tmp_path):
+    program = "import sys,socket,time; s=socket.socket(fileno=int(sys.argv[-1])); "
+    liar = [sys.executable, "-c", program + "s.send(b'ready unlocked'); s.recv(9)"]
+    started = launcher.launch([liar])
+
+    async def main():
+        supervision = Supervision(started, 0)
+        with pytest.raises(CageUnavailable):
+            await supervision.attach("s", BoxEnds(listener=0), None, None)
+        supervision.close()
+
+    try:
+        asyncio.run(main())
+    finally:
+        started.stop()

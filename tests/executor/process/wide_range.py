@@ -1,0 +1,192 @@
+"""
+The range, for what needs two boxes at once, a look from outside, or a step that fails.
+
+Adds families of attacks and kinds of jobs to `box_range`.
+"""
+
+import importlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NoReturn
+
+import box_range
+from box_range import RESULT, SECRET, Host, Job, Outcome, Range
+
+from executor.process import bare, jail
+from executor.process.plan import View
+
+FAMILIES = ("tree", "self", "child")
+_HERE = Path(__file__).resolve()
+
+
+class WideRange(Range):
+    """
+    The tests' side.
+    """
+
+    def __init__(self, *, user: int | None = None) -> None:
+        self.user = user
+        python = sys.executable if user is None else "/usr/bin/python3"
+        extra: dict[str, Any] = {}
+        if user is not None:
+            extra = {"user": user, "group": user, "extra_groups": []}
+        path = f"{box_range.ROOT}:{box_range.HERE}"
+        self._process = subprocess.Popen(
+            [python, "-B", str(_HERE)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={"PYTHONPATH": path, "PATH": os.defpath, "SECRET": SECRET},
+            cwd="/",
+            text=True,
+            **extra,
+        )
+
+    def pair(self, first: str, second: str, host: Host, **options: object) -> Outcome:
+        """
+        What comes of `second` while another box has done `first` and goes on.
+        """
+        job = {"first": first, "attack": second, "host": asdict(host), "boxed": True, **options}
+        return Outcome(**self.ask(**job))
+
+
+def _hold(attack: box_range.Attack, host: Host) -> NoReturn:
+    said = attack(host)
+    os.write(RESULT, said.encode()[:1])
+    while True:
+        signal.pause()
+
+
+def _held_box(job: Job, act: str) -> jail.Box:
+    """
+    A box that has done `act` and waits to be ended.
+    """
+    reading, writing = box_range._pipe()
+    host, attack = Host(**job["host"]), box_range.found(act)
+    plan = box_range.plan(**box_range._changes(job))
+    try:
+        box = jail.clone_box(plan, lambda: _hold(attack, host))
+    finally:
+        os.close(writing)
+    assert os.read(reading, 1), f"{act} ended its box"
+    os.close(reading)
+    return box
+
+
+def _pair(job: Job) -> dict[str, Any]:
+    first = _held_box(
+        {**job, "plan": {**job.get("plan", {}), **job.get("other", {})}}, job["first"]
+    )
+    try:
+        attack = box_range.found(job["attack"])
+        return asdict(box_range._boxed(attack, Host(**job["host"]), job))
+    finally:
+        first.end()
+
+
+def _text(box: jail.Box, name: str) -> str:
+    return Path(f"/proc/{box.pid}/{name}").read_text(errors="replace")
+
+
+def _seen(job: Job) -> dict[str, Any]:
+    """
+    A box as the host sees it.
+    """
+    box = _held_box(job, job["attack"])
+    try:
+        numbers = Path(f"/proc/{box.pid}/fd").iterdir()
+        return {
+            "interfaces": re.findall(r"^\s*(\w+):", _text(box, "net/dev"), re.MULTILINE),
+            "routes": _text(box, "net/route").splitlines()[1:],
+            "addresses": _text(box, "net/fib_trie").splitlines(),
+            "sockets": _text(box, "net/unix").splitlines()[1:],
+            "descriptors": {number.name: os.readlink(number) for number in numbers},
+            "core": _text(box, "limits").split("Max core file size")[1].split()[:2],
+        }
+    finally:
+        box.end()
+
+
+def _abandoned(job: Job) -> dict[str, Any]:
+    """
+    A watched box whose refused calls nobody answers any more.
+    """
+    reading, writing = box_range._pipe()
+    host, attack = Host(**job["host"]), box_range.found(job["abandoned"])
+    try:
+        plan = box_range.plan(**box_range._changes(job))
+        box = jail.clone_box(plan, lambda: box_range._act(attack, host))
+    finally:
+        os.close(writing)
+    box.close_handed()
+    os.waitid(os.P_PIDFD, box.pidfd, os.WEXITED | os.WNOWAIT)
+    outcome = box_range._outcome(reading, 0)
+    box.end()
+    return asdict(outcome)
+
+
+def _swapped(job: Job) -> dict[str, Any]:
+    """
+    A box that is to show another object than the one that stands there.
+    """
+    source, mount, device, inode = job["swapped"]
+    view = View(source, mount, (device, inode))
+    changes = {"kept": frozenset(), **box_range._changes(job)}
+    plan = box_range.plan(mounts=(View("/usr", "/usr"), view), **changes)
+    box = jail.clone_box(plan, lambda: os._exit(0))
+    box.end()
+    return {"said": "a box"}
+
+
+def _failing_bare(job: Job) -> dict[str, Any]:
+    """
+    As `fail` of the range, for the steps of a box without namespaces.
+    """
+    steps, before = jail.STEPS, bare.STEPS
+    jail.STEPS = before
+    try:
+        bare.STEPS = box_range._failing(*job["fail_bare"])
+        jail.STEPS = steps
+        rest = {key: value for key, value in job.items() if key != "fail_bare"}
+        with tempfile.TemporaryDirectory() as directory:
+            tempfile.tempdir = directory
+            return {**_DO(rest), "left": os.listdir(directory)}
+    finally:
+        tempfile.tempdir = None
+        jail.STEPS, bare.STEPS = steps, before
+
+
+_DO = box_range._do
+_JOBS = {
+    "first": _pair,
+    "seen": _seen,
+    "abandoned": _abandoned,
+    "swapped": _swapped,
+    "fail_bare": _failing_bare,
+}
+
+
+def _do(job: Job) -> dict[str, Any]:
+    for name, act in _JOBS.items():
+        if name in job:
+            try:
+                return act(job)
+            except box_range.MechanismError as error:
+                return {"said": f"{type(error).__name__}: {error}"}
+    return _DO(job)
+
+
+if __name__ == "__main__":
+    box_range.FAMILIES = (*box_range.FAMILIES, *FAMILIES)
+    box_range._do = _do
+    for family in box_range.FAMILIES:
+        importlib.import_module(f"attack_{family}")
+    for name in ("box_work", "box_calls", "box_grants"):
+        importlib.import_module(name)
+    jail.prepare()
+    box_range.main()
