@@ -5,7 +5,7 @@ BIN := .venv/bin
 # A private place for .venv's own tools; the guest image is cached for the user by codecage itself.
 READY := .venv/.ready
 
-.PHONY: setup demo demo-data demo-network images test fuzz check bench docs lock generate clean
+.PHONY: setup demo demo-codeact demo-data demo-network images test fuzz check bench docs lock generate clean
 
 setup: $(READY)
 	@$(BIN)/codecage image build
@@ -14,7 +14,14 @@ $(READY): requirements/dev.txt pyproject.toml
 	@PYTHON=$(PYTHON) sh scripts/setup.sh
 
 demo: setup
+	@$(BIN)/codecage image build native-data
 	@$(BIN)/python examples/demo.py
+	@$(BIN)/python examples/demo_codeact.py
+
+# The walkthrough of the CodeAct paper alone: pandas and a chart, in native Python in a box.
+demo-codeact: $(READY)
+	@$(BIN)/codecage image build native-data
+	@$(BIN)/python examples/demo_codeact.py
 
 # The data stack: its image takes a minute or two to build, once.
 demo-data: $(READY)
@@ -30,7 +37,7 @@ test: images
 
 # The shipped images that can be built from the package registries alone; each is kept.
 images: setup
-	@for name in math web python313 data; do $(BIN)/codecage image build $$name || exit 1; done
+	@for name in math web python313 data native-data; do $(BIN)/codecage image build $$name || exit 1; done
 
 check: $(READY)
 	@$(BIN)/ruff check .

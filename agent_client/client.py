@@ -9,9 +9,10 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import grpc
+import grpc.experimental
 
 from agent_client import calls, embedded, reading
 from agent_client.calls import Call
@@ -41,6 +42,9 @@ from codecage.v1 import codecage_pb2 as pb
 from codecage.v1.codecage_pb2_grpc import CodecageStub
 
 Result = TypeVar("Result")
+# Replies that come as a stream are read by the thread that waits for them: else gRPC starts one
+# for each call, which costs a short cell a fifth of its time.
+_OWN_THREAD: Final = ((grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),)
 OnOutput = Callable[[str, str], None]
 OnDisplay = Callable[[Display], None]
 
@@ -85,7 +89,7 @@ class Cage:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._channel = grpc.insecure_channel(link.address, CHANNEL_OPTIONS)
+        self._channel = grpc.insecure_channel(link.address, (*CHANNEL_OPTIONS, *_OWN_THREAD))
         self._stub: Any = CodecageStub(self._channel)
         self._stub.Execute = calls.execute_once(self._channel)
         try:

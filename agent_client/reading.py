@@ -9,8 +9,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from agent_client.records import (
     AuditHead,
     AuditRecord,
+    CageKind,
     FileInfo,
+    Hold,
     ImageInfo,
+    IsolationPart,
     Limits,
     Mount,
     PolicyInfo,
@@ -24,6 +27,15 @@ _STATES = {
     pb.SESSION_STATE_IDLE: SessionState.IDLE,
     pb.SESSION_STATE_RUNNING: SessionState.RUNNING,
     pb.SESSION_STATE_LOST: SessionState.LOST,
+}
+_CAGES = {
+    pb.CAGE_KIND_WASM: CageKind.WASM,
+    pb.CAGE_KIND_PROCESS: CageKind.PROCESS,
+}
+_HOLDS = {
+    pb.HOLD_ENFORCED: Hold.ENFORCED,
+    pb.HOLD_PARTIAL: Hold.PARTIAL,
+    pb.HOLD_ABSENT: Hold.ABSENT,
 }
 
 
@@ -71,6 +83,8 @@ def session(info: pb.Session) -> SessionInfo:
         isolation=info.isolation,
         labels=dict(info.labels),
         lost_reason=info.lost_reason,
+        cage=_CAGES.get(info.cage, CageKind.UNKNOWN),
+        isolation_parts=tuple(map(_part, info.isolation_parts)),
     )
 
 
@@ -109,7 +123,19 @@ def record(record: pb.AuditRecord) -> AuditRecord:
 
 
 def _image(info: pb.ImageInfo) -> ImageInfo:
-    return ImageInfo(info.name, info.key, info.python_version, tuple(info.packages))
+    return ImageInfo(
+        name=info.name,
+        key=info.key,
+        python_version=info.python_version,
+        packages=tuple(info.packages),
+        cage=_CAGES.get(info.cage, CageKind.UNKNOWN),
+        isolation_level=info.isolation_level,
+        isolation_parts=tuple(map(_part, info.isolation_parts)),
+    )
+
+
+def _part(part: pb.IsolationPart) -> IsolationPart:
+    return IsolationPart(part.name, _HOLDS.get(part.hold, Hold.UNKNOWN), part.how)
 
 
 def _limits(limits: pb.Limits) -> Limits:

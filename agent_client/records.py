@@ -89,10 +89,43 @@ class SessionState(StrEnum):
     LOST = "lost"
 
 
+class CageKind(StrEnum):
+    """
+    What holds a session's code: a guest in WebAssembly, or native Python in a restricted process.
+    """
+
+    WASM = "wasm"
+    PROCESS = "process"
+    UNKNOWN = "unknown"
+
+
+class Hold(StrEnum):
+    """
+    How far one part of a process is held.
+    """
+
+    ENFORCED = "enforced"
+    PARTIAL = "partial"
+    ABSENT = "absent"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class IsolationPart:
+    """
+    One thing that a process of the process cage is kept apart or bounded in, and by what.
+    """
+
+    name: str
+    hold: Hold
+    how: str
+
+
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
     """
-    A session as its server describes it, at the moment of asking.
+    A session as its server describes it, at the moment of asking. `isolation_parts` is empty in
+    the WebAssembly cage.
     """
 
     id: str
@@ -104,18 +137,24 @@ class SessionInfo:
     isolation: str
     labels: Mapping[str, str]
     lost_reason: str
+    cage: CageKind = CageKind.UNKNOWN
+    isolation_parts: tuple[IsolationPart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
     """
-    A guest runtime with its packages.
+    A guest runtime with its packages. `isolation_level` and `isolation_parts` say how its processes
+    are held on the server's machine, in the process cage, once that has been tried.
     """
 
     name: str
     key: str
     python_version: str
     packages: tuple[str, ...]
+    cage: CageKind = CageKind.UNKNOWN
+    isolation_level: str = ""
+    isolation_parts: tuple[IsolationPart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

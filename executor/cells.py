@@ -39,7 +39,7 @@ class CellLog:
         self._waits = True
         self._ended = False
         self._readers: set[Reader] = set()
-        self._changed = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
         self._on_left = on_left
         self._on_back = on_back
 
@@ -63,12 +63,18 @@ class CellLog:
         """
         Append an event, then wait until the readers have caught up.
         """
+        self.put(event)
+        while self._is_full() and self._waits and self._readers:
+            await self._change()
+
+    def put(self, event: Event) -> None:
+        """
+        Append an event. For one that a full log takes as well: the first, or the last.
+        """
         if not self._join(event):
             self._append(event)
         self._ended = self._ended or isinstance(event, Ended)
         self._notify()
-        while self._is_full() and self._waits and self._readers:
-            await self._changed.wait()
 
     def stop_waiting(self) -> None:
         """
@@ -85,7 +91,7 @@ class CellLog:
         while (found := self._after(reader.position)) is None:
             if self._ended:
                 return None
-            await self._changed.wait()
+            await self._change()
         self._given = max(self._given, found.sequence)
         return found
 
@@ -93,12 +99,19 @@ class CellLog:
         """
         Wait until the last event is there, or much is, or the loop's clock has reached `deadline`.
         """
+        late = False
+
+        def give_up() -> None:
+            nonlocal late
+            late = True
+            self._notify()
+
+        timer = asyncio.get_running_loop().call_at(deadline, give_up)
         try:
-            async with asyncio.timeout_at(deadline):
-                while not self._ended and self._size < _MUCH:
-                    await self._changed.wait()
-        except TimeoutError:
-            return
+            while not (self._ended or late or self._size >= _MUCH):
+                await self._change()
+        finally:
+            timer.cancel()
 
     def ready(self, reader: "Reader") -> list[Numbered]:
         """
@@ -167,9 +180,16 @@ class CellLog:
             self._oldest += 1
         return self._size > KEPT
 
+    async def _change(self) -> None:
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        await waiting
+
     def _notify(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            if not one.done():
+                one.set_result(None)
 
 
 class Reader:

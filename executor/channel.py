@@ -80,7 +80,11 @@ class Channel:
         self._sending = asyncio.Lock()
         self._turn_frames = 0
         self._turn_bytes = 0
-        self._receiving = False
+        # Bytes of posted frames that are still to be sent, and who sends them.
+        self._rest = b""
+        self._posting: asyncio.Task[None] | None = None
+        self._readable: asyncio.Future[None] | None = None
+        self._is_watched = False
         self._closed = False
 
     async def receive(self) -> frames_pb2.FromWorker:
@@ -104,20 +108,54 @@ class Channel:
         data = encode(frame.SerializeToString())
         async with self._sending:
             try:
+                await self._send_rest()
                 await passing.send(self._socket, data, passed)
             except OSError as error:
-                raise WorkerGone(f"the worker does not take frames any more: {error}") from error
+                raise _takes_no_more(error) from error
+
+    def post(self, frame: frames_pb2.ToWorker) -> None:
+        """
+        Send a frame without waiting; what the socket does not take at once follows by itself.
+
+        Raises WorkerGone. That of a rest which cannot be sent is for `receive` to find.
+        """
+        data = encode(frame.SerializeToString())
+        if not self._rest and not self._sending.locked():
+            try:
+                data = data[self._socket.send(data) :]
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                raise _takes_no_more(error) from error
+        self._rest += data
+        if self._rest and self._posting is None:
+            self._posting = asyncio.get_running_loop().create_task(self._post_rest())
+
+    async def _post_rest(self) -> None:
+        try:
+            with contextlib.suppress(OSError):
+                async with self._sending:
+                    await self._send_rest()
+        finally:
+            self._posting = None
+
+    async def _send_rest(self) -> None:
+        while self._rest:
+            data, self._rest = self._rest, b""
+            await passing.send(self._socket, data)
 
     def close(self) -> None:
         """
         Close our end; the worker ends when it sees that. A second call does nothing.
         """
-        # Shut down first: who receives just now must wake before the number can be another's.
+        if self._closed:
+            return
         self._closed = True
+        self._watch(wanted=False)
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        if not self._receiving:
-            self._socket.close()
+        self._socket.close()
+        self._on_readable()
 
     def _take(self) -> bytes | None:
         try:
@@ -126,18 +164,47 @@ class Channel:
             raise ProtocolBroken(str(error)) from error
 
     async def _receive(self) -> bytes:
-        self._receiving = True
-        try:
-            data = await asyncio.get_running_loop().sock_recv(self._socket, _READ)
-        except OSError as error:
-            raise WorkerGone(f"the worker's socket failed: {error}") from error
-        finally:
-            self._receiving = False
+        while True:
             if self._closed:
-                self._socket.close()
-        if not data:
-            raise WorkerGone("the worker closed its socket")
-        return data
+                raise WorkerGone("its socket was closed here")
+            try:
+                data = self._socket.recv(_READ)
+            except BlockingIOError:
+                await self._until_readable()
+                continue
+            except OSError as error:
+                raise WorkerGone(f"the worker's socket failed: {error}") from error
+            if not data:
+                raise WorkerGone("the worker closed its socket")
+            return data
+
+    async def _until_readable(self) -> None:
+        self._readable = asyncio.get_running_loop().create_future()
+        self._watch(wanted=True)
+        try:
+            await self._readable
+        finally:
+            self._readable = None
+
+    def _on_readable(self) -> None:
+        if self._readable is None:
+            # Nobody asks for more just now: it stays in the kernel, and the worker waits.
+            self._watch(wanted=False)
+        elif not self._readable.done():
+            self._readable.set_result(None)
+
+    def _watch(self, *, wanted: bool) -> None:
+        """
+        Have the loop watch the socket, which goes on between two frames: a cell less to set up.
+        """
+        if wanted is self._is_watched:
+            return
+        self._is_watched = wanted
+        loop = asyncio.get_running_loop()
+        if wanted:
+            loop.add_reader(self._socket, self._on_readable)
+        else:
+            loop.remove_reader(self._socket)
 
     async def _pay(self, frame: frames_pb2.FromWorker, size: int) -> None:
         cost = 1 + size // _BYTES_A_TOKEN
@@ -151,6 +218,10 @@ class Channel:
         if self._turn_frames >= _FRAMES_A_TURN or self._turn_bytes >= _BYTES_A_TURN:
             self._turn_frames = self._turn_bytes = 0
             await asyncio.sleep(0)
+
+
+def _takes_no_more(error: OSError) -> WorkerGone:
+    return WorkerGone(f"the worker does not take frames any more: {error}")
 
 
 def _parse(message: bytes) -> frames_pb2.FromWorker:

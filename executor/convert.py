@@ -18,11 +18,13 @@ from executor.audit.escape import visible
 from executor.audit.record import Head, Record, Text
 from executor.errors import InvalidRequest
 from executor.facts import WORK
+from executor.kernel.boxing import Holding
 from executor.kernel.errors import GuestError
 from executor.kernel.frames import MAX_CODE
 from executor.kernel.paths import check_path
 from executor.session import Session, State
-from policy.types import Access, Limits, Policy
+from policy.cages import cage_of
+from policy.types import Access, CageKind, Limits, Policy
 
 _IMAGE_NAME: Final = 64
 _LABELS: Final = 16
@@ -142,7 +144,21 @@ def session(found: Session) -> wire.Session:
         isolation=found.isolation,
         labels=dict(facts.labels),
         lost_reason=found.lost_reason,
+        cage=CAGES[cage_of(facts.image)],
+        isolation_parts=isolation_parts(found.holding),
     )
+
+
+def isolation_parts(found: Holding | None) -> list[wire.IsolationPart]:
+    """
+    What holds a box, part by part.
+    """
+    if found is None:
+        return []
+    return [
+        wire.IsolationPart(name=item.name, hold=_HOLDS[item.state], how=item.how)
+        for item in found.items
+    ]
 
 
 def policy(found: Policy) -> wire.PolicyInfo:
@@ -306,6 +322,15 @@ def _shown(text: Text | int | None) -> str:
     return str(text) if isinstance(text, int) else visible(text)
 
 
+CAGES: Final = {
+    CageKind.WASM: wire.CAGE_KIND_WASM,
+    CageKind.PROCESS: wire.CAGE_KIND_PROCESS,
+}
+_HOLDS: Final = {
+    "enforced": wire.HOLD_ENFORCED,
+    "partial": wire.HOLD_PARTIAL,
+    "absent": wire.HOLD_ABSENT,
+}
 _STATES: Final = {
     State.IDLE: wire.SESSION_STATE_IDLE,
     State.RUNNING: wire.SESSION_STATE_RUNNING,

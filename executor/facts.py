@@ -14,6 +14,8 @@ from typing import Final
 from codecage.worker.v1 import worker_pb2 as frames_pb2
 from executor.audit.record import Detail
 from executor.kernel.cage import Caged
+from executor.kernel.orders import BoxOrder
+from policy.cages import cage_of
 from policy.types import Access, Clock, Policy
 
 WORK: Final = "/work"
@@ -30,7 +32,7 @@ class Facts:
     has, and the caller's labels.
 
     `created_ns` is nanoseconds since 1970; `entropy` are the 32 bytes from which the guest's
-    generators are seeded.
+    generators are seeded. `order` is what its box was made after, in the process cage.
     """
 
     id: str
@@ -39,9 +41,12 @@ class Facts:
     labels: tuple[tuple[str, str], ...]
     created_ns: int
     entropy: bytes
+    order: BoxOrder | None = None
 
 
-def new_facts(policy: Policy, image: str, labels: Mapping[str, str]) -> Facts:
+def new_facts(
+    policy: Policy, image: str, labels: Mapping[str, str], order: BoxOrder | None = None
+) -> Facts:
     """
     The facts of a new session; its entropy is the policy's where that has a seed.
     """
@@ -52,6 +57,7 @@ def new_facts(policy: Policy, image: str, labels: Mapping[str, str]) -> Facts:
         labels=tuple(sorted(labels.items())),
         created_ns=time.time_ns(),
         entropy=_entropy(policy.seed),
+        order=order,
     )
 
 
@@ -60,8 +66,9 @@ def begin_frame(facts: Facts) -> frames_pb2.ToWorker:
     What the worker is told: guest paths and numbers, no host path and no rule.
     """
     policy, limits = facts.policy, facts.policy.limits
+    order = facts.order  # a box has its mounts and its network by itself
     begin = frames_pb2.Begin(
-        mounts=_mounts(policy),
+        mounts=_mounts(policy) if order is None else _served(policy, order.served),
         environment=dict(policy.environment),
         entropy=facts.entropy,
         deterministic=policy.seed is not None,
@@ -74,7 +81,7 @@ def begin_frame(facts: Facts) -> frames_pb2.ToWorker:
         output_bytes=limits.output,
         max_requests=limits.requests,
         policy_name=policy.name,
-        max_connections=limits.connections if policy.network else 0,
+        max_connections=limits.connections if policy.network and order is None else 0,
     )
     return frames_pb2.ToWorker(begin=begin)
 
@@ -88,19 +95,38 @@ def creation_detail(facts: Facts, worker: Caged) -> Detail:
     """
     return (
         ("boot_digest", worker.boot_digest.hex()),
+        ("cage", cage_of(facts.image).value),
         ("entropy", facts.entropy.hex()),
         ("image", facts.image),
         ("image_key", worker.image_key),
         ("isolation", worker.isolation),
+        *_vector(worker),
         ("labels", json.dumps(dict(facts.labels), sort_keys=True)),
         ("worker", worker.pid),
     )
+
+
+def _vector(worker: Caged) -> Detail:
+    """
+    What holds a box, in one line: its parts by how far they hold.
+    """
+    if worker.holding is None:
+        return ()
+    items = worker.holding.items
+    return (("isolation_parts", " ".join(f"{item.name}={item.state}" for item in items)),)
 
 
 def _entropy(seed: int | None) -> bytes:
     if seed is None:
         return os.urandom(_ENTROPY)
     return hashlib.sha256(f"codecage entropy {seed}".encode()).digest()
+
+
+def _served(policy: Policy, served: tuple[str, ...]) -> list[frames_pb2.MountPoint]:
+    """
+    What a box is told of: the mounts whose every open is asked, so that refusals have sentences.
+    """
+    return [mount for mount in _mounts(policy) if mount.path in served]
 
 
 def _mounts(policy: Policy) -> list[frames_pb2.MountPoint]:

@@ -100,7 +100,7 @@ class RunningCell:
         self._finished = False
         self._abandoned: asyncio.TimerHandle | None = None
         self._kill: asyncio.TimerHandle | None = None
-        self._watch = asyncio.get_running_loop().create_task(self._keep_limits())
+        self._watch = self._look_again_after(min(start.wall_time, limits.cpu_time))
 
     def stop(self, why: Stop) -> None:
         """
@@ -232,7 +232,7 @@ class RunningCell:
         return Usage(
             wall_time=time.monotonic() - self._began,
             cpu_time=self._cpu_used,
-            peak_memory=done.peak_memory_bytes,
+            peak_memory=self._worker.memory_peak() or done.peak_memory_bytes,
             stdout=max(done.stdout_bytes, self._bytes[Stream.STDOUT]),
             stderr=max(done.stderr_bytes, self._bytes[Stream.STDERR]),
             truncated=done.output_truncated or self._truncated,
@@ -247,16 +247,19 @@ class RunningCell:
             received=self._counts.received - self._before.received,
         )
 
-    async def _keep_limits(self) -> None:
-        deadline = self._began + self._start.wall_time
-        while True:
-            self._measure()
-            wall = deadline - time.monotonic()
-            cpu = self._limits.cpu_time - self._cpu_used
-            if min(wall, cpu) <= 0:
-                self.stop(Stop.WALL if wall <= 0 else Stop.CPU)
-                return
-            await asyncio.sleep(max(_FINEST, min(wall, cpu)))
+    def _keep_limits(self) -> None:
+        self._measure()
+        wall = self._began + self._start.wall_time - time.monotonic()
+        cpu = self._limits.cpu_time - self._cpu_used
+        if min(wall, cpu) <= 0:
+            self.stop(Stop.WALL if wall <= 0 else Stop.CPU)
+            return
+        self._watch = self._look_again_after(min(wall, cpu))
+
+    def _look_again_after(self, seconds: float) -> asyncio.TimerHandle:
+        # A timer and no task: most cells end before it is looked at once.
+        wait = max(_FINEST, seconds)
+        return asyncio.get_running_loop().call_later(wait, self._keep_limits)
 
     def _measure(self) -> None:
         if (now := self._worker.cpu_time()) is not None:

@@ -18,12 +18,10 @@ from typing import TYPE_CHECKING, Final
 from executor import launcher
 from executor.choice import build_command
 from executor.errors import CannotStart
+from executor.holding import is_boxed
 from executor.identity import Account, account, become
 from executor.images.cache import default_cache
-from executor.images.catalog import find, read_index
-from executor.images.errors import ImageRefusedError
 from executor.images.host import platform_problem
-from executor.images.manifest import Image
 from executor.listening import Place, clear_stale, place, private_directory
 from executor.networking import (
     NetworkOptions,
@@ -31,6 +29,8 @@ from executor.networking import (
     check_network_options,
     require_network,
 )
+from executor.offers import Offer, offers
+from executor.supervision import supervisor_command
 from policy.doubts import doubts
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ _LATE: Final = (
     "sqlite3",
     "traceback",
 )
-_ZYGOTE: Final = "executor.zygote"
 # Whose workers are those of a server that opens files as root: guest code is never root's.
 _NOBODY: Final = "nobody"
 _ALWAYS: Final = "core"
@@ -92,9 +91,11 @@ def serve(options: Options) -> int:
     _check_options(options)
     who = account(options.run_as)
     where = place(options.listen)
-    images = _images()
+    images = offers()
     commands = [_command(image, who) for image in images]
-    started = launcher.launch([*commands, broker_command(options.network, _guest_account(who))])
+    guest = _guest_account(who)
+    broker = broker_command(options.network, guest)
+    started = launcher.launch([*commands, broker, supervisor_command(guest)])
     try:
         names = [image.name for image in images]
         # The built-in policy's image is always wanted: its guest boots while we read policies.
@@ -114,7 +115,7 @@ def _serve(
     who: Account,
     where: Place,
     policies: "Mapping[str, Policy]",
-    images: list[Image],
+    images: list[Offer],
     started: launcher.Launcher,
 ) -> int:
     for name in _LATE:
@@ -190,24 +191,6 @@ def _policies(options: Options, where: Place) -> "Mapping[str, Policy]":
     return {CALCULATOR.name: CALCULATOR} | loaded
 
 
-def _images() -> list[Image]:
-    """
-    The newest image of each name that was made for this machine and release of wasmtime.
-
-    One that cannot be trusted is left out, and stops nothing but what needs it. Each manifest is
-    read once: a large one takes ten milliseconds, in which nothing else can start.
-    """
-    cache, found = default_cache(), []
-    for name in sorted({entry.name for entry in read_index(cache)}):
-        try:
-            image = find(name, cache)
-        except ImageRefusedError as error:
-            _LOG.error("the image %s is left out: %s", name, error)
-        else:
-            found += [image] if image is not None else []
-    return found
-
-
 def _require_images(policies: "Mapping[str, Policy]", built: list[str]) -> None:
     """
     Each policy's first image has to be there; without another only those who ask for it miss it.
@@ -248,12 +231,13 @@ def _start_ahead(started: launcher.Launcher, names: list[str], wanted: set[str])
             started.start_ahead(index)
 
 
-def _command(image: Image, who: Account) -> tuple[str, ...]:
+def _command(image: Offer, who: Account) -> tuple[str, ...]:
     arguments = ["--image", image.name, "--key", image.key]
     guest = _guest_account(who)
-    if guest.changes:
+    if guest.changes and not is_boxed(image.name):
+        # The zygotes of the other cage stay who they are: each box has a user of its own.
         arguments += ["--uid", str(guest.uid), "--gid", str(guest.gid)]
-    return launcher.program(_ZYGOTE, *arguments)
+    return launcher.program(image.zygote, *arguments)
 
 
 def _guest_account(who: Account) -> Account:

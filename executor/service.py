@@ -4,7 +4,7 @@ The wire API: each method decodes, asks the part that knows, and encodes.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from executor.answering import many, one
 from executor.audit import read
 from executor.audit.record import Record
 from executor.errors import InvalidRequest, SessionNotFound
+from executor.kernel.boxing import Holding
 from executor.kernel.frames import MAX_CODE
 from executor.sessions import Sessions
 
@@ -29,16 +30,22 @@ _HOLD: Final = 0.005
 _FIRST_MESSAGE: Final = 10.0
 
 
+def _unknown(_image: str) -> Holding | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class About:
     """
-    What the server says of itself.
+    What the server says of itself; `holding` is how boxes of an image are held, by its name, as
+    far as that is known.
     """
 
     version: str
     wasmtime_version: str
     user: str
     images: tuple[wire.ImageInfo, ...]
+    holding: Callable[[str], Holding | None] = _unknown
 
 
 class Service(codecage_pb2_grpc.CodecageServicer):
@@ -60,7 +67,7 @@ class Service(codecage_pb2_grpc.CodecageServicer):
         return wire.ServerInfo(
             version=about.version,
             wasmtime_version=about.wasmtime_version,
-            images=about.images,
+            images=[_held(image, about.holding(image.name)) for image in about.images],
             user=about.user,
             max_code_bytes=MAX_CODE,
         )
@@ -218,6 +225,15 @@ class Service(codecage_pb2_grpc.CodecageServicer):
         return await asyncio.to_thread(
             read.records, self._audit, session=session, after_sequence=after, limit=_PAGE
         )
+
+
+def _held(image: wire.ImageInfo, holding: Holding | None) -> wire.ImageInfo:
+    found = wire.ImageInfo()
+    found.CopyFrom(image)
+    if holding is not None:
+        found.isolation_level = holding.level
+        found.isolation_parts.extend(convert.isolation_parts(holding))
+    return found
 
 
 async def _first(requests: AsyncIterator[Any]) -> Any:

@@ -18,17 +18,23 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[i
 
 from codecage.v1 import codecage_pb2 as wire
 from codecage.v1 import codecage_pb2_grpc
+from executor import convert
+from executor.attaching import BoxNetworks
 from executor.audit.record import Detail, Draft, Event
 from executor.audit.store import AuditStore
 from executor.brokers import Brokers
 from executor.errors import CageUnavailable, CannotStart
+from executor.holding import CageMissing, is_boxed
 from executor.identity import Account
-from executor.images.manifest import Image
+from executor.kernel.errors import SourceUnavailable
 from executor.kernel.pool import FilePool
 from executor.launcher import Launcher
 from executor.listening import Place
+from executor.offers import Offer
+from executor.ordering import order_of
 from executor.service import About, Service
 from executor.sessions import Served, Sessions
+from executor.supervision import Supervision
 from executor.zygotes import ImageRow, Zygotes
 from policy.types import Policy
 
@@ -71,7 +77,7 @@ class Setup:
     audit: Path
     who: Account
     policies: Mapping[str, Policy]
-    images: tuple[Image, ...]
+    images: tuple[Offer, ...]
     launcher: Launcher
     pool: int
     lifeline: int | None
@@ -89,11 +95,15 @@ async def run(setup: Setup) -> int:
         rows = [ImageRow(image.name, image.key) for image in setup.images]
         zygotes = Zygotes(setup.launcher, rows, pool=setup.pool)
         files = FilePool()
-        # Their row of the launcher's table comes after those of the images.
+        # Their rows of the launcher's table come after those of the images.
         brokers = Brokers(setup.launcher, len(rows), setup.resolvers)
-        sessions = Sessions(Served(setup.policies, store, zygotes, files, brokers=brokers))
+        supervision = Supervision(setup.launcher, len(rows) + 1)
+        attaches = (supervision, BoxNetworks())
+        sessions = Sessions(
+            Served(setup.policies, store, zygotes, files, brokers=brokers, attaches=attaches)
+        )
         ready = health.aio.HealthServicer()
-        server = _server(Service(_about(setup), sessions, setup.audit), ready, setup.where)
+        server = _server(Service(_about(setup, zygotes), sessions, setup.audit), ready, setup.where)
         await server.start()
         starting = asyncio.get_running_loop().create_task(_start_images(setup, zygotes, ready))
         try:
@@ -104,6 +114,7 @@ async def run(setup: Setup) -> int:
             await _drain(sessions, orders, setup.grace)
             await server.stop(_LAST_EVENTS)
             brokers.close()
+            supervision.close()
             await zygotes.close()
             files.close()
             await store.append(Draft(event=Event.SERVER_STOP), durable=True)
@@ -178,17 +189,27 @@ async def _start_images(setup: Setup, zygotes: Zygotes, ready: health.aio.Health
     await ready.set(_SERVICE, health_pb2.HealthCheckResponse.NOT_SERVING)
     # Those that sessions get unasked. The others start when one is asked for: each would hold
     # hundreds of megabytes, perhaps for nobody.
-    wanted = sorted({policy.image for policy in setup.policies.values()})
-    await asyncio.gather(*(_start_image(name, zygotes, ready) for name in wanted))
+    first = {policy.image for policy in setup.policies.values()}
+    wanted = sorted(name for name in first if not is_boxed(name))
+    boxed = [policy for policy in setup.policies.values() if is_boxed(policy.image)]
+    await asyncio.gather(
+        *(_start_image(name, zygotes, ready) for name in wanted),
+        *(_start_image(policy.image, zygotes, ready, policy) for policy in boxed),
+    )
 
 
-async def _start_image(name: str, zygotes: Zygotes, ready: health.aio.HealthServicer) -> None:
+async def _start_image(
+    name: str, zygotes: Zygotes, ready: health.aio.HealthServicer, policy: Policy | None = None
+) -> None:
     try:
-        digest = await zygotes.start(name)
-    except CageUnavailable as error:
+        order = None if policy is None else await asyncio.to_thread(order_of, policy)
+        digest = await zygotes.start(name, order)
+    except (CageUnavailable, CageMissing, SourceUnavailable) as error:
         _LOG.error("image %s: %s", name, error.detail)
         return
-    _LOG.info("image %s is ready (memory %s)", name, digest.hex()[:16])
+    held = zygotes.holding(name)
+    said = f"memory {digest.hex()[:16]}" if held is None else f"level {held.level}"
+    _LOG.info("image %s is ready (%s)", name, said)
     await ready.set("", health_pb2.HealthCheckResponse.SERVING)
     await ready.set(_SERVICE, health_pb2.HealthCheckResponse.SERVING)
 
@@ -215,15 +236,17 @@ async def _record_start(store: AuditStore, setup: Setup) -> None:
         )
 
 
-def _about(setup: Setup) -> About:
+def _about(setup: Setup, zygotes: Zygotes) -> About:
     images = tuple(_image(image) for image in setup.images)
-    return About(VERSIONS["codecage"], VERSIONS["wasmtime"], setup.who.name, images)
+    version, wasmtime = VERSIONS["codecage"], VERSIONS["wasmtime"]
+    return About(version, wasmtime, setup.who.name, images, zygotes.holding)
 
 
-def _image(image: Image) -> wire.ImageInfo:
+def _image(image: Offer) -> wire.ImageInfo:
     return wire.ImageInfo(
         name=image.name,
         key=image.key,
-        python_version=dict(image.manifest.versions).get("python", ""),
-        packages=[f"{package.name} {package.version}" for package in image.manifest.packages],
+        python_version=image.python,
+        packages=image.packages,
+        cage=convert.CAGES[image.cage],
     )

@@ -34,7 +34,8 @@ from executor.errors import (
 )
 from executor.events import CellStatus, Ended, Started, Usage
 from executor.facts import Facts
-from executor.kernel.cage import Caged
+from executor.kernel.boxing import Holding
+from executor.kernel.cage import Attached, Caged
 from executor.kernel.errors import InternalError
 from executor.kernel.gate import Gate
 from executor.linux.errors import MechanismError
@@ -60,7 +61,8 @@ class State(Enum):
 class Session:
     """
     A session whose worker has been told its facts. `on_idle_timeout` is called when nothing was
-    asked of it for as long as its policy lets it be idle.
+    asked of it for as long as its policy lets it be idle. `attached` serve its box, and are closed
+    with it.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Session:
         log: SessionLog,
         store: AuditStore,
         on_idle_timeout: Callable[[], None],
+        attached: tuple[Attached, ...] = (),
     ) -> None:
         self.facts = facts
         self.cells = 0
@@ -86,6 +89,10 @@ class Session:
         self._guest_end: frames_pb2.CellDone | None = None
         self._asked_to_end = ""
         self._turn = asyncio.Lock()
+        self._attached = attached
+        self._unserved = ""
+        for one in attached:
+            one.lost.add_done_callback(self._on_unserved)
         self._on_idle_timeout = on_idle_timeout
         self._idle: asyncio.TimerHandle | None = None
         self._rest()
@@ -110,6 +117,13 @@ class Session:
         """
         return self._worker.isolation
 
+    @property
+    def holding(self) -> Holding | None:
+        """
+        What holds its box, part by part; None in the wasm cage.
+        """
+        return self._worker.holding
+
     async def execute(self, code: str, wall_time: float | None, keep: float | None) -> Reader:
         """
         Start a cell and return a reader of its events, which the caller closes.
@@ -118,6 +132,8 @@ class Session:
         CellRunning, SessionLost, LimitReached, AuditRefuses. When the caller is cancelled the
         cell counts as abandoned.
         """
+        if (reader := self._start_at_once(code, wall_time, keep)) is not None:
+            return reader
         starting = asyncio.get_running_loop().create_task(self._start(code, wall_time, keep))
         try:
             return await asyncio.shield(starting)
@@ -191,19 +207,41 @@ class Session:
             _LOG.warning("the end of session %s is not in the record", self.facts.id)
             return self._store.head()
 
+    def _start_at_once(
+        self, code: str, wall_time: float | None, keep: float | None
+    ) -> Reader | None:
+        """
+        The usual case: nobody else starts something, and the record can be written now. Nothing
+        is waited for, so nobody can be cancelled in the middle. None where it is not the case.
+        """
+        if self._turn.locked():
+            return None
+        self._require_startable()
+        data = code.encode()
+        digest = hashlib.sha256(data).digest()
+        try:
+            if self._log.cell_start_at_once(self.cells + 1, digest, len(data)) is None:
+                return None
+        except AuditError as error:
+            raise AuditRefuses from error
+        return self._run(code, wall_time, keep)
+
     async def _start(self, code: str, wall_time: float | None, keep: float | None) -> Reader:
         async with self._turn:
-            self._require_idle()
-            limits = self.facts.policy.limits
-            if self.cells >= limits.cells:
-                raise LimitReached("limits.cells", limits.cells, "create a new session")
+            self._require_startable()
             data = code.encode()
             try:
                 await self._log.cell_start(self.cells + 1, hashlib.sha256(data).digest(), len(data))
             except AuditError as error:
                 raise AuditRefuses from error
             await self._still_idle()
-            return await self._run(code, min(wall_time or limits.wall_time, limits.wall_time), keep)
+            return self._run(code, wall_time, keep)
+
+    def _require_startable(self) -> None:
+        self._require_idle()
+        limits = self.facts.policy.limits
+        if self.cells >= limits.cells:
+            raise LimitReached("limits.cells", limits.cells, "create a new session")
 
     async def _still_idle(self) -> None:
         """
@@ -213,9 +251,11 @@ class Session:
             await self._log.cell_end(CellStatus.WORKER_LOST.value)
             self._require_idle()
 
-    async def _run(self, code: str, wall_time: float, keep: float | None) -> Reader:
+    def _run(self, code: str, asked: float | None, keep: float | None) -> Reader:
         self._busy()
         self.cells += 1
+        longest = self.facts.policy.limits.wall_time
+        wall_time = min(asked or longest, longest)
         cell = RunningCell(
             Start(self.cells, wall_time, keep),
             self._worker,
@@ -225,7 +265,7 @@ class Session:
         )
         self._cell = self._last = cell
         reader = cell.log.read()
-        await cell.log.add(Started(self.facts.id, cell.number))
+        cell.log.put(Started(self.facts.id, cell.number))
         frame = frames_pb2.RunCell(
             cell=cell.number,
             code=code,
@@ -236,7 +276,7 @@ class Session:
             ),
         )
         with suppress(WorkerGone):  # the reading task finds out too, and ends the cell
-            await self._worker.channel.send(frames_pb2.ToWorker(run=frame))
+            self._worker.channel.post(frames_pb2.ToWorker(run=frame))
         return reader
 
     async def _command(self, command: frames_pb2.FileCommand) -> frames_pb2.FileReply:
@@ -352,6 +392,8 @@ class Session:
             self.lost_reason = reason
             with suppress(AuditError):
                 await self._log.worker_lost(reason, (("exit", how),))
+        for one in self._attached:
+            await one.close()
         await self._gate.hang_up()
         if (cell := self._cell) is not None:
             cell.finish()
@@ -373,8 +415,8 @@ class Session:
             return "its process does not end"
 
     def _why_lost(self, broken: str, how: str) -> str:
-        if broken:
-            return broken
+        if broken or self._unserved:
+            return broken or self._unserved
         if self._guest_end is not None:
             return self._guest_end.reason[:_LONGEST_NOTE] or "the guest ended itself"
         if self._cell is not None and self._cell.killed and self._cell.stopped is not None:
@@ -409,6 +451,11 @@ class Session:
             raise SessionLost(self.lost_reason)
         if self._cell is not None:
             raise CellRunning(self._cell.number)
+
+    def _on_unserved(self, lost: "asyncio.Future[str]") -> None:
+        if not lost.cancelled():
+            self._unserved = self._unserved or lost.result()
+            self._worker.kill()
 
     def _count_interrupt(self) -> None:
         self._interrupts += 1

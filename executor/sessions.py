@@ -6,11 +6,12 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from executor.audit.errors import AuditError
-from executor.audit.record import Answer, Draft, Event, Head
+from executor.audit.record import OK, Answer, Draft, Event, Head
 from executor.audit.session import SessionLog
 from executor.audit.store import AuditStore
 from executor.brokers import Brokers
@@ -25,17 +26,21 @@ from executor.errors import (
     WorkerGone,
 )
 from executor.facts import Facts, begin_frame, creation_detail, new_facts
-from executor.kernel.cage import Cage, Caged
+from executor.holding import is_boxed, require_held, require_kept
+from executor.kernel.cage import Attached, Attaches, Cage, Caged
 from executor.kernel.errors import InternalError
 from executor.kernel.gate import Gate
+from executor.kernel.orders import BoxOrder
 from executor.kernel.paths import HostTrees
-from executor.kernel.pool import FilePool
+from executor.kernel.pool import FilePool, Share
 from executor.kernel.way import Way
 from executor.linux.errors import MechanismError
+from executor.ordering import order_of
 from executor.running import Stop
 from executor.session import Session
+from policy.cages import cage_of
 from policy.decide import compile_policy, decide
-from policy.requests import ImageRequest
+from policy.requests import FileAction, FileRequest, ImageRequest
 from policy.types import Decision, Policy
 
 _R = TypeVar("_R")
@@ -47,7 +52,7 @@ class Served:
     """
     What sessions are made from: policies by name, the record, the cage, the threads for files,
     how many sessions there may be at a time, and the network brokers. Without these no session
-    can be made under a policy that grants connections.
+    can be made under a policy that grants connections. `attaches` serve boxes from outside.
     """
 
     policies: Mapping[str, Policy]
@@ -56,6 +61,7 @@ class Served:
     files: FilePool
     most_sessions: int = 256
     brokers: Brokers | None = None
+    attaches: tuple[Attaches, ...] = ()
 
 
 class Sessions:
@@ -82,7 +88,8 @@ class Sessions:
         Make a session under the policy of this name, with this image or the policy's first.
 
         Raises PolicyNotFound, ImageNotAllowed, ImageNotBuilt, ImageTooLarge, LimitReached,
-        Draining, CageUnavailable, AuditRefuses, and SourceUnavailable for a granted directory
+        Draining, CageUnavailable, AuditRefuses, what `holding.py` has where the process cage
+        cannot hold the session as its policy says, and SourceUnavailable for a granted directory
         that cannot be held. A caller who is cancelled leaves a session that ends when its idle
         time is over.
         """
@@ -151,6 +158,7 @@ class Sessions:
         """
         decision = decide(policy, ImageRequest(image))
         if decision.allowed:
+            require_kept(policy, image)
             return image
         try:
             await self._served.store.append(_denial(policy, image, decision, labels))
@@ -173,12 +181,17 @@ class Sessions:
         way: Way | None = None
         try:
             way = self._join(policy)
-            trees = await share.run(HostTrees, policy.filesystem)
-            worker = await self._served.cage.take(image)
-            require_room(policy, image, worker.boot_memory)
-            facts = new_facts(policy, image, labels)
+            # What opens nothing needs no thread.
+            opens = any(grant.source is not None for grant in policy.filesystem)
+            trees = await share.run(HostTrees, policy.filesystem) if opens else HostTrees(())
+            order = await self._order(policy, image, share if opens else None)
+            worker = await self._served.cage.take(image, order)
+            require_held(policy, worker.holding)
+            if order is None:  # what a box shares with its zygote is not counted as its own
+                require_room(policy, image, worker.boot_memory)
+            facts = new_facts(policy, image, labels, order)
             log = SessionLog(self._served.store, facts.id, policy.digest, policy.limits.requests)
-            gate = Gate(compile_policy(policy), trees, log, share, way)
+            gate = Gate(compile_policy(policy), trees, log, share, way, cage_of(image))
             return await self._begin(facts, worker, gate, log)
         except BaseException:
             self._taken[policy.name] -= 1
@@ -189,6 +202,11 @@ class Sessions:
             if way is not None:
                 way.leave(())
             raise
+
+    async def _order(self, policy: Policy, image: str, share: Share | None) -> BoxOrder | None:
+        if not is_boxed(image):
+            return None
+        return order_of(policy) if share is None else await share.run(order_of, policy)
 
     def _join(self, policy: Policy) -> Way | None:
         if not policy.network:
@@ -202,16 +220,40 @@ class Sessions:
             await log.create(facts.policy.name, creation_detail(facts, worker))
         except AuditError as error:
             raise AuditRefuses from error
-        try:
-            worker.limit_memory(facts.policy.limits.memory)
-            await worker.channel.send(begin_frame(facts))
-        except (WorkerGone, MechanismError) as error:
-            await log.end("its worker could not begin")
-            raise CageUnavailable(str(error)) from error
+        async with AsyncExitStack() as undo:
+            try:
+                attached = await self._attach(facts, worker, gate, log, undo)
+                worker.limit_memory(facts.policy.limits.memory)
+                await worker.channel.send(begin_frame(facts))
+            except BaseException as error:
+                await log.end("its worker could not begin")
+                raise _unable(error) from error
+            undo.pop_all()
         store, identity = self._served.store, facts.id
-        session = Session(facts, worker, gate, log, store, lambda: self._expire(identity))
+        session = Session(facts, worker, gate, log, store, lambda: self._expire(identity), attached)
         self._sessions[identity] = session
         return session
+
+    async def _attach(
+        self, facts: Facts, worker: Caged, gate: Gate, log: SessionLog, undo: AsyncExitStack
+    ) -> tuple[Attached, ...]:
+        """
+        Have a box served from outside, and record the mounts that it shows by itself.
+        """
+        if (ends := worker.take_ends()) is None:
+            return ()
+        attached: tuple[Attached, ...] = ()
+        try:
+            for tree in () if facts.order is None else facts.order.shown:
+                await _record_shown(facts.policy, tree.mount, log)
+            for attaches in self._served.attaches:
+                one = await attaches.attach(facts.id, ends, gate, log)
+                if one is not None:
+                    undo.push_async_callback(one.close)
+                    attached = (*attached, one)
+        finally:
+            ends.close()
+        return attached
 
     def _expire(self, identity: str) -> None:
         if identity in self._sessions:
@@ -223,6 +265,29 @@ class Sessions:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _unable(error: BaseException) -> BaseException:
+    """
+    What a client is told of a worker that could not begin.
+    """
+    if isinstance(error, (WorkerGone, MechanismError)):
+        return CageUnavailable(str(error))
+    return AuditRefuses() if isinstance(error, AuditError) else error
+
+
+async def _record_shown(policy: Policy, mount: str, log: SessionLog) -> None:
+    """
+    Record the one decision that a mount is which a box shows by itself.
+    """
+    request = FileRequest(FileAction.READ, mount)
+    decision = decide(policy, request)
+    if not decision.allowed:
+        raise InternalError(f"{mount} is granted and shown, and reading there is denied")
+    reason = f"{decision.reason}; shown whole: what is read beneath it is not recorded one by one"
+    head = await log.decision(request, replace(decision, reason=reason))
+    if head is not None:
+        log.outcome_nowait(head, OK)
 
 
 def _denial(policy: Policy, image: str, decision: Decision, labels: Mapping[str, str]) -> Draft:

@@ -17,6 +17,8 @@ from typing import Final
 from codecage.worker.v1 import worker_pb2 as frames_pb2
 from executor.channel import Channel
 from executor.errors import ProtocolBroken, WorkerGone
+from executor.kernel.boxing import Holding
+from executor.kernel.cage import BoxEnds
 from executor.kernel.spawn import INTERRUPT_SIGNAL, LIMIT_SIGNAL
 from executor.linux.errors import MechanismError
 from executor.linux.pidfd import Process
@@ -106,6 +108,13 @@ class Worker:
         """
         return not self.ended.done() and not self._process.ended()
 
+    @property
+    def holding(self) -> Holding | None:
+        """
+        None: what holds a worker of the wasm cage is always the same.
+        """
+        return None
+
     async def locked(self) -> None:
         """
         Wait for the worker's first frame and check from outside that it is held.
@@ -157,6 +166,18 @@ class Worker:
         except ProcessLookupError:
             return None
 
+    def memory_peak(self) -> int | None:
+        """
+        None: the worker's own word is all there is.
+        """
+        return None
+
+    def take_ends(self) -> BoxEnds | None:
+        """
+        None: it is in no box.
+        """
+        return None
+
     def reaped(self, status: int) -> None:
         """
         The zygote has waited for the process; its wait status was `status`.
@@ -197,8 +218,11 @@ class Worker:
 
     def _finish(self) -> None:
         if not self.ended.done():
-            self.ended.set_result(Exit(self._status))
+            self.ended.set_result(self._how())
             self._process.close()
+
+    def _how(self) -> Exit:
+        return Exit(self._status)
 
 
 def require_locked(pid: int) -> None:

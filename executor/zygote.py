@@ -28,6 +28,7 @@ from executor.linux import oom, prctl, rlimits
 from executor.wasm import jail, zygote_lock
 from executor.wasm.boot import STACK, boot
 from executor.wasm.jail import Identity
+from executor.wasm.rehearsal import gap_fillers, rehearse_sessions
 from executor.worker import Birth, live
 
 # Looked up now: a worker cannot read the files of a codec that it meets first.
@@ -62,7 +63,9 @@ def main(arguments: list[str] | None = None) -> int:
     zygote_lock.lock()
     with rlimits.within_seconds(_BOOT_SECONDS):
         guest = boot(opened)
-    birth = Birth(os.getpid(), guest, guest.digest(), identity)
+        digest = guest.digest()
+        rehearse_sessions(guest)
+    birth = Birth(os.getpid(), guest, digest, identity)
     with socket.socket(fileno=options.socket) as server:
         return Zygote(server, birth, score).serve()
 
@@ -103,6 +106,7 @@ class Zygote:
         self._workers: dict[int, int] = {}
         jail.prepare()
         gc.collect()
+        self._fillers = gap_fillers()
         gc.freeze()
         if threading.active_count() != 1:
             raise InternalError("a zygote with threads must not fork")

@@ -1,6 +1,9 @@
 """
 All zygotes: a live one for each image, and for each a few workers forked and locked ahead.
 
+A box of the process cage is made for an order, which is its policy's: boxes wait for each order
+that was asked for, and are let go of when nobody has asked for so long that they only cost memory.
+
 Forks share their zygote's address layout, stack canary and pointer guard, so a zygote is retired
 after some workers or some time and another takes its place; a retired one lives until its last
 worker has ended, because the kernel ends its workers with it. One that ends by itself takes its
@@ -18,6 +21,10 @@ from typing import Final
 
 from executor.choice import ImageNotBuilt
 from executor.errors import CageUnavailable
+from executor.holding import CageMissing
+from executor.kernel.boxing import Holding
+from executor.kernel.orders import BoxOrder
+from executor.kernel.spawn import ZygoteReady
 from executor.launcher import Launcher
 from executor.spawning import Zygote
 from executor.workers import Worker
@@ -26,10 +33,14 @@ _LOG = logging.getLogger(__name__)
 # After a zygote that ended before it was ready the next one of its image waits this long
 # (seconds), so that a broken image does not keep a processor busy.
 _PAUSE: Final = 1.0
+# What a host lacks altogether does not come back soon.
+_LONG_PAUSE: Final = 60.0
 _PATIENCE: Final = 1.0
 # So long after one was taken (seconds) the next worker is made: forking and locking it would
 # take the processor from the first cell of the session that took the last one.
 _BREATH: Final = 0.008
+# So long (seconds) boxes of an order wait for the next session that orders the same.
+BOX_IDLE: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +66,8 @@ class Rotation:
 class Zygotes:
     """
     The source of workers. `images` are the rows of the launcher's table, in its order; `pool`
-    (0 or more) is how many workers of each started image wait ahead of need.
+    (0 or more) is how many workers of each started image wait ahead of need, in the process cage
+    how many boxes of each order; those for `idle` seconds after the last session that took one.
     """
 
     def __init__(
@@ -65,10 +77,12 @@ class Zygotes:
         *,
         pool: int = 1,
         rotation: Rotation | None = None,
+        idle: float = BOX_IDLE,
     ) -> None:
         self._launcher = launcher
         self._images = [_Image(index, row) for index, row in enumerate(images)]
         self._pool = pool
+        self._idle = idle
         self._rotation = rotation or Rotation()
         self._started = 0
         self._closed = False
@@ -80,27 +94,41 @@ class Zygotes:
         """
         return {image.row.name: image.row.key for image in self._images}
 
-    async def start(self, name: str) -> bytes:
+    def holding(self, name: str) -> Holding | None:
+        """
+        How boxes of an image of the process cage are held here, once its zygote has tried.
+        """
+        for image in self._images:
+            if image.row.name == name:
+                return image.holding
+        return None
+
+    async def start(self, name: str, order: BoxOrder | None = None) -> bytes:
         """
         Start image `name`, unless it is, and fill its pool in the background; its boot digest.
 
-        Raises ImageNotBuilt, CageUnavailable.
+        For an image of the process cage boxes after `order` are made. Raises ImageNotBuilt,
+        CageUnavailable, CageMissing.
         """
         image = self._find(name)
-        ready = await self._zygote(image).booted()
-        self._in_background(self._refill(image))
+        ready = await self._booted(image)
+        pool = image.pool(order)
+        pool.used(self._idle)
+        self._in_background(self._refill(pool))
         return ready.digest
 
-    async def take(self, name: str) -> Worker:
+    async def take(self, name: str, order: BoxOrder | None = None) -> Worker:
         """
         A worker of image `name` that nobody has used: locked, waiting for its session's facts.
 
         The first that is asked of an image starts its zygote, and all who ask meanwhile wait for
-        the same one. Raises ImageNotBuilt, CageUnavailable.
+        the same one. Raises ImageNotBuilt, CageUnavailable, CageMissing.
         """
         image = self._find(name)
-        worker = image.pooled() or await image.coming() or await self._zygote(image).spawn()
-        self._in_background(self._refill_later(image))
+        pool = image.pool(order)
+        pool.used(self._idle)
+        worker = pool.pooled() or await pool.coming() or await self._spawn(pool)
+        self._in_background(self._refill_later(pool))
         return worker
 
     async def close(self) -> None:
@@ -140,6 +168,8 @@ class Zygotes:
 
     def _start(self, image: "_Image") -> Zygote:
         if (wait := image.not_before - time.monotonic()) > 0:
+            if image.missing is not None:
+                raise CageMissing(image.missing)
             raise CageUnavailable(f"image {image.row.name!r} failed; tried again in {wait:.1f} s")
         self._started += 1
         ours = self._launcher.take_ahead(image.index) or self._ask_for_zygote(image)
@@ -161,36 +191,51 @@ class Zygotes:
     def _on_end(self, image: "_Image", zygote: Zygote) -> None:
         image.zygotes.discard(zygote)
         if not zygote.ready.done():
-            image.not_before = time.monotonic() + _PAUSE
+            image.not_before = time.monotonic() + (_LONG_PAUSE if zygote.is_in_vain else _PAUSE)
         if image.current is not zygote or self._closed:
             return
         image.current = None
         _LOG.warning("zygote %d of image %s ended by itself", zygote.number, image.row.name)
         if zygote.ready.done():
-            self._in_background(self._refill(image))
+            for pool in image.pools():
+                self._in_background(self._refill(pool))
 
-    async def _refill_later(self, image: "_Image") -> None:
+    async def _booted(self, image: "_Image") -> ZygoteReady:
+        zygote = self._zygote(image)
+        try:
+            ready = await zygote.booted()
+        except CageMissing as error:
+            image.missing = error.detail
+            raise
+        image.holding, image.missing = zygote.holding, None
+        return ready
+
+    async def _spawn(self, pool: "_Pool") -> Worker:
+        await self._booted(pool.image)
+        return await self._zygote(pool.image).spawn(pool.order)
+
+    async def _refill_later(self, pool: "_Pool") -> None:
         await asyncio.sleep(_BREATH)
-        await self._refill(image)
+        await self._refill(pool)
 
-    async def _refill(self, image: "_Image") -> None:
-        async with image.refilling:
-            while image.count() < self._pool and not self._closed:
-                if await self._bring(image):
+    async def _refill(self, pool: "_Pool") -> None:
+        async with pool.refilling:
+            while pool.count() < self._pool and not self._closed and not pool.closed:
+                if await self._bring(pool):
                     return  # who claimed it has the pool refilled later
 
-    async def _bring(self, image: "_Image") -> bool:
+    async def _bring(self, pool: "_Pool") -> bool:
         """
         Make one worker for the pool; whether it is enough for now.
         """
-        image.brings, worker = True, None
+        pool.brings, worker = True, None
         try:
-            worker = await self._zygote(image).spawn()
-        except CageUnavailable as error:
-            _LOG.warning("the pool of image %s stays low: %s", image.row.name, error.detail)
+            worker = await self._spawn(pool)
+        except (CageUnavailable, CageMissing) as error:
+            _LOG.warning("the pool of image %s stays low: %s", pool.image.row.name, error.detail)
             return True
         finally:
-            claimed = image.brought(worker)
+            claimed = pool.brought(worker)
         return claimed
 
     def _in_background(self, work: Coroutine[object, object, None]) -> None:
@@ -204,7 +249,8 @@ class Zygotes:
 
 class _Image:
     """
-    What is kept for one image: its zygotes (one current, others retired) and its pool.
+    What is kept for one image: its zygotes (one current, others retired), and a pool of workers,
+    or of boxes for each order that was asked for.
     """
 
     def __init__(self, index: int, row: ImageRow) -> None:
@@ -213,10 +259,62 @@ class _Image:
         self.current: Zygote | None = None
         self.zygotes: set[Zygote] = set()
         self.not_before = 0.0
+        self.holding: Holding | None = None
+        # What the host lacked for any box of this image, when it was last tried.
+        self.missing: str | None = None
+        self._pools: dict[BoxOrder | None, _Pool] = {}
+
+    def pool(self, order: BoxOrder | None) -> "_Pool":
+        if (pool := self._pools.get(order)) is None:
+            pool = self._pools[order] = _Pool(self, order)
+        return pool
+
+    def pools(self) -> list["_Pool"]:
+        return [*self._pools.values()]
+
+    def forget(self, pool: "_Pool") -> None:
+        """
+        Nobody has asked for this order in a long time.
+        """
+        if self._pools.get(pool.order) is pool:
+            del self._pools[pool.order]
+
+    def count(self) -> int:
+        return sum(pool.count() for pool in self._pools.values())
+
+    def end(self) -> list[Zygote]:
+        zygotes = [*self.zygotes]
+        for pool in self.pools():
+            pool.end()
+        for zygote in zygotes:
+            zygote.retire()
+        return zygotes
+
+
+class _Pool:
+    """
+    The workers of one image that wait, made after one order, and the one that is being made.
+    """
+
+    def __init__(self, image: _Image, order: BoxOrder | None) -> None:
+        self.image = image
+        self.order = order
         self.refilling = asyncio.Lock()
-        self._waiting: deque[Worker] = deque()
         self.brings = False
+        self.closed = False
+        self._waiting: deque[Worker] = deque()
         self._claim: asyncio.Future[Worker | None] | None = None
+        self._idle: asyncio.TimerHandle | None = None
+
+    def used(self, idle: float) -> None:
+        """
+        A session wants one: boxes wait for the next one for another `idle` seconds.
+        """
+        if self.order is None:
+            return
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = asyncio.get_running_loop().call_later(idle, self.end)
 
     def brought(self, worker: Worker | None) -> bool:
         """
@@ -247,6 +345,9 @@ class _Image:
             raise
 
     def add(self, worker: Worker) -> None:
+        if self.closed:
+            worker.drop()
+            return
         self._waiting.append(worker)
         worker.on_end(lambda: self._drop(worker))
 
@@ -261,13 +362,16 @@ class _Image:
     def count(self) -> int:
         return len(self._waiting)
 
-    def end(self) -> list[Zygote]:
-        zygotes = [*self.zygotes]
+    def end(self) -> None:
+        """
+        Let go of those that wait; the next who asks begins another pool.
+        """
+        self.closed = True
+        if self._idle is not None:
+            self._idle.cancel()
+        self.image.forget(self)
         while self._waiting:
             self._waiting.popleft().drop()
-        for zygote in zygotes:
-            zygote.retire()
-        return zygotes
 
     def _drop(self, worker: Worker) -> None:
         if worker in self._waiting:

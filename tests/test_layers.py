@@ -34,6 +34,8 @@ RANKS = {
     "executor.process.zygote_boxes": 5,
     "executor.process.images": 5,
     "executor.process.images_build": 5.5,
+    "executor.process.images_kept": 5.5,
+    "executor.process.probe": 5.5,
     "executor": 6,
     "executor.service": 7,
     "executor.serving": 8,

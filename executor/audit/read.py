@@ -43,9 +43,9 @@ def sessions(path: Path, *, after_sequence: int = 0, limit: int = 100) -> list[S
     Raises FileNotFoundError when there is no store, AuditDamaged when it cannot be read.
     """
     found = f"{SELECT} WHERE event = 'session.create' AND sequence > ? ORDER BY sequence LIMIT ?"
-    with _snapshot(path) as db:
-        starts = db.execute(found, (after_sequence, _bound(limit))).fetchall()
-        return [_summary(db, open_row(row)) for row in starts]
+    with snapshot(path) as db:
+        starts = db.execute(found, (after_sequence, bound(limit))).fetchall()
+        return [summary(db, open_row(row)) for row in starts]
 
 
 def records(
@@ -61,14 +61,19 @@ def records(
     values: list[int | str] = [after_sequence]
     if session is not None:
         values.append(column_text(session))
-    with _snapshot(path) as db:
+    with snapshot(path) as db:
         query = f"{SELECT} WHERE {which} ORDER BY sequence LIMIT ?"
-        rows = db.execute(query, (*values, _bound(limit))).fetchall()
+        rows = db.execute(query, (*values, bound(limit))).fetchall()
         return [open_row(row) for row in rows]
 
 
 @contextmanager
-def _snapshot(path: Path) -> Iterator[sqlite3.Connection]:
+def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
+    """
+    A connection that sees the store as it is now, its schema checked.
+
+    Raises FileNotFoundError when there is no store, AuditDamaged when it cannot be read.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"there is no audit store at {path}")
     try:
@@ -83,13 +88,19 @@ def _snapshot(path: Path) -> Iterator[sqlite3.Connection]:
         raise AuditDamaged(f"audit store {path}: cannot be read: {error}") from error
 
 
-def _bound(limit: int) -> int:
+def bound(limit: int) -> int:
+    """
+    The limit itself; ValueError where it is not 1 to 10,000.
+    """
     if not 1 <= limit <= MAX_ROWS:
         raise ValueError(f"a limit of {limit} rows was asked for; allowed are 1 to {MAX_ROWS}")
     return limit
 
 
-def _summary(db: sqlite3.Connection, start: Record) -> SessionSummary:
+def summary(db: sqlite3.Connection, start: Record) -> SessionSummary:
+    """
+    The session that the record `start` has begun.
+    """
     session = start.session or ""
     end = _last(db, session, Event.SESSION_END)
     dropped = db.execute(

@@ -32,17 +32,6 @@ class Column:
     elastic: bool = False
 
 
-RECORD_COLUMNS = (
-    Column("seq"),
-    Column("time (UTC)"),
-    Column("cell"),
-    Column("origin"),
-    Column("event"),
-    Column("request", elastic=True),
-    Column("decision"),
-    Column("rule", elastic=True),
-    Column("outcome", elastic=True),
-)
 SESSION_COLUMNS = (
     Column("session"),
     Column("policy", elastic=True),
@@ -53,23 +42,6 @@ SESSION_COLUMNS = (
     Column("dropped"),
     Column("outcome", elastic=True),
 )
-
-
-def record_row(record: Record) -> tuple[str, ...]:
-    """
-    A record's cells, in the order of `RECORD_COLUMNS`; what does not apply is empty.
-    """
-    return (
-        str(record.sequence),
-        moment(record.wall_ns)[:-1],
-        _plain(record.cell),
-        record.origin.value,
-        record.event.value,
-        _shown(record.request),
-        record.answer.value if record.answer else "",
-        _shown(record.rule_place),
-        _shown(record.outcome),
-    )
 
 
 def session_row(summary: SessionSummary) -> tuple[str, ...]:
@@ -108,7 +80,7 @@ def record_json(record: Record) -> str:
     """
     One record as one line of JSON; times are nanoseconds, digests hex, what is missing null.
     """
-    return _dump(
+    return dump(
         {
             "sequence": record.sequence,
             "wall_ns": record.wall_ns,
@@ -119,15 +91,15 @@ def record_json(record: Record) -> str:
             "session": record.session,
             "cell": record.cell,
             "refers": record.refers,
-            "request": _value(record.request),
+            "request": value_json(record.request),
             "decision": record.answer.value if record.answer else None,
-            "rule": _value(record.rule),
-            "rule_place": _value(record.rule_place),
+            "rule": value_json(record.rule),
+            "rule_place": value_json(record.rule_place),
             "policy_digest": record.policy_digest,
-            "outcome": _value(record.outcome),
+            "outcome": value_json(record.outcome),
             "bytes": record.size,
             "digest": None if record.digest is None else record.digest.hex(),
-            "detail": {key: _value(value) for key, value in record.detail},
+            "detail": {key: value_json(value) for key, value in record.detail},
             "previous": record.previous.hex(),
             "hash": record.hash.hex(),
             "root": record.root.hex(),
@@ -139,14 +111,14 @@ def session_json(summary: SessionSummary) -> str:
     """
     One session's summary as one line of JSON.
     """
-    return _dump(
+    return dump(
         {
             "session": summary.session,
             "sequence": summary.sequence,
-            "policy": _value(summary.policy),
+            "policy": value_json(summary.policy),
             "started_ns": summary.started_ns,
             "ended_ns": summary.ended_ns,
-            "outcome": _value(summary.outcome),
+            "outcome": value_json(summary.outcome),
             "cells": summary.cells,
             "denied": summary.denied,
             "dropped": summary.dropped,
@@ -159,7 +131,7 @@ def verdict_json(verdict: Verdict) -> str:
     A verification's result as one line of JSON.
     """
     finding = verdict.finding
-    return _dump(
+    return dump(
         {
             "whole": verdict.whole,
             "records": verdict.records,
@@ -194,7 +166,7 @@ def proof_json(proof: Proof) -> str:
     """
     A proof as one line of JSON: `leaf` and `path` are hexadecimal, sizes count leaf 0 too.
     """
-    return _dump(
+    return dump(
         {
             "sequence": proof.sequence,
             "head": _head(proof.head),
@@ -225,10 +197,6 @@ def moment(wall_ns: int) -> str:
     return f"{day:%Y-%m-%dT%H:%M:%S}.{rest // 10**6:03}Z"
 
 
-def _plain(value: int | None) -> str:
-    return "" if value is None else str(value)
-
-
 def _shown(text: Text | None) -> str:
     return "" if text is None else visible(text)
 
@@ -237,13 +205,19 @@ def _head(head: Head) -> str | None:
     return str(head) if head.hash else None
 
 
-def _value(value: Text | int | None) -> object:
+def value_json(value: Text | int | None) -> object:
+    """
+    A text or number as JSON has it: a cut text is an object, which no string can imitate.
+    """
     if isinstance(value, Cut):
         return {"cut": value.start, "bytes": value.length, "sha256": value.sha256.hex()}
     return value
 
 
-def _dump(value: Json) -> str:
+def dump(value: Json) -> str:
+    """
+    One line of JSON in ASCII, without a control character.
+    """
     # DEL is the one control character that JSON's ASCII form lets through.
     return json.dumps(value, ensure_ascii=True, allow_nan=False).replace("\x7f", "\\u007f")
 
@@ -260,10 +234,13 @@ def _narrow(widths: list[int], headings: Sequence[Column], width: int) -> None:
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    return _GAP.join(map(_fit, row, widths)).rstrip()
+    return _GAP.join(map(fit, row, widths)).rstrip()
 
 
-def _fit(text: str, width: int) -> str:
+def fit(text: str, width: int) -> str:
+    """
+    The text in exactly `width` columns, shortened with `…` or filled with spaces.
+    """
     taken = columns(text)
     if taken <= width:
         return text + " " * (width - taken)

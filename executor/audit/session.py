@@ -60,6 +60,15 @@ class SessionLog:
         self._cell = cell
         return self._started
 
+    def cell_start_at_once(self, cell: int, code_digest: bytes, size: int) -> Head | None:
+        """
+        The same without waiting; None where it has to be waited for, and nothing was written.
+        """
+        draft = self._draft(Event.CELL_START, cell=cell, digest=code_digest, size=size)
+        if (head := self._store.append_at_once(draft)) is not None:
+            self._started, self._cell = head, cell
+        return head
+
     async def decision(
         self,
         request: Request,
@@ -143,17 +152,19 @@ class SessionLog:
         )
         return await self._store.append(draft, durable=durable)
 
-    def note(self, detail: Detail) -> None:
+    def note(self, detail: Detail, origin: Origin = Origin.WORKER) -> None:
         """
-        Queue what the worker says of itself. Beyond the budget, or while the store fails, it is
-        only counted: a suspect's word is not worth refusing anything for.
+        Queue what the worker says of itself, or the supervisor of what the kernel has refused it.
+
+        Beyond the budget, or while the store fails, it is only counted: a suspect's word is not
+        worth refusing anything for.
         """
         kind = Event.WORKER_NOTE
         if self._left <= 0:
             self._dropped[kind.value] += 1
             return
         try:
-            self._store.append_nowait(self._draft(kind, origin=Origin.WORKER, detail=detail))
+            self._store.append_nowait(self._draft(kind, origin=origin, detail=detail))
         except AuditUnavailable:
             self._dropped[kind.value] += 1
             return

@@ -82,12 +82,24 @@ class AuditStore:
         cannot be encoded. When the caller is cancelled the record is written all the same.
         """
         stamped = stamp(draft, self._clocks)
+        self._check_open()
+        if not durable and (head := self._writer.at_once(stamped)) is not None:
+            return head
         if self._writer.waiting >= MAX_WAITING:
             await self._wait_for_room()
         self._check_open()
         waiter: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
         self._writer.put(Entry(stamped, durable, waiter))
         return await waiter
+
+    def append_at_once(self, draft: Draft) -> Head | None:
+        """
+        Write a record and return its head, or None where that has to be waited for: nothing was
+        written then, and `append` is the way. Raises what `append` does.
+        """
+        stamped = stamp(draft, self._clocks)
+        self._check_open()
+        return self._writer.at_once(stamped)
 
     def append_nowait(self, draft: Draft) -> None:
         """

@@ -10,10 +10,12 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from executor.images import audit, catalog, locking, provides, report
 from executor.images.build import Order, build
+from executor.images.cache import default_cache
 from executor.images.declaration import adding, load, shipped_names
 from executor.images.distribution import BASE_VARIABLE, configured_base
 from executor.images.errors import ImageError, ImageRefusedError
@@ -21,6 +23,8 @@ from executor.images.guests import DEFAULT, GUESTS, guest_kind
 from executor.images.identity import PLAIN_NAME
 from executor.images.lock import SHIPPED_LOCK
 from executor.images.manifest import Image
+from executor.process import images as native
+from executor.process import images_build, images_kept
 from executor.wasm import support
 
 _EXIT_CODES = "exit codes: 0 done, 1 failed (the reason is on stderr), 2 wrong usage"
@@ -73,7 +77,8 @@ def _register_build(commands: "argparse._SubParsersAction[argparse.ArgumentParse
         "image",
         nargs="?",
         metavar="IMAGE",
-        help=f"a shipped image ({', '.join(shipped_names())}) or the file of a declaration",
+        help=f"a shipped image ({', '.join((*shipped_names(), *native.names()))}) or the file of a "
+        "declaration",
     )
     parser.add_argument(
         "--with",
@@ -106,29 +111,52 @@ def _add_base(parser: argparse.ArgumentParser) -> None:
 
 
 def _build(arguments: argparse.Namespace) -> int:
+    if arguments.image in native.names():
+        return _build_native(arguments)
     order = _order(arguments)
     line = report.ProgressLine(sys.stderr)
     try:
         image = build(order, line)
     finally:
         line.close()
-    _show((image,), arguments)
+    _show((report.listed(image),), arguments)
     return 0
+
+
+def _build_native(arguments: argparse.Namespace) -> int:
+    _refuse_options(arguments)
+    cache = default_cache()
+    declared = native.declared_as(arguments.image)
+    if not native.is_built(declared, cache):
+        print("fetch, check and unpack wheels ...", file=sys.stderr)
+    images_build.build(declared.name, _in_silence, cache)
+    _show((images_kept.verified(declared.name, cache),), arguments)
+    return 0
+
+
+def _in_silence() -> None:
+    """
+    The work is pip's, which does not say how far it is.
+    """
 
 
 def _order(arguments: argparse.Namespace) -> Order:
     base = configured_base(arguments.pyodide_base)
     packages = tuple(name for item in arguments.packages for name in item.split(",") if name)
     if arguments.image is not None:
-        if packages or arguments.name or arguments.lock != SHIPPED_LOCK:
-            raise ImageError(
-                "--with, --name and --lock are for an image without a declaration. Write what is "
-                "wanted into the declaration, and lock it: codecage image lock FILE"
-            )
+        _refuse_options(arguments)
         return Order(load(arguments.image), base=base)
     if not packages and not arguments.name and arguments.lock == SHIPPED_LOCK:
         return Order(load(PLAIN_NAME), base=base)
     return Order(adding(packages, arguments.name, arguments.lock), packages, base)
+
+
+def _refuse_options(arguments: argparse.Namespace) -> None:
+    if arguments.packages or arguments.name or arguments.lock != SHIPPED_LOCK:
+        raise ImageError(
+            "--with, --name and --lock are for an image without a declaration. Write what is "
+            "wanted into the declaration, and lock it: codecage image lock FILE"
+        )
 
 
 def _register_lock(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -194,9 +222,11 @@ def _register_list(commands: "argparse._SubParsersAction[argparse.ArgumentParser
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    sound, refused = catalog.list_images(), catalog.refused_images()
-    if sound or not refused:
-        _show(sound, arguments)
+    refused = catalog.refused_images()
+    built = tuple(map(report.listed, catalog.list_images()))
+    _show((*built, *images_kept.listed(default_cache())), arguments)
+    if not built and not refused and not arguments.json:
+        print("No image is built. Build one: codecage image build")
     return _complain(refused)
 
 
@@ -206,13 +236,11 @@ def _complain(refused: Sequence[ImageError]) -> int:
     return 1 if refused else 0
 
 
-def _show(images: tuple[Image, ...], arguments: argparse.Namespace) -> None:
+def _show(images: tuple[report.Listed, ...], arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(report.as_json(images))
-    elif images:
-        print(report.table(images))
-    else:
-        print("No image is built. Build one: codecage image build")
+        return
+    print(report.table(images))
 
 
 def _register_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -221,30 +249,42 @@ def _register_verify(commands: "argparse._SubParsersAction[argparse.ArgumentPars
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    sound: list[Image] = []
+    sound: list[report.Listed] = []
     refused: list[ImageError] = [] if arguments.names else list(catalog.refused_images())
-    for image in _named(arguments.names):
+    for check in _checks(arguments.names):
         try:
-            catalog.verify(image)
+            sound.append(check())
         except ImageRefusedError as error:
             refused.append(error)
-        else:
-            sound.append(image)
     if sound or not refused:
         _show(tuple(sound), arguments)
     return _complain(refused)
 
 
-def _named(names: list[str]) -> tuple[Image, ...]:
-    images = catalog.list_images()
+def _checks(names: list[str]) -> list[Callable[[], report.Listed]]:
+    """
+    A check for each image that is named, or for all. Raises FileNotFoundError for a name that
+    there is not.
+    """
+    cache = default_cache()
+    images = {image.name: partial(_verified, image) for image in catalog.list_images()}
+    others = {
+        one.name: partial(images_kept.verified, one.name, cache)
+        for one in images_kept.listed(cache)
+    }
+    checks: dict[str, Callable[[], report.Listed]] = {**images, **others}
     for name in names:
-        if name not in {image.name for image in images}:
-            there = ", ".join(sorted({image.name for image in images})) or "none"
+        if name not in checks:
             raise FileNotFoundError(
-                f"There is no image {name!r}; there is {there}. "
+                f"There is no image {name!r}; there is {', '.join(sorted(checks))}. "
                 "Build it: codecage image build [--with PACKAGE]"
             )
-    return tuple(image for image in images if not names or image.name in names)
+    return [check for name, check in checks.items() if not names or name in names]
+
+
+def _verified(image: Image) -> report.Listed:
+    catalog.verify(image)
+    return report.listed(image)
 
 
 def _register_prune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -261,7 +301,9 @@ def _register_prune(commands: "argparse._SubParsersAction[argparse.ArgumentParse
 
 
 def _prune(arguments: argparse.Namespace) -> int:
-    freed = catalog.prune(tuple(arguments.keep), every=arguments.all)
+    keep = tuple(arguments.keep)
+    freed = catalog.prune(keep, every=arguments.all)
+    freed += images_kept.prune(keep, default_cache(), every=arguments.all)
     if arguments.json:
         print(json.dumps({"freed": freed}))
     else:

@@ -21,6 +21,7 @@ from executor.images.guests import DEFAULT, GUESTS, GuestKind, guest_kind
 from executor.images.identity import PLAIN_NAME, image_name
 from executor.images.lock import normalise
 from executor.images.pins import HERE
+from policy.cages import NATIVE
 from policy.document import Document, read_document
 from policy.errors import Problem, shown
 from policy.schema import REFUSED, refuse, said
@@ -137,6 +138,11 @@ def _version(value: object) -> int:
 def _name(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", value):
         refuse(f"cannot be {said(value)}", "1 to 64 of a-z, 0-9, '.', '_' and '-'")
+    if value.startswith(NATIVE):
+        refuse(
+            f"cannot be {said(value)}",
+            f"names that begin with {NATIVE} are those of images of the process cage",
+        )
     return value
 
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -103,11 +103,15 @@ def wanted_wasmtime() -> str:
 def installed_wasmtime() -> str:
     """
     The version of the wasmtime wheel that is installed, or "none".
+
+    By the name of its `.dist-info` directory (PyPA, "Recording installed projects"). Importing
+    importlib.metadata would take longer than all else here, and each zygote asks.
     """
-    try:
-        return metadata.version("wasmtime")
-    except metadata.PackageNotFoundError:
+    found = find_spec("wasmtime")
+    if found is None or found.origin is None:
         return "none"
+    directories = [*Path(found.origin).parents[1].glob("wasmtime-*.dist-info")]
+    return directories[0].stem.partition("-")[2] if len(directories) == 1 else "none"
 
 
 def require_wasmtime() -> None:

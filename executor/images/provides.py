@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from executor.images.native_name import is_native
 from executor.images.pins import HERE
-from executor.images.unpack import is_native
 
 TABLE: Final = HERE / "shipped" / "provides.json"
 # Python's own modules that the Python which locks may be too old to know.

@@ -3,7 +3,7 @@ How images and the progress of a build are shown; everything here only writes te
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TextIO
 
 from executor.images.locking import Locked
@@ -13,33 +13,60 @@ from executor.images.progress import Progress, Step
 _WIDTH = 72
 
 
-def as_data(image: Image) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Listed:
     """
-    An image as JSON data, for `--json`; the files are summed up.
+    An image of either cage as it is listed: its directory (empty where it has none), when it was
+    built (UTC in ISO 8601, empty for one that needs no building), bytes and number of its files,
+    its guest, how many native modules were compiled for it, releases and packages by name.
+    """
+
+    name: str
+    key: str
+    path: str
+    created: str
+    size: int
+    files: int
+    guest: str
+    modules: int
+    versions: tuple[tuple[str, str], ...]
+    packages: tuple[tuple[str, str], ...]
+
+
+def listed(image: Image) -> Listed:
+    """
+    An image of the WebAssembly cage, as it is listed; the files are summed up.
     """
     manifest = image.manifest
-    return {
-        "name": image.name,
-        "key": image.key,
-        "path": str(image.path),
-        "created": manifest.created,
-        "size": manifest.size,
-        "files": len(manifest.files),
-        "guest": manifest.guest,
-        "modules": len(manifest.modules),
-        "versions": dict(manifest.versions),
-        "packages": {package.name: package.version for package in manifest.packages},
-    }
+    return Listed(
+        name=image.name,
+        key=image.key,
+        path=str(image.path),
+        created=manifest.created,
+        size=manifest.size,
+        files=len(manifest.files),
+        guest=manifest.guest,
+        modules=len(manifest.modules),
+        versions=manifest.versions,
+        packages=tuple((package.name, package.version) for package in manifest.packages),
+    )
 
 
-def as_json(images: tuple[Image, ...]) -> str:
+def as_data(image: Listed) -> dict[str, Any]:
+    """
+    An image as JSON data, for `--json`.
+    """
+    return asdict(image) | {"versions": dict(image.versions), "packages": dict(image.packages)}
+
+
+def as_json(images: tuple[Listed, ...]) -> str:
     """
     Images as a JSON array.
     """
     return json.dumps([as_data(image) for image in images], indent=2, sort_keys=True)
 
 
-def table(images: tuple[Image, ...]) -> str:
+def table(images: tuple[Listed, ...]) -> str:
     """
     Images as lines of a table, with a heading.
     """
@@ -77,16 +104,16 @@ def lock_table(made: Locked) -> str:
     return "\n".join(rows)
 
 
-def _row(image: Image) -> tuple[str, str, str, str, str, str, str]:
-    versions = dict(image.manifest.versions)
+def _row(image: Listed) -> tuple[str, str, str, str, str, str, str]:
+    versions = dict(image.versions)
     return (
         image.name,
         image.key[:12],
-        size_text(image.manifest.size),
+        size_text(image.size),
         versions.get("python", "?"),
-        versions.get("wasmtime", "?"),
-        image.manifest.created[:19] + "Z",
-        " ".join(f"{p.name}=={p.version}" for p in image.manifest.packages) or "-",
+        versions.get("wasmtime", "-"),
+        image.created[:19] + "Z" if image.created else "-",
+        " ".join(f"{name}=={version}" for name, version in image.packages) or "-",
     )
 
 

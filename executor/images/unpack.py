@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from executor.images.errors import LockRefusedError, WheelRefusedError
 from executor.images.guests import DEFAULT, GuestKind
 from executor.images.lock import LockedPackage, normalise
+from executor.images.native_name import is_native
 from executor.images.tags import tag_problem
 
 MAX_FILES = 20_000
@@ -47,7 +48,6 @@ _FORBIDDEN_SUFFIXES = {
     ".pyc": "it is bytecode, which would be run instead of the source",
     ".egg-link": "it points outside the image",
 }
-_SHARED = re.compile(r"\.so(?:\.[0-9]+)*\Z", re.IGNORECASE)
 _WASM = b"\0asm\x01\0\0\0"
 # A custom section (id 0) named "dylink.0", after its length in LEB128.
 _SIDE_MODULE = re.compile(rb"\0[\x80-\xff]{0,4}[\0-\x7f]\x08dylink\.0", re.DOTALL)
@@ -104,13 +104,6 @@ def read_wheel(data: bytes, package: LockedPackage, kind: GuestKind = DEFAULT) -
     for target, content in natives:
         _check_native(target, content, package)
     return WheelContent(plain, natives, requires)
-
-
-def is_native(name: str) -> bool:
-    """
-    Whether a file is a shared library by its name: `x.so`, or `x.so.1` as linkers write it.
-    """
-    return _SHARED.search(name) is not None
 
 
 def _members(data: bytes, package: LockedPackage) -> dict[str, bytes]:

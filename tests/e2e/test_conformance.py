@@ -1,5 +1,6 @@
 """
-The guest's Python against native Python: the programs of `tests/cases`, run on both.
+The guests' Python against plain Python: the programs of `tests/cases`, run in both cages and out
+of them.
 
 What green does not prove: that the guest is right where native Python is not compared, which is
 on its standard error, on timing, and in the rows of `tests/cases/known.py`.
@@ -9,34 +10,44 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 import agent_client
 from agent_client.events import Status
-from executor.images.catalog import find
+from executor.images import catalog
+from executor.process import images as native_images
 from tests.cases import native
-from tests.cases.known import CHANGED, LACKING, Version, expected
+from tests.cases.known import CHANGED, LACKING, Version, expected, table
 from tests.cases.program import Program, programs
 from tests.cases.told import Told, differences, frames
 from tests.e2e.serving import private_directory
 
 pytestmark = pytest.mark.image
 
-IMAGES = ("core", "python313", "data")
+IMAGES = ("core", "python313", "data", "native-core")
 PROGRAMS = programs()
 HERE: Version = sys.version_info[:3]
 AT_LEAST = 300
 NATIVE_SECONDS = 120
 POLICY = """\
 version: 1
-name: cases
+name: conformance
+cage: any
 description: Computes, with files in memory.
 image: [{images}]
 limits: {{wall_time: 30s, cpu_time: 30s, memory: 512Mi, output: 1Mi}}
 """
 
 Open = Callable[[], agent_client.Session]
+
+
+def find(image: str) -> object:
+    """
+    The image, built, of whichever cage; None where it is not.
+    """
+    return (native_images if image.startswith("native-") else catalog).find(image)
 
 
 def built() -> list[str]:
@@ -58,7 +69,7 @@ def missing(image: str) -> str:
 def cage() -> Iterator[agent_client.Cage]:
     with private_directory() as policies:
         policies.chmod(0o755)
-        (policies / "cases.yaml").write_text(POLICY.format(images=", ".join(built())))
+        (policies / "conformance.yaml").write_text(POLICY.format(images=", ".join(built())))
         with agent_client.connect(policies=policies) as made:
             yield made
 
@@ -70,7 +81,7 @@ def image(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def version(cage: agent_client.Cage, image: str) -> Version:
-    with cage.session("cases", image=image) as session:
+    with cage.session("conformance", image=image) as session:
         told = session.run("import sys; print(*sys.version_info[:3])").stdout.split()
     return tuple(map(int, told))
 
@@ -102,7 +113,7 @@ def told_natively(name: str, answer: dict[str, str]) -> Told:
 
 
 def told_in(cage: agent_client.Cage, image: str, program: Program) -> Told:
-    with cage.session("cases", image=image) as session:
+    with cage.session("conformance", image=image) as session:
         seen = session.run(program.code)
     assert not seen.truncated
     error, message, traceback = "", "", ""
@@ -153,6 +164,11 @@ def test_every_known_difference_is_of_a_program_that_exists_and_has_a_reason() -
         assert row.program in names
         assert row.parts
         assert row.reason.endswith(".")
+
+
+def test_the_documentation_has_the_table_of_differences() -> None:
+    page = Path(__file__).parents[2] / "docs" / "images.md"
+    assert table() in page.read_text(encoding="utf-8")
 
 
 def test_agreement_sees_a_difference_in_every_part() -> None:

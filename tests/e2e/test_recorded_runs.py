@@ -21,7 +21,8 @@ from pathlib import Path
 import pytest
 
 import agent_client
-from executor.images.catalog import find
+from executor.images import catalog
+from executor.process import images as native_images
 from tests.e2e.serving import private_directory
 
 DATA = os.environ.get("CODECAGE_TEST_DATA")
@@ -34,14 +35,25 @@ IMAGES = {
     "web": set(),
     "python313": set(),
     "data": {"sympy", "numpy", "scipy"},
+    "native-core": set(),
+    "native-data": {"numpy", "scipy"},
 }
 # Recordings of sympy alone are left to the smaller image: importing it is most of what they cost.
-LEFT_OUT = {"data": {"sympy"}}
+LEFT_OUT: dict[str, set[str]] = {"data": {"sympy"}, "native-data": set()}
 # So many steps have to be comparable, or the recordings are not the ones that are meant.
-STEPS_AT_LEAST = {"core": 500, "math": 750, "web": 500, "python313": 500, "data": 550}
+STEPS_AT_LEAST = {
+    "core": 500,
+    "math": 750,
+    "web": 500,
+    "python313": 500,
+    "data": 550,
+    "native-core": 500,
+    "native-data": 20,
+}
 POLICY = """\
 version: 1
 name: recorded
+cage: any
 description: Computes.
 image: [{images}]
 limits: {{wall_time: 60s, cpu_time: 60s, memory: 512Mi}}
@@ -142,6 +154,13 @@ def imported(code: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module.split(".")[0])
     return names - sys.stdlib_module_names
+
+
+def find(image: str) -> object:
+    """
+    The image, built, of whichever cage; None where it is not.
+    """
+    return (native_images if image.startswith("native-") else catalog).find(image)
 
 
 def recordings() -> list[list[Step]]:

@@ -151,7 +151,7 @@ def test_a_client_that_does_not_read_holds_the_guest_and_not_the_server(tmp_path
         await cell.read()
         log = server.sessions.get(session)._cell.log
         while not log._is_full():
-            await log._changed.wait()
+            await log._change()
         assert log._size <= 4 * 2**20 + 2**20 + 2**16
         while await cell.read() is not grpc.aio.EOF:
             assert log._size <= 4 * 2**20 + 2**20 + 2**16
@@ -169,7 +169,7 @@ def test_displays_that_no_client_reads_hold_the_guest_and_not_the_server(tmp_pat
         await cell.read()
         log = server.sessions.get(session)._cell.log
         while not log._is_full():
-            await log._changed.wait()
+            await log._change()
         while await cell.read() is not grpc.aio.EOF:
             assert log._size <= 4 * 2**20 + 2**16 + 2**12
         last = server.records(session)[-1]

@@ -14,6 +14,8 @@ from executor.audit.record import Answer, Event, Origin
 from executor.audit.verify import verify
 from executor.choice import build_command
 from executor.errors import CageUnavailable
+from executor.holding import is_boxed
+from executor.process import images as native
 from executor.zygotes import ImageRow, Zygotes
 from policy.doubts import SHIPPED_IMAGES
 from tests.executor.fakes.harness import KEY, key_of, launched_images, metadata, policy, reason
@@ -182,7 +184,8 @@ def test_an_image_that_is_not_built_says_what_to_type_and_the_others_work(tmp_pa
 
 def test_the_shipped_names_are_those_of_the_shipped_declarations():
     declared = {path.stem for path in (Path(images.__file__).parent / "shipped").glob("*.yaml")}
-    assert declared == set(SHIPPED_IMAGES)
+    assert declared | set(native.names()) == set(SHIPPED_IMAGES)
+    assert {name for name in SHIPPED_IMAGES if is_boxed(name)} == set(native.names())
 
 
 def test_the_command_names_a_shipped_image_and_asks_for_the_declaration_of_another():

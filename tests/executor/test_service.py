@@ -77,7 +77,7 @@ def test_the_last_event_carries_the_head_of_its_own_record(tmp_path):
         end = ended(await server.run(session, "1"))
         record = server.records(session)[-1]
         assert record.event is Event.CELL_END
-        assert (end.audit_head.sequence, end.audit_head.hash) == (record.sequence, record.hash)
+        assert (end.audit_head.sequence, end.audit_head.hash) == (record.sequence, record.root)
 
     serving(tmp_path, scenario)
 

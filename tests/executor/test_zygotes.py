@@ -37,6 +37,10 @@ def zygote_of(zygotes) -> "object":
     return zygotes._images[0].current
 
 
+def waiting_of(zygotes) -> "list[object]":
+    return [worker for pool in zygotes._images[0].pools() for worker in pool._waiting]
+
+
 def test_workers_of_a_zygote_are_processes_of_their_own(tmp_path):
     async def scenario(zygotes):
         workers = [await zygotes.take("core") for _ in range(3)]
@@ -65,7 +69,7 @@ def test_the_pool_is_filled_ahead_and_each_worker_is_handed_out_once():
     async def scenario(zygotes):
         await zygotes.start("core")
         await settled(zygotes)
-        waiting = [worker.pid for worker in zygotes._images[0]._waiting]
+        waiting = [worker.pid for worker in waiting_of(zygotes)]
         assert len(waiting) == 2
         taken = [await zygotes.take("core") for _ in range(4)]
         assert {worker.pid for worker in taken[:2]} == set(waiting)
@@ -85,7 +89,7 @@ def test_a_waiting_worker_that_dies_is_not_handed_out():
     async def scenario(zygotes):
         await zygotes.start("core")
         await settled(zygotes)
-        (waiting,) = zygotes._images[0]._waiting
+        (waiting,) = waiting_of(zygotes)
         os.kill(waiting.pid, signal.SIGKILL)
         await waiting.ended
         taken = await zygotes.take("core")

@@ -85,14 +85,15 @@ def one(chance):
     """
     One broken file. Raises Wrong; returns whether it was a policy all the same.
     """
-    text, start = mutated(chance), time.perf_counter()
+    # Time of the processor: a busy machine makes nothing slow that is not.
+    text, start = mutated(chance), time.thread_time()
     try:
         policy = parse(text, file="fuzz.yaml", base="/srv/fuzz", protected=("/srv/audit",))
     except PolicyError as error:
         check_problems(error, text)
         return False
     finally:
-        if time.perf_counter() - start > SLOW:
+        if time.thread_time() - start > SLOW:
             raise Wrong(f"{len(text)} characters took more than {SLOW} s")
     check_policy(policy, text)
     return True

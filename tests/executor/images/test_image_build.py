@@ -17,8 +17,9 @@ from types import MappingProxyType
 
 import pytest
 import wasmtime
+from copies import linked, seeded_cache
 
-from executor.images import catalog, pyodide, store
+from executor.images import catalog, pyodide
 from executor.images.build import Order, build
 from executor.images.cache import Cache, default_cache, prepare
 from executor.images.declaration import adding
@@ -26,7 +27,7 @@ from executor.images.errors import ImageRefusedError, PinMismatchError
 from executor.images.guests import DEFAULT
 from executor.images.lock import SHIPPED_LOCK
 from executor.images.node import find_node
-from executor.images.pins import PYODIDE_WASM, PYTHON_WASM, load_pins
+from executor.images.pins import PYODIDE_WASM, load_pins
 from executor.images.progress import Progress, Step
 from executor.images.sealed import open_module, read
 from executor.wasm.engine import new_engine
@@ -45,15 +46,9 @@ def seeded(core, tmp_path, monkeypatch) -> Cache:
     """
     A cache of the test's own with the inputs and the image of the shared one.
     """
-    shared = default_cache()
-    copy = Cache(tmp_path / "cache")
+    shared, copy = default_cache(), Cache(tmp_path / "cache")
     monkeypatch.setenv("CODECAGE_CACHE", str(copy.root))
-    prepare(copy)
-    shutil.copytree(shared.inputs, copy.inputs, dirs_exist_ok=True)
-    shutil.copytree(core.path, copy.images / core.path.name)
-    shutil.copy(shared.index, copy.index)
-    catalog.prune((core.key[:12],), cache=copy)
-    return copy
+    return seeded_cache(shared, copy, core)
 
 
 @pytest.fixture
@@ -154,25 +149,39 @@ def test_a_damaged_image_is_built_again_with_the_same_bytes_and_without_a_networ
 
 def test_an_image_with_packages_reuses_the_compiled_code(seeded, core):
     steps: list[Step] = []
-    image = build(core_with("sympy"), lambda progress: steps.append(progress.step))
-    assert image.name == "core-sympy"
+    image = build(core_with("tabulate"), lambda progress: steps.append(progress.step))
+    assert image.name == "core-tabulate"
     assert Step.COMPILE not in steps
     assert image.manifest.entry("python.cwasm") == core.manifest.entry("python.cwasm")
-    assert [p.name for p in image.manifest.packages] == ["mpmath", "sympy", "tzdata"]
-    assert (image.site_packages / "sympy" / "__init__.py").is_file()
+    assert [p.name for p in image.manifest.packages] == ["tabulate", "tzdata"]
+    assert (image.site_packages / "tabulate" / "__init__.py").is_file()
     catalog.verify(image)
     assert catalog.find("core", seeded).manifest.packages == core.manifest.packages
 
 
+class CompilesError(Exception):
+    """
+    The build has come to where it compiles the guest itself.
+    """
+
+
 def test_a_damaged_image_lends_no_code_to_another(seeded, core):
+    """
+    That the compiled code has the same bytes then is seen above, where the whole is built.
+    """
     path = seeded.images / core.path.name / "python.cwasm"
     path.chmod(0o644)
     data = bytearray(path.read_bytes())
     data[1_000_000] ^= 1
     path.write_bytes(data)
-    image = build(core_with("mpmath"))
-    assert image.manifest.entry("python.cwasm") == core.manifest.entry("python.cwasm")
-    catalog.verify(image)
+
+    def report(progress: Progress) -> None:
+        if progress.step is Step.COMPILE:
+            raise CompilesError
+
+    with pytest.raises(CompilesError):
+        build(core_with("tabulate"), report)
+    assert list(seeded.staging.iterdir()) == []
 
 
 RACE = """
@@ -183,7 +192,7 @@ from executor.images.lock import SHIPPED_LOCK
 steps = set()
 print("ready", flush=True)
 sys.stdin.readline()
-order = Order(adding(("mpmath",), None, SHIPPED_LOCK), ("mpmath",))
+order = Order(adding(("tabulate",), None, SHIPPED_LOCK), ("tabulate",))
 image = build(order, lambda progress: steps.add(progress.step))
 print(Step.PUBLISH in steps, image.path.name, flush=True)
 """
@@ -209,18 +218,24 @@ from executor.images.lock import SHIPPED_LOCK
 def report(progress):
     if progress.step is Step[sys.argv[1]]:
         os.kill(os.getpid(), signal.SIGKILL)
-build(Order(adding(("mpmath",), None, SHIPPED_LOCK), ("mpmath",)), report)
+build(Order(adding(("tabulate",), None, SHIPPED_LOCK), ("tabulate",)), report)
 """
 
 
-@pytest.mark.parametrize("step", ["WHEELS", "PUBLISH"])
-def test_a_build_that_is_killed_leaves_nothing_that_the_next_one_does_not_clear(seeded, step):
-    with run_child(DIE, seeded, step) as builder:
-        builder.communicate("")
-        assert builder.returncode == -signal.SIGKILL
-    assert list(seeded.staging.iterdir()) != []
-    assert catalog.find("core-mpmath", seeded) is None
-    catalog.verify(build(core_with("mpmath")))
+def test_a_build_that_is_killed_leaves_nothing_that_the_next_one_does_not_clear(seeded):
+    """
+    At its first step and at its last: each build, also one that is killed, clears the former's.
+    """
+    left: list[Path] = []
+    for step in ("WHEELS", "PUBLISH"):
+        with run_child(DIE, seeded, step) as builder:
+            builder.communicate("")
+            assert builder.returncode == -signal.SIGKILL
+        former, left = left, list(seeded.staging.iterdir())
+        assert left != []
+        assert not {*former} & {*left}
+        assert catalog.find("core-tabulate", seeded) is None
+    catalog.verify(build(core_with("tabulate")))
     assert list(seeded.staging.iterdir()) == []
 
 
@@ -259,8 +274,16 @@ def test_the_translation_has_the_pinned_bytes_and_is_kept(fetched, tmp_path, cac
 
 
 def test_a_translation_that_differs_from_the_pin_is_refused_and_not_kept(fetched, tmp_path, cache):
+    """
+    Of another module, a small one: the real wasm-opt, and bytes that are not the pinned ones.
+    """
     node, modules = fetched
-    pins = altered(load_pins(DEFAULT.name), "made", PYTHON_WASM)
+    others = tmp_path / "node_modules"
+    shutil.copytree(modules, others, copy_function=linked)
+    (others / PYODIDE_WASM).unlink()
+    (others / PYODIDE_WASM).write_bytes(b"\0asm\x01\0\0\0")
+    pins, room = load_pins(DEFAULT.name), tmp_path / "room"
+    room.mkdir()
     with pytest.raises(PinMismatchError, match="wasm-opt's translation"):
-        pyodide.translate(node, DEFAULT, modules, tmp_path, cache, pins, lambda: None)
-    assert store.take(cache, load_pins(DEFAULT.name).made[PYTHON_WASM]) is None
+        pyodide.translate(node, DEFAULT, others, room, cache, pins, lambda: None)
+    assert list(cache.inputs.iterdir()) == []

@@ -6,8 +6,10 @@ import pytest
 from crafted import small_image
 
 from executor.images import cli, report
+from executor.images.cache import default_cache
 from executor.images.checks import Status, checks
 from executor.images.progress import Progress, Step
+from executor.process.images import declared_as, image_of, python_version
 
 
 def run(capsys, *words: str) -> tuple[int, str, str]:
@@ -22,8 +24,17 @@ def run(capsys, *words: str) -> tuple[int, str, str]:
     return status, out, err
 
 
+CORE = image_of(declared_as("native-core"), default_cache())
+# What every machine has: the interpreter itself.
+NATIVE = ["native-core", CORE.key[:12], "0", "B", python_version(), "-", "-", "-"]
+
+
 def test_an_empty_cache_says_what_to_do(cache, capsys):
-    assert run(capsys, "list") == (0, "No image is built. Build one: codecage image build\n", "")
+    status, out, err = run(capsys, "list")
+    assert (status, err) == (0, "")
+    *table, last = out.splitlines()
+    assert last == "No image is built. Build one: codecage image build"
+    assert [line.split() for line in table][1:] == [NATIVE]
 
 
 def test_images_are_listed_as_a_table(cache, capsys):
@@ -33,6 +44,7 @@ def test_images_are_listed_as_a_table(cache, capsys):
     assert [line.split() for line in out.splitlines()] == [
         ["NAME", "KEY", "SIZE", "PYTHON", "WASMTIME", "CREATED", "PACKAGES"],
         ["small", image.key[:12], "4.0", "kB", "3.14.2", "50.0.1", "2026-01-01T00:00:00Z", "-"],
+        NATIVE,
     ]
 
 
@@ -40,20 +52,20 @@ def test_images_are_listed_as_json(cache, capsys):
     image = small_image(cache)
     status, out, _ = run(capsys, "list", "--json")
     assert status == 0
-    assert json.loads(out) == [
-        {
-            "name": "small",
-            "key": image.key,
-            "path": str(image.path),
-            "created": "2026-01-01T00:00:00",
-            "size": 4000,
-            "files": 1,
-            "guest": "pyodide-3.14",
-            "modules": 0,
-            "versions": {"python": "3.14.2", "wasmtime": "50.0.1"},
-            "packages": {},
-        }
-    ]
+    wasm, native = json.loads(out)
+    assert (native["name"], native["guest"], native["key"]) == ("native-core", "native", CORE.key)
+    assert wasm == {
+        "name": "small",
+        "key": image.key,
+        "path": str(image.path),
+        "created": "2026-01-01T00:00:00",
+        "size": 4000,
+        "files": 1,
+        "guest": "pyodide-3.14",
+        "modules": 0,
+        "versions": {"python": "3.14.2", "wasmtime": "50.0.1"},
+        "packages": {},
+    }
 
 
 def test_verifying_a_sound_image_succeeds_and_a_changed_one_fails(cache, capsys):
@@ -64,7 +76,7 @@ def test_verifying_a_sound_image_succeeds_and_a_changed_one_fails(cache, capsys)
     path.write_bytes(b"code" * 999 + b"evil")
     for words in (("verify", "small"), ("verify",)):
         status, out, err = run(capsys, *words)
-        assert (status, out) == (1, "")
+        assert (status, "small" in out) == (1, False)
         assert "python.cwasm is refused" in err
 
 
@@ -83,7 +95,7 @@ def test_an_unknown_image_cannot_be_verified(cache, capsys):
     small_image(cache)
     status, _, err = run(capsys, "verify", "other")
     assert status == 1
-    assert "There is no image 'other'; there is small." in err
+    assert "There is no image 'other'; there is native-core, small." in err
 
 
 def test_pruning_says_what_it_freed(cache, capsys):

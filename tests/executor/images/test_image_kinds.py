@@ -1,15 +1,18 @@
 """
 Images of every kind of package and guest, really built; and what a refused build leaves alone.
+
+The image of a wheel of our own is built once; tests that change anything use a copy of its place.
 """
 
 import shutil
 
 import pytest
+from copies import linked, seeded_cache
 from crafted import CraftedWheel, native_wheel
 
 from executor.images import catalog, locking
 from executor.images.build import Order, build
-from executor.images.cache import Cache, default_cache, prepare
+from executor.images.cache import default_cache
 from executor.images.declaration import load
 from executor.images.errors import ImageRefusedError, WheelRefusedError
 from executor.images.guests import guest_kind
@@ -30,29 +33,57 @@ def offline(core, tmp_path, monkeypatch):
     A cache of the test's own, seeded with core and what it was made of; a shelf of wheels is
     the only source, and nothing else can be asked.
     """
-    shared, copy = default_cache(), Cache(tmp_path / "cache")
-    monkeypatch.setenv("CODECAGE_CACHE", str(copy.root))
-    prepare(copy)
-    shutil.copytree(shared.inputs, copy.inputs, dirs_exist_ok=True)
-    shutil.copytree(core.path, copy.images / core.path.name)
-    shutil.copy(shared.index, copy.index)
-    catalog.prune((core.key[:12],), cache=copy)
+    return settle(tmp_path, monkeypatch, core)
+
+
+def settle(place, monkeypatch, *images):
+    seed = default_cache()
+    forbid(place, monkeypatch)
+    seeded_cache(seed, default_cache(), *images)
+    (place / "shelf").mkdir()
+    put(place, CraftedWheel("tzdata", "2030.1", [("tzdata/__init__.py", b"")]))
+    return place
+
+
+def forbid(place, monkeypatch):
+    monkeypatch.setenv("CODECAGE_CACHE", str(place / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", "/nonexistent")
-    (tmp_path / "shelf").mkdir()
-    put(tmp_path, CraftedWheel("tzdata", "2030.1", [("tzdata/__init__.py", b"")]))
-    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def built(core, tmp_path_factory):
+    """
+    A place such as `offline` in which `mine` has been locked and built.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        place = settle(tmp_path_factory.mktemp("built"), patch, core)
+        put(place, CraftedWheel())
+        build(Order(locked(declare(place, warm="json, fine"))))
+    return place
+
+
+@pytest.fixture
+def mine(built, tmp_path, monkeypatch):
+    """
+    A copy of `built`, whose cache is the test's own.
+    """
+    place = tmp_path / "mine"
+    shutil.copytree(built, place, ignore=shutil.ignore_patterns("cache"))
+    shutil.copytree(built / "cache", place / "cache", copy_function=linked)
+    forbid(place, monkeypatch)
+    return place
 
 
 def put(place, wheel: CraftedWheel, data: bytes | None = None) -> None:
     (place / "shelf" / wheel.filename).write_bytes(wheel.data() if data is None else data)
 
 
-def declare(place, packages: str = "fine", guest: str = "pyodide-3.14"):
+def declare(place, warm: str = "", guest: str = "pyodide-3.14"):
     path = place / "mine.yaml"
     path.write_text(
         f"version: 1\nname: mine\ndescription: A test.\nguest: {guest}\n"
-        f"packages: [{packages}]\nsources: [directory: shelf]\n"
+        f"packages: [fine]\nsources: [directory: shelf]\nwarm: [{warm}]\n"
     )
     return load(str(path))
 
@@ -62,11 +93,10 @@ def locked(declaration):
     return declaration
 
 
-def test_s09_an_image_is_locked_and_built_from_a_directory_alone(offline):
-    put(offline, CraftedWheel())
-    image = build(Order(locked(declare(offline))))
+def test_s09_an_image_is_locked_and_built_from_a_directory_alone(mine):
+    image = catalog.find("mine")
     catalog.verify(image)
-    assert catalog.find("mine").key == image.key
+    assert image.path.is_relative_to(mine)
     assert (image.site_packages / "fine" / "__init__.py").read_bytes() == b"x = 1\n"
     assert (image.site_packages / "fine" / "__pycache__" / "__init__.cpython-314.pyc").is_file()
     assert (image.manifest.guest, image.manifest.modules) == ("pyodide-3.14", ())
@@ -82,19 +112,15 @@ def test_a_native_part_is_compiled_and_an_empty_file_stands_in_its_place(offline
     assert (image.site_packages / module.path).read_bytes() == b""
 
 
-def test_an_image_whose_imports_fail_is_refused_with_the_one_that_does(offline):
+def test_an_image_whose_imports_fail_is_refused_with_the_one_that_does(mine):
     """
     Its zygotes would fail in the same way, at every start and for everybody.
     """
-    put(offline, CraftedWheel())
-    sound = build(Order(locked(declare(offline))))
-    path = offline / "mine.yaml"
-    path.write_text(path.read_text() + "warm: [json, fine.missing]\n")
+    sound = catalog.find("mine")
+    assert sound.manifest.warm == ("json", "fine")
     with pytest.raises(ImageRefusedError, match="No module named 'fine.missing'"):
-        build(Order(load(str(path))))
+        build(Order(declare(mine, warm="json, fine.missing")))
     assert catalog.find("mine") == sound
-    path.write_text(path.read_text().replace(", fine.missing", ", fine"))
-    assert build(Order(load(str(path)))).manifest.warm == ("json", "fine")
 
 
 OTHER = CraftedWheel(members=[("fine/__init__.py", b"x = 2\n")])
@@ -118,16 +144,14 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_s08_a_refused_build_leaves_the_image_of_the_same_name_usable(offline, what):
+def test_s08_a_refused_build_leaves_the_image_of_the_same_name_usable(mine, what):
     """
     The lock is written by hand with the hostile wheel's own hash: the check is the build's.
     """
-    put(offline, CraftedWheel())
-    declaration = locked(declare(offline))
-    before = build(Order(declaration))
+    before, declaration = catalog.find("mine"), declare(mine, warm="json, fine")
     wheel, data = HOSTILE[what]
-    (offline / "shelf" / CraftedWheel().filename).unlink()
-    put(offline, wheel, data)
+    (mine / "shelf" / CraftedWheel().filename).unlink()
+    put(mine, wheel, data)
     others = [one for one in read_lock(declaration.lock).packages if one.name != "fine"]
     # A store that holds the sound wheel must not make up for the changed one.
     shutil.rmtree(default_cache().inputs)
@@ -142,10 +166,14 @@ def test_s08_a_refused_build_leaves_the_image_of_the_same_name_usable(offline, w
     assert list(default_cache().staging.iterdir()) == []
 
 
-def test_an_image_of_python_3_13_is_compiled_by_its_own_python(offline):
-    kind = guest_kind("pyodide-3.13")
-    put(offline, CraftedWheel())
-    image = build(Order(locked(declare(offline, guest=kind.name))))
+def test_an_image_of_python_3_13_is_compiled_by_its_own_python(core, tmp_path, monkeypatch):
+    """
+    Where the image of that guest is built already, it lends the compiled guest itself.
+    """
+    kind, older = guest_kind("pyodide-3.13"), catalog.find("python313")
+    place = settle(tmp_path, monkeypatch, core, *([older] if older else []))
+    put(place, CraftedWheel())
+    image = build(Order(locked(declare(place, guest=kind.name))))
     catalog.verify(image)
     assert dict(image.manifest.versions)["python"] == "3.13.2"
     assert (image.site_packages / "fine" / "__pycache__" / "__init__.cpython-313.pyc").is_file()

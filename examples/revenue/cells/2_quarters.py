@@ -1,0 +1,2 @@
+total = revenue.groupby("quarter").revenue.sum()
+total.tail(4)

@@ -1,0 +1,3 @@
+"""
+The record for people: searched, followed, told in sentences, exported, and as a page.
+"""

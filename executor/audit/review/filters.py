@@ -1,0 +1,189 @@
+"""
+Which records somebody wants to see.
+
+A filter works in two steps. `conditions` are SQL that SQLite runs over the stored bytes at memory
+speed, and may let too much through; `matches` then looks at the record itself and is never wrong.
+So the first step must not leave out what the second would take: it looks for bytes that a
+matching record has to hold. Columns are trusted no further than everywhere else (`verify`
+compares them with the records).
+
+An outcome is judged by its decision: it says nothing of a path or a host by itself.
+"""
+
+import re
+import sqlite3
+from dataclasses import dataclass
+from enum import Enum
+
+from executor.audit.record import TEXT_CAP, Answer, Cut, Origin, Record, Text
+from executor.audit.review.asked import FILE_KINDS, asked_of
+from policy.globs import GlobSet
+
+# A body is the hash before (32 bytes), the version, and two tagged integers of eight bytes: the
+# sequence and the wall time. SQLite counts from 1. See `encoding.py`.
+_TIME = "substr({table}.body, 44, 8)"
+_LATEST = (2**63 - 1).to_bytes(8, "big")
+
+
+class Outside(Enum):
+    """
+    In place of a session's id: the records that belong to no session.
+    """
+
+    SESSIONS = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """
+    All that is given must hold; None and empty mean that it does not matter.
+
+    `kinds` are words of `asked.KINDS`. `path` is one glob as policies have them, absolute, and
+    matches what lies below as well. `host` is a name, or `*.NAME` for all below it, upper and
+    lower case alike. Times are nanoseconds since 1970, from `since_ns` until before `until_ns`.
+    """
+
+    session: str | Outside | None = None
+    answer: Answer | None = None
+    kinds: frozenset[str] = frozenset()
+    path: str | None = None
+    host: str | None = None
+    since_ns: int | None = None
+    until_ns: int | None = None
+    origin: Origin | None = None
+
+    @property
+    def narrows(self) -> bool:
+        """
+        Whether it asks for more than a session.
+        """
+        rest = (self.answer, self.path, self.host, self.since_ns, self.until_ns, self.origin)
+        return bool(self.kinds) or any(one is not None for one in rest)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """
+    A piece of SQL and the values of its question marks.
+    """
+
+    sql: str
+    values: tuple[str | int | bytes, ...] = ()
+
+
+EVERYTHING = Filter()
+
+
+def conditions(which: Filter, table: str) -> list[Condition]:
+    """
+    What SQLite is asked of a row of `table` (a name of ours), but for the session.
+    """
+    found = []
+    if which.answer is not None:
+        found.append(Condition(f"{table}.answer = ?", (which.answer.value,)))
+    if which.since_ns is not None:
+        found.append(Condition(f"{_TIME} >= ?".format(table=table), (_big(which.since_ns),)))
+    if which.until_ns is not None:
+        # A time before 1970 has its highest bit set; it is before every end.
+        late = f"{_TIME} NOT BETWEEN ? AND ?".format(table=table)
+        found.append(Condition(late, (_big(which.until_ns), _LATEST)))
+    if which.origin is not None:
+        found.append(_holds(table, which.origin.value))
+    if which.kinds:
+        found.append(_either([_holds(table, _beginning(kind)) for kind in sorted(which.kinds)]))
+    if which.path is not None:
+        # A cut path may hold what is looked for behind the cut.
+        long = Condition(f"length({table}.body) > {TEXT_CAP}")
+        found.append(_either([long, _holds(table, _longest_word(which.path))]))
+    if which.host is not None:
+        sql = f"holds_caseless({table}.body, ?)"
+        found.append(Condition(sql, (_lower(which.host.removeprefix("*")),)))
+    return found
+
+
+def prepare(db: sqlite3.Connection) -> None:
+    """
+    Give a connection the function that `conditions` uses.
+    """
+    db.create_function("holds_caseless", 2, _holds_caseless, deterministic=True)
+
+
+def matches(which: Filter, subject: Record) -> bool:
+    """
+    Whether the record is wanted, whatever its session; of an outcome, ask for its decision.
+    """
+    if which.answer is not None and subject.answer is not which.answer:
+        return False
+    if which.origin is not None and subject.origin is not which.origin:
+        return False
+    if which.since_ns is not None and subject.wall_ns < which.since_ns:
+        return False
+    if which.until_ns is not None and subject.wall_ns >= which.until_ns:
+        return False
+    if not (which.kinds or which.path is not None or which.host is not None):
+        return True
+    return subject.request is not None and _asks(which, subject.request)
+
+
+def _asks(which: Filter, request: Text) -> bool:
+    asked = asked_of(request)
+    if which.kinds and asked.kind not in which.kinds:
+        return False
+    if which.host is not None and not (asked.host is not None and _is_host(which.host, asked.host)):
+        return False
+    if which.path is None:
+        return True
+    if asked.path is None or asked.kind not in FILE_KINDS:
+        return False
+    return _lies_in(which.path, asked.path, cut=isinstance(request, Cut))
+
+
+def _lies_in(glob: str, path: str, *, cut: bool) -> bool:
+    """
+    Whether the glob matches; of a path that was cut, whether it could.
+    """
+    globs = GlobSet((glob.removeprefix("/"),))
+    if not cut:
+        return globs.match(path.removeprefix("/")) is not None
+    whole = path.rpartition("/")[0].removeprefix("/")
+    return not whole or globs.match(whole) is not None or globs.may_match_below(whole)
+
+
+def _is_host(pattern: str, host: str) -> bool:
+    wanted, found = _lower(pattern), _lower(host)
+    return found.endswith(wanted[1:]) if wanted.startswith(b"*.") else found == wanted
+
+
+def _lower(text: str) -> bytes:
+    # ASCII alone, as names of hosts are compared (RFC 4343), and as the bytes of a body can be.
+    return text.encode("utf-8", "surrogatepass").lower()
+
+
+def _holds_caseless(body: object, text: bytes) -> bool:
+    return isinstance(body, bytes) and text in body.lower()
+
+
+def _holds(table: str, text: str) -> Condition:
+    return Condition(f"instr({table}.body, ?) > 0", (text.encode("utf-8", "surrogatepass"),))
+
+
+def _either(choices: list[Condition]) -> Condition:
+    sql = " OR ".join(one.sql for one in choices)
+    return Condition(f"({sql})", tuple(value for one in choices for value in one.values))
+
+
+def _beginning(kind: str) -> str:
+    """
+    What the text of every request of this kind holds.
+    """
+    if kind == "http":
+        return "://"
+    return f"{kind} /" if kind in FILE_KINDS else f"{kind} "
+
+
+def _longest_word(glob: str) -> str:
+    return max(re.split(r"[*?/]", glob), key=len)
+
+
+def _big(time_ns: int) -> bytes:
+    return max(time_ns, 0).to_bytes(8, "big")

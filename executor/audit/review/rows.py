@@ -1,0 +1,126 @@
+"""
+Records as rows of a table, an outcome beside its decision, and what stands in them.
+"""
+
+from enum import Enum
+
+from executor.audit.escape import visible
+from executor.audit.record import OK, Answer, Event, Record, Text
+from executor.audit.report import Column, moment
+from executor.audit.review.search import Step
+
+COLUMNS = (
+    Column("seq"),
+    Column("time (UTC)"),
+    Column("cell"),
+    Column("origin"),
+    Column("event"),
+    Column("request", elastic=True),
+    Column("decision"),
+    Column("rule", elastic=True),
+    Column("outcome", elastic=True),
+)
+_TOLD = ("status", "address", "exit", "reason")
+_CREATED = ("policy", "image", "isolation", "labels")
+
+
+class Look(Enum):
+    """
+    How a line stands out; the value is what a terminal is told (ECMA-48, SGR).
+    """
+
+    PLAIN = ""
+    DENIED = "31;1"
+    FAILED = "33"
+    QUIET = "2"
+
+
+def row(step: Step) -> tuple[str, ...]:
+    """
+    The cells of one line, in the order of `COLUMNS`.
+    """
+    record = step.record
+    return (
+        str(record.sequence),
+        moment(record.wall_ns)[:-1],
+        "" if record.cell is None else str(record.cell),
+        record.origin.value,
+        record.event.value,
+        asked(step),
+        record.answer.value if record.answer else "",
+        shown(record.rule_place),
+        came_of(step.outcome or record),
+    )
+
+
+def look(step: Step) -> Look:
+    """
+    Denials first of all, then what went wrong; what was neither asked nor decided is quiet.
+    """
+    if step.record.answer is Answer.DENY:
+        return Look.DENIED
+    ended = step.outcome or step.record
+    if ended.event in {Event.OUTCOME, Event.FILE_RPC} and ended.outcome != OK:
+        return Look.FAILED
+    if ended.event in {Event.WORKER_LOST, Event.DROPPED, Event.SERVER_RECOVERED}:
+        return Look.FAILED
+    return Look.PLAIN if step.record.event in {Event.DECISION, Event.OUTCOME} else Look.QUIET
+
+
+def asked(step: Step) -> str:
+    """
+    What was asked; of another record what it tells, in brackets, so that no request looks like it.
+    """
+    record = step.record
+    if record.request is not None:
+        return visible(record.request)
+    if step.decision is not None:
+        return f"of {step.decision.sequence}: {shown(step.decision.request)}"
+    told = _told(record)
+    return f"({told})" if told else ""
+
+
+def came_of(record: Record) -> str:
+    """
+    How it ended: the outcome's word, and what is known besides.
+    """
+    if record.outcome is None:
+        return ""
+    found = dict(record.detail)
+    parts = [visible(record.outcome)]
+    parts += [f"{key} {value_text(found[key])}" for key in _TOLD if key in found]
+    if record.size is not None:
+        parts.append(f"{record.size} bytes")
+    return ", ".join(parts)
+
+
+def shown(text: Text | None) -> str:
+    """
+    A text made visible; nothing where there is none.
+    """
+    return "" if text is None else visible(text)
+
+
+def value_text(value: Text | int) -> str:
+    """
+    A detail's value, made visible.
+    """
+    return str(value) if isinstance(value, int) else visible(value)
+
+
+def _told(record: Record) -> str:
+    match record.event:
+        case Event.CELL_START:
+            return f"code of {record.size} bytes" if record.size is not None else ""
+        case Event.SESSION_CREATE:
+            return _details(record, _CREATED)
+        case Event.CELL_END | Event.SESSION_END | Event.DECISION | Event.OUTCOME:
+            return ""
+        case _:
+            return _details(record, tuple(key for key, _ in record.detail))
+
+
+def _details(record: Record, keys: tuple[str, ...]) -> str:
+    found = dict(record.detail)
+    said = [(visible(key), value_text(found[key])) for key in keys if key in found]
+    return ", ".join(f"{key} {value}" for key, value in said if value not in {"", "{}"})

@@ -1,0 +1,55 @@
+"""
+The end of the record, one line for each record, and what comes behind it.
+
+Unlike a table, a line does not wait for others to find its columns; and an outcome has a line of
+its own, for it may come long after its decision.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from executor.audit.escape import columns, visible
+from executor.audit.report import fit, moment
+from executor.audit.review.filters import Filter
+from executor.audit.review.rows import Look, asked, came_of, look, shown
+from executor.audit.review.search import Outcomes, Page, Step, find, newest
+
+_SESSION = 8
+_BATCH = 1000
+
+
+def last(path: Path, which: Filter, limit: int) -> Page:
+    """
+    The newest records. Raises FileNotFoundError, AuditDamaged.
+    """
+    return newest(path, which, limit=limit)
+
+
+def added(path: Path, which: Filter, after: int) -> Iterator[Page]:
+    """
+    What came behind sequence `after`, in pages; the last one's `reached` is where to go on.
+
+    Raises FileNotFoundError, AuditDamaged.
+    """
+    while True:
+        page = find(path, which, after=after, limit=_BATCH, outcomes=Outcomes.ALONE)
+        yield page
+        if page.ended:
+            return
+        after = page.reached
+
+
+def line(step: Step, width: int | None) -> tuple[str, Look]:
+    """
+    One record as a line of at most `width` columns, and how it stands out.
+    """
+    record = step.record
+    word = record.answer.value if record.answer else record.event.value
+    session = visible(record.session or "-")[:_SESSION]
+    cell = "" if record.cell is None else f"cell {record.cell}"
+    rule = shown(record.rule_place)
+    said = [asked(step), f"by {rule}" if rule else "", came_of(record)]
+    start = f"{record.sequence:>8}  {moment(record.wall_ns)}  {session:8}  {cell:8}  {word:16}"
+    text = f"{start}  {'  '.join(part for part in said if part)}".rstrip()
+    short = width is not None and columns(text) > width
+    return (fit(text, width) if short and width else text), look(step)

@@ -1,0 +1,104 @@
+"""
+The process cage of an ordinary user: user namespaces instead of root, and no control group.
+
+Run by root, it makes another user of itself; Python may lie where only root may look, so that user
+gets a view of it through an overlay in a mount namespace of its own.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from executor.images.cache import default_cache
+from executor.images.catalog import find
+from tests.e2e.serving import ROOT, needs_image, private_directory
+
+USER = 65533
+_AS_USER = """
+set -e
+mount -t tmpfs none /mnt
+mkdir /mnt/upper /mnt/work
+mount -t overlay overlay -o lowerdir=/root,upperdir=/mnt/upper,workdir=/mnt/work /root
+chmod 755 /root
+exec setpriv --reuid={user} --regid={user} --clear-groups "$@"
+"""
+pytestmark = [
+    pytest.mark.image,
+    needs_image,
+    pytest.mark.skipif(os.geteuid() != 0, reason="for root, who becomes an ordinary user"),
+]
+
+
+def overlaid(*command: str, **more: Any) -> "subprocess.CompletedProcess[str]":
+    script = _AS_USER.format(user=USER)
+    return subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", *command],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        **more,
+    )
+
+
+def cache_of_core(place: Path) -> None:
+    """
+    A cache that belongs to the user, with the one image that every server needs.
+    """
+    image = find("core")
+    assert image is not None
+    for name in ("images", "inputs", "staging"):
+        (place / name).mkdir(mode=0o700)
+    shutil.copytree(image.path, place / "images" / image.path.name, symlinks=True)
+    shutil.copy(default_cache().index, place / "index.json")
+    for path in (place, *place.rglob("*")):
+        os.chown(path, USER, USER, follow_symlinks=False)
+
+
+def test_an_ordinary_user_serves_native_sessions_at_p3() -> None:
+    if overlaid("true").returncode != 0:
+        pytest.skip("no overlay can be mounted here")
+    with private_directory() as own, private_directory() as policies:
+        policies.chmod(0o755)
+        shown = policies / "shown"
+        shown.mkdir()
+        (shown / "a.txt").write_text("x")
+        (policies / "plain.yaml").write_text(
+            "version: 1\nname: plain\ndescription: a test's policy\ncage: process\n"
+            "image: native-core\nlimits: {memory: 64Mi, cpu_time: 1s}\n"
+            f"filesystem: [{{mount: /data, source: {shown}, access: read}}]\n"
+        )
+        cache_of_core(own)
+        (own / "serving").mkdir(mode=0o700)
+        os.chown(own / "serving", USER, USER)
+        done = overlaid(
+            *(sys.executable, "-m", "tests.e2e.ordinary_user", f"{own}/serving", str(policies)),
+            cwd=ROOT,
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(own),
+                "CODECAGE_CACHE": str(own),
+                "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}",
+            },
+        )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["user"] == USER
+    assert told["isolation"].startswith("P3 (")
+    assert told["parts"]["files"] == told["parts"]["calls"] == "HOLD_ENFORCED"
+    # Every session is the same user of the host, and no control group counts.
+    assert told["parts"]["user"] == told["parts"]["memory"] == "HOLD_PARTIAL"
+    assert told["cells"] == [
+        ["CELL_STATUS_OK", "", "(1000, [])"],
+        ["CELL_STATUS_OK", "", "'x'"],
+        ["CELL_STATUS_ERROR", "MemoryError"],
+        ["CELL_STATUS_CPU_LIMIT", "KeyboardInterrupt"],
+        ["CELL_STATUS_OK", "", "'alive'"],
+    ]
+    assert told["status"] == 0
