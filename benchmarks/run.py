@@ -14,9 +14,20 @@ import sys
 import bench_cpu
 import bench_images
 import bench_network
+import bench_policy
 import bench_process
 import bench_sessions
 import bench_start
+
+MODULES = (
+    bench_sessions,
+    bench_images,
+    bench_process,
+    bench_network,
+    bench_policy,
+    bench_start,
+    bench_cpu,
+)
 
 
 def main():
@@ -24,7 +35,7 @@ def main():
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     rows = []
-    for module in (bench_sessions, bench_images, bench_process, bench_network, bench_start, bench_cpu):
+    for module in MODULES:
         print(f"{module.__name__} ...", file=sys.stderr, flush=True)
         rows.extend(module.rows())
     if args.json:

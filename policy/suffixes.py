@@ -1,65 +1,45 @@
 """
 Names below which a registry, or a hosting service, gives names to anybody.
 
-What a registry does is in the Public Suffix List, which comes with the package `publicsuffixlist`
-as it was when that was released; nothing is fetched. Where the package is not installed, the second
-levels that most countries have stand in for it: fewer mistakes are found then, and no more is
-granted, for what is found here is a mistake of an administrator and no attack.
+Both are in the Public Suffix List, which comes with the package `publicsuffixlist` as it was when
+that was released; nothing is fetched. What it finds is a mistake of an administrator and no
+attack, so a list that is a year old does little harm.
 
 Source: publicsuffix.org, "Format" (rules, `*.` and `!`; the sections ICANN and PRIVATE).
 """
 
-from collections.abc import Callable
 from functools import lru_cache
-from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from publicsuffixlist import PublicSuffixList
 
 
 def is_registry(name: str) -> bool:
     """
     Whether names below `name`, in the one form of a host, are given out by a registry: `co.uk`.
     """
-    known = _list_of(only_icann=True)
-    if known is not None:
-        return known(name) == name
-    first, _, country = name.partition(".")
-    return first in _SECOND_LEVEL and len(country) == 2
+    return _known(only_icann=True).publicsuffix(name) == name
 
 
 def is_hosting(name: str) -> bool:
     """
     Whether anybody can have a name below `name` who is a customer there: `github.io`.
     """
-    known = _list_of(only_icann=False)
-    return name in _HOSTING or (known is not None and known(name) == name)
+    return name in _UNLISTED or _known(only_icann=False).publicsuffix(name) == name
 
 
 @lru_cache(maxsize=2)
-def _list_of(*, only_icann: bool) -> Callable[[str], str | None] | None:
+def _known(*, only_icann: bool) -> "PublicSuffixList":
     """
-    The suffix that the list has for a name; None where there is no list. It is read when a policy
-    first has a wildcard, which takes some 40 ms.
+    The list, read when a policy first has a wildcard: that takes some 40 ms.
     """
-    try:
-        package = import_module("publicsuffixlist")
-    except ModuleNotFoundError:
-        return None
-    known = package.PublicSuffixList(only_icann=only_icann, accept_unknown=False)
-    found: Callable[[str], str | None] = known.publicsuffix
-    return found
+    from publicsuffixlist import PublicSuffixList  # noqa: PLC0415 - few policies have wildcards
+
+    return PublicSuffixList(only_icann=only_icann, accept_unknown=False)
 
 
-_SECOND_LEVEL = frozenset({"ac", "co", "com", "edu", "go", "gob", "gov", "ne", "net", "or", "org"})
-_HOSTING = frozenset(
-    {
-        *("amazonaws.com", "s3.amazonaws.com", "cloudfront.net", "appspot.com", "run.app"),
-        *(
-            "azurewebsites.net",
-            "blob.core.windows.net",
-            "windows.net",
-            "web.app",
-            "firebaseapp.com",
-        ),
-        *("github.io", "gitlab.io", "herokuapp.com", "netlify.app", "pages.dev", "workers.dev"),
-        *("vercel.app", "fly.dev", "onrender.com", "ngrok.app", "ngrok.io", "ngrok-free.app"),
-    }
+# Services whose customers' names the list does not have.
+_UNLISTED = frozenset(
+    {"amazonaws.com", "windows.net", "ngrok.app", "ngrok.io", "ngrok-free.app", "s3.amazonaws.com"}
 )
