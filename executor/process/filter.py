@@ -18,6 +18,7 @@ a decision. Rejected: killing on refusal. Libraries probe, and take EPERM for an
 """
 
 import errno
+import mmap
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -86,12 +87,14 @@ class Variant:
     What a box is granted, as far as its filter knows: each adds rows, `bare` takes some away.
 
     `network`: sockets that end in the box's own network namespace. `children`: processes of its
-    own. `programs`: execve. `watched`: refusals are notified. `bare`: there are no namespaces.
+    own. `programs`: execve. `new_code`: memory that was written may be run. `watched`: refusals
+    are notified. `bare`: there are no namespaces.
     """
 
     network: bool = False
     children: bool = False
     programs: bool = False
+    new_code: bool = False
     watched: bool = False
     bare: bool = False
 
@@ -112,7 +115,7 @@ _FREE = (
     ("names", "rename renameat renameat2 link linkat symlink symlinkat unlink unlinkat"),
     ("size and times of files", "truncate utime utimes futimesat utimensat"),
     ("rights of files that will be made", "umask"),
-    ("memory", "munmap mremap brk mprotect"),
+    ("memory", "munmap mremap brk"),
     ("waiting for descriptors", "poll ppoll select pselect6"),
     ("waiting for descriptors, by asyncio", "epoll_create epoll_create1 epoll_ctl"),
     ("waiting for descriptors, by asyncio", "epoll_wait epoll_pwait epoll_pwait2"),
@@ -141,7 +144,7 @@ def _argued() -> tuple[Row, ...]:
         Allow("ioctl", "asked of every file: is it a terminal", (OneOf(1, _IOCTL),), NO_TERMINAL),
         Allow("fcntl", "flags, copies and locks of descriptors", (OneOf(1, _FCNTL),)),
         Allow("prctl", "names of threads and of memory", (OneOf(0, _PRCTL),)),
-        Allow("mmap", "memory and files, without huge pages", (_clear(3, _MAP_HUGETLB),)),
+        *_NO_NEW_CODE,
         Allow("madvise", "malloc and thread stacks", (OneOf(2, _MADVISE),)),
         Allow("futex", "locks", (OneOf(1, _FUTEX),)),
         Allow("clone", "threads", (equals(0, _CLONE_OF_PTHREAD_CREATE),)),
@@ -164,6 +167,27 @@ def _argued() -> tuple[Row, ...]:
             for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)
         ),
     )
+
+
+# As PR_SET_MDWE answers (Linux 6.3), which says the same where the kernel has it: what is code was
+# mapped as code, from a file that nobody here could write, and is never written.
+_CODE_AND_DATA = Action(Verdict.ERRNO, errno.EACCES)
+_NO_HUGE_PAGES = MaskedEquals(3, _MAP_HUGETLB, 0)
+_NO_NEW_CODE: tuple[Row, ...] = (
+    Allow(
+        "mmap",
+        "memory and files that are not code, without huge pages",
+        (MaskedEquals(2, mmap.PROT_EXEC, 0), _NO_HUGE_PAGES),
+        _CODE_AND_DATA,
+    ),
+    Allow(
+        "mmap",
+        "code of libraries, which is not written",
+        (MaskedEquals(2, mmap.PROT_WRITE, 0), _NO_HUGE_PAGES),
+        _CODE_AND_DATA,
+    ),
+    Allow("mprotect", "data", (MaskedEquals(2, mmap.PROT_EXEC, 0),), _CODE_AND_DATA),
+)
 
 
 def _without_set_id() -> tuple[Row, ...]:
@@ -226,6 +250,7 @@ def _granted(rows: tuple[Row, ...], variant: Variant) -> tuple[Row, ...]:
         *(filter_grants.NETWORK if variant.network else ()),
         *(filter_grants.CHILDREN if variant.children else ()),
         *(filter_grants.PROGRAMS if variant.programs else ()),
+        *(filter_grants.NEW_CODE if variant.new_code else ()),
     )
     widened = {row.name for row in added}
     return (*(row for row in rows if row.name not in widened), *added)

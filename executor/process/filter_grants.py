@@ -34,6 +34,7 @@ _SOCKET_FLAGS = socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
 _TCP, _UDP = 6, 17
 _SOL_IP, _SOL_TCP = 0, 6
 _IP_RECVERR = 11
+_MAP_HUGETLB = 0x4_0000
 # <asm-generic/socket.h>: REUSEADDR, SNDBUF, RCVBUF, KEEPALIVE, LINGER, RCVTIMEO, SNDTIMEO.
 _SET_SOCKET = (2, 7, 8, 9, 13, 20, 21)
 # <linux/tcp.h>: NODELAY, KEEPIDLE, KEEPINTVL, KEEPCNT, QUICKACK, USER_TIMEOUT.
@@ -106,6 +107,12 @@ CHILDREN: tuple[Row, ...] = (
     Allow("setpgid", "jobs of a shell"),
 )
 
+NEW_CODE: tuple[Row, ...] = (
+    Allow(
+        "mmap", "memory, files and code, without huge pages", (MaskedEquals(3, _MAP_HUGETLB, 0),)
+    ),
+    Allow("mprotect", "memory that becomes code, as compilers within a process want"),
+)
 PROGRAMS: tuple[Row, ...] = (
     Allow("execve", "programs that Landlock names"),
     Allow("arch_prctl", "libc's thread register, at a program's start", (equals(0, _ARCH_SET_FS),)),

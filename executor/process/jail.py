@@ -42,7 +42,7 @@ from executor.process.conversation import (
 from executor.process.executables import Executables
 from executor.process.filter import Variant, box_filter
 from executor.process.isolation import Vector
-from executor.process.plan import GUEST_ID, MECHANISM, BoxPlan, Identity, Level
+from executor.process.plan import GUEST_ID, MECHANISM, BoxPlan, Identity, Level, NewCode
 from executor.process.private_places import Private
 from executor.process.site import Site
 from executor.process.steps import STEPS
@@ -185,6 +185,7 @@ class _Work:
             network=self.plan.network,
             children=self.plan.children,
             programs=bool(self.plan.programs),
+            new_code=self.plan.new_code is NewCode.ALLOWED,
             watched=self.plan.watched,
             bare=self.level is Level.P2,
         )

@@ -12,7 +12,7 @@ import select
 import signal
 
 from executor.linux import descriptors, oom, prctl, rlimits, seccomp
-from executor.linux.errors import MechanismFailed, MechanismMissing, asking
+from executor.linux.errors import MechanismFailed, asking
 from executor.linux.libc import call
 from executor.linux.rlimits import Limit
 from executor.process import canaries, init
@@ -170,17 +170,21 @@ def gain_nothing(_site: Site) -> None:
 def make_no_code(site: Site) -> None:
     """
     Give up making memory executable, unless the plan allows new code.
+
+    The filter says the same of mmap and mprotect, and a canary asks; the kernel has this of its own
+    since Linux 6.3, and knows of every other way too.
     """
     if site.plan.new_code is NewCode.ALLOWED:
         return
     try:
         call("prctl", _PR_SET_MDWE, _PR_MDWE_REFUSE_EXEC_GAIN)
     except OSError as error:
-        raise MechanismMissing(
-            "memory-deny-write-execute",
-            f"answered {errno.errorcode.get(error.errno or 0)}; use Linux 6.3 or later, or allow"
-            " new code in the policy",
-        ) from error
+        if error.errno != errno.EINVAL:
+            raise MechanismFailed(
+                "memory-deny-write-execute",
+                f"answered {errno.errorcode.get(error.errno or 0)}; allow prctl, or allow new code"
+                " in the policy",
+            ) from error
 
 
 def have_environment(site: Site) -> None:

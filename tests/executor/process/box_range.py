@@ -26,7 +26,16 @@ from box_others import Others
 
 from executor.linux import cgroups, descriptors, libc, mounts, prctl
 from executor.linux.errors import MechanismError, MechanismFailed
-from executor.linux.filters import ALLOW, Action, Filter, Refuse, Verdict, compile_filter
+from executor.linux.filters import (
+    ALLOW,
+    Action,
+    Allow,
+    Filter,
+    OneOf,
+    Refuse,
+    Verdict,
+    compile_filter,
+)
 from executor.linux.seccomp import install
 from executor.process import jail, selftest
 from executor.process.plan import (
@@ -49,6 +58,8 @@ RESULT = 3
 HELD_FILE, HELD_DIRECTORY, HELD_TERMINAL = 50, 51, 52
 FAMILIES = ("fs", "md", "pr", "sys", "net", "res")
 _LONGEST = 65536
+# The first option of prctl that Linux 6.2 does not know.
+_PR_SET_MDWE = 65
 _DONE = {"done": True}
 
 
@@ -290,6 +301,15 @@ def refuse(call: str, number: int) -> None:
     install(compile_filter(Filter("test", rows, ALLOW), os.getpid()), tsync=False)
 
 
+def be_older() -> None:
+    """
+    Make this kernel one that knows the options of prctl of Linux 6.2, and answers EINVAL else.
+    """
+    known = OneOf(0, tuple(range(1, _PR_SET_MDWE)))
+    row = Allow("prctl", "of Linux 6.2", (known,), Action(Verdict.ERRNO, errno.EINVAL))
+    install(compile_filter(Filter("test", (row,), ALLOW), os.getpid()), tsync=False)
+
+
 def _changes(job: Job) -> Job:
     changes: Job = dict(job.get("plan", {}))
     if "minimum" in changes:
@@ -394,6 +414,9 @@ def _do(job: Job) -> dict[str, Any]:
         return _DONE
     if "refuse" in job:
         refuse(*job["refuse"])
+        return _DONE
+    if job.get("older"):
+        be_older()
         return _DONE
     before, verify = jail.STEPS, jail.status.verify
     if "fail" in job:

@@ -21,11 +21,13 @@ from executor.linux.filters import (
     EPERM,
     KILL_PROCESS,
     NOTIFY,
+    Action,
     Allow,
     MaskedEquals,
     OneOf,
     OwnPid,
     Refuse,
+    Verdict,
     compile_filter,
 )
 from executor.linux.syscalls import NUMBERS
@@ -50,6 +52,7 @@ VARIANTS = {
     "programs": Variant(children=True, programs=True),
     "all": Variant(network=True, children=True, programs=True),
     "watched": Variant(network=True, children=True, programs=True, watched=True),
+    "new code": Variant(new_code=True),
     "bare": Variant(bare=True),
     "bare, watched": Variant(bare=True, watched=True),
 }
@@ -133,6 +136,7 @@ def test_what_has_no_name_is_said_not_to_exist_and_what_has_one_is_refused():
 
 
 PTHREAD = 0x3D_0F00
+NO_CODE = Action(Verdict.ERRNO, errno.EACCES)
 ARGUMENTS = [
     ("clone", (PTHREAD,), ALLOW),
     ("clone", (PTHREAD | HIGH,), EPERM),
@@ -165,7 +169,16 @@ ARGUMENTS = [
     ("prctl", (22,), EPERM),
     ("prctl", (15 | HIGH,), EPERM),
     ("mmap", (0, 0, 3, 0x22), ALLOW),
-    ("mmap", (0, 0, 3, 0x4_0022), EPERM),
+    ("mmap", (0, 0, 3, 0x4_0022), NO_CODE),
+    ("mmap", (0, 0, 5, 0x2), ALLOW),
+    ("mmap", (0, 0, 5, 0x4_0002), NO_CODE),
+    ("mmap", (0, 0, 7, 0x22), NO_CODE),
+    ("mmap", (0, 0, 6, 0x2), NO_CODE),
+    ("mprotect", (0, 4096, 3), ALLOW),
+    ("mprotect", (0, 4096, 0), ALLOW),
+    ("mprotect", (0, 4096, 5), NO_CODE),
+    ("mprotect", (0, 4096, 7), NO_CODE),
+    ("mprotect", (0, 4096, HIGH | 4), NO_CODE),
     ("madvise", (0, 0, 4), ALLOW),
     ("madvise", (0, 0, 12), EPERM),
     ("madvise", (0, 0, 100), EPERM),
@@ -278,6 +291,9 @@ GRANTED = [
     ("watched", "clone3", (0, 88), ENOSYS),
     ("watched", "io_uring_setup", (), ENOSYS),
     ("watched", "ioctl", (0, 0x5412), NO_TERMINAL),
+    ("new code", "mmap", (0, 0, 7, 0x22), ALLOW),
+    ("new code", "mmap", (0, 0, 7, 0x4_0022), EPERM),
+    ("new code", "mprotect", (0, 4096, 5), ALLOW),
     ("bare", "kill", (PID,), ALLOW),
     ("bare", "kill", (2,), EPERM),
     ("bare", "chmod", (0, 0o644), EPERM),
