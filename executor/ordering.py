@@ -2,10 +2,10 @@
 The box that a policy orders: what of the host it shows, what it may use, what holds it.
 
 A mount is shown as it is where the kernel alone keeps the whole rule: read-only, nothing denied
-beneath, and everybody may read there. It is one decision then, recorded when the session begins;
-what is opened beneath is not. Every other mount of a host directory is served: each open is asked
-of the gate. A source is named with the object that the server's own account found there, so that
-a box, which root may make, shows nothing else.
+beneath, no other file system mounted beneath, and everybody may read there. It is one decision
+then, recorded when the session begins; what is opened beneath is not. Every other mount of a host
+directory is served: each open is asked of the gate. A source is named with the object that the
+server's own account found there, so that a box, which root may make, shows nothing else.
 """
 
 import math
@@ -18,6 +18,8 @@ from typing import Final
 from executor.facts import WORK
 from executor.kernel.errors import SourceUnavailable
 from executor.kernel.orders import BoxOrder, ScratchTree, ShownTree
+from executor.linux import mounts
+from executor.linux.errors import MechanismError
 from executor.process.network import ports_of
 from policy.lint import hides_below
 from policy.types import Access, FileGrant, Policy
@@ -73,13 +75,26 @@ def is_shown(policy: Policy, grant: FileGrant) -> bool:
     Whether the kernel alone keeps the grant's rule. Raises SourceUnavailable.
 
     Root gives each box a user of its own, who has what everybody has: what others may not list
-    is served instead, with the rights of the server's account.
+    is served instead, with the rights of the server's account. So is a tree with mounts beneath:
+    a grant is one tree of one file system, and what is mounted there is no part of it.
     """
     if grant.source is None or grant.access is not Access.READ or grant.deny:
         return False
     if any(hides_below(deny, grant.mount) for deny in policy.deny):
         return False
-    return _found(grant).st_mode & _ALL_MAY_LIST == _ALL_MAY_LIST
+    if _found(grant).st_mode & _ALL_MAY_LIST != _ALL_MAY_LIST:
+        return False
+    return not _has_mounts(grant)
+
+
+def _has_mounts(grant: FileGrant) -> bool:
+    place = Path(os.path.realpath(grant.source or ""))
+    try:
+        return any(place in Path(one.place).parents for one in mounts.mounted())
+    except MechanismError as error:
+        raise SourceUnavailable(
+            grant.mount, grant.rule.name, grant.source or "", f"{error}"
+        ) from error
 
 
 def _shown(grant: FileGrant) -> ShownTree:

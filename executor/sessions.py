@@ -40,7 +40,7 @@ from executor.running import Stop
 from executor.session import Session
 from policy.cages import cage_of
 from policy.decide import compile_policy, decide
-from policy.requests import FileAction, FileRequest, ImageRequest
+from policy.requests import FORK, FileAction, FileRequest, ImageRequest, ProcessRequest, Request
 from policy.types import Decision, Policy
 
 _R = TypeVar("_R")
@@ -238,14 +238,14 @@ class Sessions:
         self, facts: Facts, worker: Caged, gate: Gate, log: SessionLog, undo: AsyncExitStack
     ) -> tuple[Attached, ...]:
         """
-        Have a box served from outside, and record the mounts that it shows by itself.
+        Have a box served from outside, and record what it lets be done without asking.
         """
         if (ends := worker.take_ends()) is None:
             return ()
         attached: tuple[Attached, ...] = ()
         try:
-            for tree in () if facts.order is None else facts.order.shown:
-                await _record_shown(facts.policy, tree.mount, log)
+            if facts.order is not None:
+                await _record_unasked(facts.policy, facts.order, log)
             for attaches in self._served.attaches:
                 one = await attaches.attach(facts.id, ends, gate, log)
                 if one is not None:
@@ -276,16 +276,26 @@ def _unable(error: BaseException) -> BaseException:
     return AuditRefuses() if isinstance(error, AuditError) else error
 
 
-async def _record_shown(policy: Policy, mount: str, log: SessionLog) -> None:
+async def _record_unasked(policy: Policy, order: BoxOrder, log: SessionLog) -> None:
     """
-    Record the one decision that a mount is which a box shows by itself.
+    Record the one decision that each thing is which the box's kernel lets be done by itself: what
+    is read in a mount that it shows, programs and children that are started.
     """
-    request = FileRequest(FileAction.READ, mount)
+    for tree in order.shown:
+        request = FileRequest(FileAction.READ, tree.mount)
+        await _record_whole(policy, request, "shown whole: what is read beneath it is", log)
+    started = (*order.programs, *((FORK,) if order.fork else ()))
+    for program in started:
+        await _record_whole(policy, ProcessRequest(program), "each time that it is done is", log)
+
+
+async def _record_whole(policy: Policy, request: Request, what: str, log: SessionLog) -> None:
     decision = decide(policy, request)
     if not decision.allowed:
-        raise InternalError(f"{mount} is granted and shown, and reading there is denied")
-    reason = f"{decision.reason}; shown whole: what is read beneath it is not recorded one by one"
-    head = await log.decision(request, replace(decision, reason=reason))
+        raise InternalError(f"a box lets the guest {request}, and that is denied")
+    reason = f"{decision.reason}; {what} not recorded one by one"
+    durable = isinstance(request, ProcessRequest)
+    head = await log.decision(request, replace(decision, reason=reason), durable=durable)
     if head is not None:
         log.outcome_nowait(head, OK)
 

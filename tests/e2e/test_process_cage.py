@@ -7,6 +7,7 @@ What these do not prove: that a box cannot be left. The attacks on it are in tes
 import os
 import pwd
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,12 @@ def world() -> Iterator[World]:
             "filesystem:\n"
             f"  - {{mount: /data, source: {shown}, access: read}}\n"
             f"  - {{mount: /own, source: {private}, access: read}}\n",
+            images=core,
+        )
+        write(
+            policies,
+            "starting",
+            "process: {fork: true, programs: [/usr/bin/env]}\n",
             images=core,
         )
         write(policies, "seeded", "random: {seed: 7}\n", cage="any", images="core, native-core")
@@ -254,6 +261,63 @@ def test_a_readable_directory_is_shown_and_recorded_once(world: World) -> None:
     about = [(str(r.request), r.answer, str(r.rule)) for r in asked if "/data" in str(r.request)]
     assert about == [("read /data", Answer.ALLOW, "filesystem[0]")]
     world.close(session)
+
+
+ON_THE_CHANNEL = r"""
+import os, socket, stat, struct
+def sockets():
+    for number in range(3, 64):
+        try:
+            if stat.S_ISSOCK(os.fstat(number).st_mode): yield number
+        except OSError: pass
+path = b'/data/a.txt'
+opened = b'\x0a' + bytes([len(path)]) + path
+ask = b'\x22' + bytes([len(opened)]) + opened
+frame = b'\x22' + bytes([len(ask)]) + ask
+with socket.socket(fileno=os.dup(next(sockets()))) as channel:
+    channel.sendall(struct.pack('<I', len(frame)) + frame)
+    _, passed, _, _ = channel.recvmsg(65536, socket.CMSG_SPACE(64))
+print('passed', bool(passed), flush=True)
+"""
+
+
+def test_a_guest_that_speaks_for_its_worker_is_given_no_file_of_the_host(world: World) -> None:
+    """
+    A descriptor of the host's is held by no mount of the box: chmod, locks, code of one's own.
+    """
+    session = world.native("files")
+    events = world.run(session, ON_THE_CHANNEL)
+    assert "passed True" not in output(events)
+    assert ended(events).session_lost
+    world.close(session)
+
+
+def test_what_may_be_started_is_recorded_before_it_can_be(world: World) -> None:
+    session = world.native("starting")
+    world.close(session)
+    asked = [
+        r for r in records(world.server.audit, session=session.id) if r.event is Event.DECISION
+    ]
+    assert [(str(r.request), r.answer, str(r.rule)) for r in asked] == [
+        ("run /usr/bin/env", Answer.ALLOW, "process.programs[0]"),
+        ("run fork", Answer.ALLOW, "process.fork"),
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts something")
+def test_what_is_mounted_below_a_granted_directory_is_no_part_of_it(world: World) -> None:
+    below = world.shown / "below"
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(below)], check=True, timeout=20)
+    try:
+        (below / "other.txt").write_text("of another file system\n")
+        session = world.native("files")
+        code = "open('/data/a.txt').read()"
+        assert values(world.run(session, code)) == ["'from the host\\n'"]
+        last = ended(world.run(session, "open('/data/below/other.txt')"))
+        assert last.error.name == "FileNotFoundError"
+        world.close(session)
+    finally:
+        subprocess.run(["umount", str(below)], check=True, timeout=20)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a box of one's own user reads what one reads")
