@@ -1,12 +1,11 @@
 """
-`codecage audit`: list sessions, show one, verify the record.
+`codecage audit`: its options, and the commands that verify; `review` has those that show.
 
 Exit status: 0 fine; 1 not whole, not found or not readable; 2 the command was not understood.
 """
 
 import argparse
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,7 +15,9 @@ from executor.audit import read, report, signing
 from executor.audit.errors import AuditError
 from executor.audit.escape import visible
 from executor.audit.record import Head
-from executor.audit.verify import Proof, extends, prove, verify
+from executor.audit.review import commands as commands_of_review
+from executor.audit.review.commands import verdict_of
+from executor.audit.verify import Proof, extends, prove
 
 if TYPE_CHECKING:
     # argparse gives this type no public name.
@@ -43,20 +44,12 @@ def register(subparsers: "Subparsers") -> None:
     commands = audit.add_subparsers(dest="audit_command", required=True, metavar="COMMAND")
     shared = _shared_options()
     page = _page_options()
+    anchors = _anchor_options()
 
-    listing = commands.add_parser("list", parents=[shared, page], help="list the sessions")
-    listing.set_defaults(run=_list)
+    commands_of_review.register(commands, shared, page, anchors)
 
-    show = commands.add_parser("show", parents=[shared, page], help="show a session's records")
-    show.add_argument("session", metavar="SESSION", help="the session's id, from `list`")
-    show.set_defaults(run=_show)
-
-    check = commands.add_parser("verify", parents=[shared], help="check that nothing was altered")
-    check.add_argument(
-        "--head",
-        type=_head,
-        metavar="SEQ:HASH",
-        help="a head that was kept outside; without one a cut tail cannot be seen",
+    check = commands.add_parser(
+        "verify", parents=[shared, anchors], help="check that nothing was altered"
     )
     check.add_argument(
         "--since",
@@ -64,13 +57,6 @@ def register(subparsers: "Subparsers") -> None:
         metavar="SEQ:HASH",
         help="only prove, fast, that what this head vouched for is still there, with more added",
     )
-    check.add_argument(
-        "--checkpoints",
-        type=Path,
-        metavar="FILE",
-        help="signed heads, as `sign` writes them; with --key",
-    )
-    check.add_argument("--key", metavar="KEY", help="the verifier key that `key` has printed")
     check.set_defaults(run=_verify)
 
     proof = commands.add_parser("prove", parents=[shared], help="prove that a record is there")
@@ -111,6 +97,24 @@ def _page_options() -> argparse.ArgumentParser:
     return page
 
 
+def _anchor_options() -> argparse.ArgumentParser:
+    anchors = argparse.ArgumentParser(add_help=False)
+    anchors.add_argument(
+        "--head",
+        type=_head,
+        metavar="SEQ:HASH",
+        help="a head that was kept outside; without one a cut tail cannot be seen",
+    )
+    anchors.add_argument(
+        "--checkpoints",
+        type=Path,
+        metavar="FILE",
+        help="signed heads, as `sign` writes them; with --key",
+    )
+    anchors.add_argument("--key", metavar="KEY", help="the verifier key that `key` has printed")
+    return anchors
+
+
 def _head(text: str) -> Head:
     try:
         return Head.parse(text)
@@ -118,44 +122,11 @@ def _head(text: str) -> Head:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _list(args: argparse.Namespace) -> int:
-    try:
-        found = read.sessions(args.audit, after_sequence=args.after, limit=args.limit)
-    except (AuditError, OSError) as error:
-        return _failed(error)
-    if args.json:
-        _print(map(report.session_json, found))
-    else:
-        _print(report.table(report.SESSION_COLUMNS, map(report.session_row, found), _width()))
-    if len(found) == args.limit:
-        _more(found[-1].sequence)
-    return 0
-
-
-def _show(args: argparse.Namespace) -> int:
-    try:
-        found = read.records(
-            args.audit, session=args.session, after_sequence=args.after, limit=args.limit
-        )
-    except (AuditError, OSError) as error:
-        return _failed(error)
-    if not found:
-        return _failed(LookupError(f"no record of session {args.session} after {args.after}"))
-    if args.json:
-        _print(map(report.record_json, found))
-    else:
-        _print(report.table(report.RECORD_COLUMNS, map(report.record_row, found), _width()))
-    if len(found) == args.limit:
-        _more(found[-1].sequence)
-    return 0
-
-
 def _verify(args: argparse.Namespace) -> int:
     if args.since is not None:
         return _proved(args, lambda: extends(args.audit, args.since))
     try:
-        heads = signing.heads(args.checkpoints, args.key)
-        verdict = verify(args.audit, head=args.head, heads=heads, progress=_progress())
+        verdict = verdict_of(args)
     except (AuditError, OSError) as error:
         return _failed(error)
     _print([report.verdict_json(verdict)] if args.json else report.verdict_lines(verdict))
@@ -175,23 +146,9 @@ def _proved(args: argparse.Namespace, find: Callable[[], Proof]) -> int:
     return 0
 
 
-def _progress() -> Callable[[int], None] | None:
-    if not sys.stderr.isatty():
-        return None
-    return lambda sequence: print(f"\r{sequence} records", end="\r", file=sys.stderr)
-
-
 def _print(lines: Iterable[str]) -> None:
     for line in lines:
         print(line)
-
-
-def _width() -> int | None:
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
-def _more(sequence: int) -> None:
-    print(f"there may be more: --after {sequence}", file=sys.stderr)
 
 
 def _failed(error: Exception) -> int:

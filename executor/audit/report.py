@@ -18,6 +18,7 @@ from executor.audit.verify import Proof, Verdict
 
 _GAP = "  "
 _NARROWEST = 8
+_WIDEST = 80
 
 Json = dict[str, object]
 
@@ -64,15 +65,18 @@ def table(
     headings: Sequence[Column], rows: Iterable[Sequence[str]], width: int | None = None
 ) -> list[str]:
     """
-    Lines of a table at most `width` terminal columns wide, or as wide as it needs with None.
+    Lines of a table at most `width` terminal columns wide.
 
     Elastic columns give way, widest first, to eight columns each; if that is not enough the
-    lines are longer than asked. A shortened cell ends in `…`; JSON has the whole.
+    lines are longer than asked. A shortened cell ends in `…`; JSON has the whole. With None
+    nothing is shortened, and one long cell makes its own line long, not all of them.
     """
     cells = [[column.heading for column in headings], *([*row] for row in rows)]
     widths = [max(map(columns, column)) for column in zip(*cells, strict=True)]
-    if width is not None:
-        _narrow(widths, headings, width)
+    if width is None:
+        widths = [min(one, _WIDEST) for one in widths]
+        return [_line(row, map(max, widths, map(columns, row))) for row in cells]
+    _narrow(widths, headings, width)
     return [_line(row, widths) for row in cells]
 
 
@@ -233,7 +237,7 @@ def _narrow(widths: list[int], headings: Sequence[Column], width: int) -> None:
         over -= 1
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+def _line(row: Sequence[str], widths: Iterable[int]) -> str:
     return _GAP.join(map(fit, row, widths)).rstrip()
 
 

@@ -48,9 +48,7 @@ def export(path: Path, form: Form, which: Filter = EVERYTHING, *, after: int = 0
     line, headings = _writer(form, identity)
     yield from headings
     while after < last:
-        page = find(
-            path, which, after=after, until=last, limit=_BATCH, outcomes=Outcomes.ALONE
-        )
+        page = find(path, which, after=after, until=last, limit=_BATCH, outcomes=Outcomes.ALONE)
         for step in page.steps:
             yield line(step)
         if page.ended:
@@ -90,7 +88,7 @@ CSV_COLUMNS: Final = (
 )
 # What makes a spreadsheet take a cell for a formula, the full-width forms included, which some of
 # them take for the plain ones. Our own mark is among them: whoever strips one gets the text back.
-_FORMULA: Final = tuple("=+-@'＝＋－＠")
+_FORMULA: Final = tuple("=+-@'\uff1d\uff0b\uff0d\uff20")
 
 
 def csv_row(record: Record) -> tuple[str, ...]:

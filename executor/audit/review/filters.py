@@ -90,11 +90,13 @@ def conditions(which: Filter, table: str) -> list[Condition]:
     if which.origin is not None:
         found.append(_holds(table, which.origin.value))
     if which.kinds:
-        found.append(_either([_holds(table, _beginning(kind)) for kind in sorted(which.kinds)]))
+        words = [_holds(table, _beginning(kind)) for kind in sorted(which.kinds)]
+        found.append(_joined(" OR ", words))
     if which.path is not None:
         # A cut path may hold what is looked for behind the cut.
         long = Condition(f"length({table}.body) > {TEXT_CAP}")
-        found.append(_either([long, _holds(table, _longest_word(which.path))]))
+        pieces = [_holds(table, piece) for piece in _pieces(which.path)]
+        found.append(_joined(" OR ", [long, _joined(" AND ", pieces)]))
     if which.host is not None:
         sql = f"holds_caseless({table}.body, ?)"
         found.append(Condition(sql, (_lower(which.host.removeprefix("*")),)))
@@ -167,9 +169,9 @@ def _holds(table: str, text: str) -> Condition:
     return Condition(f"instr({table}.body, ?) > 0", (text.encode("utf-8", "surrogatepass"),))
 
 
-def _either(choices: list[Condition]) -> Condition:
-    sql = " OR ".join(one.sql for one in choices)
-    return Condition(f"({sql})", tuple(value for one in choices for value in one.values))
+def _joined(word: str, parts: list[Condition]) -> Condition:
+    sql = word.join(one.sql for one in parts)
+    return Condition(f"({sql})", tuple(value for one in parts for value in one.values))
 
 
 def _beginning(kind: str) -> str:
@@ -181,8 +183,12 @@ def _beginning(kind: str) -> str:
     return f"{kind} /" if kind in FILE_KINDS else f"{kind} "
 
 
-def _longest_word(glob: str) -> str:
-    return max(re.split(r"[*?/]", glob), key=len)
+def _pieces(glob: str) -> list[str]:
+    """
+    What every path that the glob matches holds: the glob is cut at its wildcards, and where `**`
+    may be no component at all.
+    """
+    return [piece for piece in re.split(r"/\*\*(?=/|$)|[*?]", glob) if piece] or ["/"]
 
 
 def _big(time_ns: int) -> bytes:

@@ -137,8 +137,6 @@ def event_of(step: Step, identity: str) -> Json:
 def _class_of(subject: Record, asked: Asked) -> Class:
     if subject.event in _LIFE_ACTS:
         return Class.LIFECYCLE
-    if subject.event is Event.FILE_RPC:
-        return Class.API
     if subject.event is not Event.DECISION:
         return Class.API
     if asked.kind in FILE_KINDS:
@@ -280,8 +278,6 @@ def _cage(subject: Record) -> Json:
 def _file(subject: Record, asked: Asked) -> Json:
     path = asked.path or "/"
     about: Json = {"name": posixpath.basename(path) or path, "path": path, "type_id": 0}
-    if subject.digest is not None:
-        about["hashes"] = [{"algorithm_id": 3, "algorithm": "SHA-256", "value": subject.digest.hex()}]
     return {
         "actor": _actor(subject),
         "device": {"type_id": _VIRTUAL, **_cage(subject)},
@@ -312,7 +308,10 @@ def _http(subject: Record, asked: Asked) -> Json:
         url["hostname"] = asked.host
     if asked.port is not None:
         url["port"] = asked.port
-    request: Json = {"http_method": asked.method or "", "url": url}
+    request: Json = {"url": url}
+    if asked.method in _HTTP_ACTS:
+        # The schema has no other methods; another is the activity's name.
+        request["http_method"] = asked.method
     return {**_network(subject, asked), "http_request": request}
 
 

@@ -48,7 +48,10 @@ def filter_options() -> argparse.ArgumentParser:
         "--host", type=_host, metavar="HOST", help="the host's name, or *.NAME for all below it"
     )
     group.add_argument(
-        "--since", type=moment_ns, metavar="TIME", help="2h, 3d, or 2026-01-31T12:00 (UTC) and so on"
+        "--since",
+        type=moment_ns,
+        metavar="TIME",
+        help="2h, 3d, or 2026-01-31T12:00 (UTC) and so on",
     )
     group.add_argument("--until", type=moment_ns, metavar="TIME", help="the same, exclusive")
     group.add_argument(

@@ -165,17 +165,17 @@ def _answer(told: Told) -> str:
     named = f"policy {told.policy} " if told.policy else "the policy "
     rule, place = shown(decision.rule) or "no rule", shown(decision.rule_place)
     at = f" at {place}" if place else ""
-    return f"{word}, by rule {rule}{at}, of {named}(digest {visible(decision.policy_digest or '-')})"
+    return (
+        f"{word}, by rule {rule}{at}, of {named}(digest {visible(decision.policy_digest or '-')})"
+    )
 
 
 def _where(told: Told) -> list[str]:
     if told.same is None:
         return []
     if not told.same:
-        return [
-            f"         The policy that was given is another version (digest {told.given}): what "
-            "its lines say is not what was decided by."
-        ]
+        other = f"The policy that was given is another version (digest {told.given})"
+        return [f"         {other}: what its lines say is not what was decided by."]
     if told.rule is None or not told.rule.line:
         return ["         (in no line of the file: it holds for every policy)"]
     moved = f"{told.rule.file}:{told.rule.line}" != told.decision.rule_place

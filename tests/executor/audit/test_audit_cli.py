@@ -14,7 +14,8 @@ from audit_world import SESSION, allow, append_all, draft, tamper
 from executor.audit import cli
 from executor.audit.read import records
 from executor.audit.record import OK, Answer, Clocks, Event
-from executor.audit.report import RECORD_COLUMNS, SESSION_COLUMNS, table
+from executor.audit.report import SESSION_COLUMNS, table
+from executor.audit.review.rows import COLUMNS
 from executor.audit.store import AuditStore
 
 EXPECTED = Path(__file__).parent / "expected"
@@ -52,7 +53,7 @@ def run(*arguments):
     return args.run(args)
 
 
-def test_show_prints_a_row_for_each_record(log, capsys):
+def test_show_prints_a_row_for_each_record_and_an_outcome_with_its_decision(log, capsys):
     assert run("show", SESSION, "--audit", log[0]) == 0
     assert capsys.readouterr().out == (EXPECTED / "show.txt").read_text()
 
@@ -148,7 +149,7 @@ def test_no_store_and_a_broken_store_are_1_with_a_sentence(command, path, capsys
 
 def test_an_unknown_session_is_1_and_its_name_is_shown_escaped(log, capsys):
     assert run("show", "\x1b[31m", "--audit", log[0]) == 1
-    assert capsys.readouterr().err == ("codecage audit: no record of session \\x1b[31m after 0\n")
+    assert capsys.readouterr().err == ("codecage audit: no record of session \\x1b[31m\n")
 
 
 @pytest.mark.parametrize(
@@ -174,9 +175,9 @@ def test_the_place_follows_xdg_and_ignores_a_relative_one(monkeypatch, tmp_path)
 @pytest.mark.parametrize("width", [90, 100, 140, 500])
 def test_a_table_fits_the_terminal_where_it_can(width):
     row = ("1", "t", "1", "broker", "decision", "名" * 100, "allow", "p" * 100, "ok")
-    lines = table(RECORD_COLUMNS, [row], width)
+    lines = table(COLUMNS, [row], width)
     assert [line.count("\n") for line in lines] == [0, 0]
-    whole = table(RECORD_COLUMNS, [row])[1]
+    whole = table(COLUMNS, [row])[1]
     assert (lines[1] == whole) == (width == 500)
     assert ("…" in lines[1]) == (width < 500)
 

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from executor.audit.escape import columns, visible
 from executor.audit.record import Cut, Event, Record, bounded
-from executor.audit.report import RECORD_COLUMNS, record_json, record_row, table
+from executor.audit.report import record_json, table
+from executor.audit.review.rows import COLUMNS, row
+from executor.audit.review.search import Step
 
 any_text = st.text(st.characters(exclude_categories=()))
 
@@ -56,7 +58,7 @@ def record(**fields):
 @given(any_text, any_text)
 def test_no_text_makes_a_second_row_or_leaves_its_column(request_text, outcome):
     one = record(request=request_text, outcome=outcome)
-    lines = table(RECORD_COLUMNS, [record_row(one), record_row(one)], 100)
+    lines = table(COLUMNS, [row(Step(one)), row(Step(one))], 100)
     assert len(lines) == 3
     assert lines[1] == lines[2]
     assert all(line.isprintable() and columns(line) <= 100 for line in lines)

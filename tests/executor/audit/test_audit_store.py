@@ -4,10 +4,12 @@ Appending: order, grades, files, one server at a time, and what an open finds.
 
 import asyncio
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -145,7 +147,7 @@ def test_a_failed_sync_refuses_durable_records_for_good_and_written_ones_never(p
 
 def test_a_cancelled_append_is_written_all_the_same(path):
     async def run(store):
-        task = asyncio.ensure_future(store.append(allow("cancelled")))
+        task = asyncio.ensure_future(store.append(allow("cancelled"), durable=True))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -155,6 +157,46 @@ def test_a_cancelled_append_is_written_all_the_same(path):
     with AuditStore.open(path) as store:
         asyncio.run(run(store))
     assert [r.request for r in records(path)] == ["cancelled", "next"]
+
+
+def test_a_lone_record_is_written_when_the_call_returns(path):
+    with AuditStore.open(path) as store:
+        head = store.append_at_once(allow("now"))
+        assert head == store.head()
+        assert [r.request for r in records(path)] == ["now"]
+
+
+def test_no_record_is_written_at_once_while_one_is_queued_before_it(path):
+    with AuditStore.open(path) as store:
+        with store._writer._owned:  # so that the writer cannot have dealt with it
+            store.append_nowait(allow("first"))
+            assert store.append_at_once(allow("second")) is None
+        asyncio.run(store.append(allow("third")))
+    assert [r.request for r in records(path)] == ["first", "third"]
+
+
+def test_a_foreign_lock_is_not_waited_for_on_the_caller_s_thread(path):
+    with AuditStore.open(path) as store:
+        with closing(sqlite3.connect(path)) as foreign:
+            foreign.execute("BEGIN IMMEDIATE")
+            assert store.append_at_once(allow("refused")) is None
+            foreign.rollback()
+        asyncio.run(store.append(allow("written")))
+    assert [r.request for r in records(path)] == ["written"]
+
+
+def test_a_foreign_lock_is_waited_for_by_the_writer(path):
+    async def run(store, foreign):
+        task = asyncio.ensure_future(store.append(allow("patient")))
+        await asyncio.sleep(0)
+        assert not task.done()
+        foreign.rollback()
+        await task
+
+    with AuditStore.open(path) as store, closing(sqlite3.connect(path)) as foreign:
+        foreign.execute("BEGIN IMMEDIATE")
+        asyncio.run(run(store, foreign))
+    assert [r.request for r in records(path)] == ["patient"]
 
 
 def test_a_loop_that_is_gone_does_not_stop_the_writer(path):

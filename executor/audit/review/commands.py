@@ -1,0 +1,270 @@
+"""
+The commands of `codecage audit` that show: list, show, tail, why, export, report.
+
+Exit status: 0 fine; 1 not found or not readable; 2 the command was not understood.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from executor.audit import read, report, signing
+from executor.audit.errors import AuditError
+from executor.audit.escape import visible
+from executor.audit.record import Event, Record
+from executor.audit.review import export, page, rows, search, tail, terminal, why
+from executor.audit.review.filters import Outside
+from executor.audit.review.options import filter_of, filter_options, session_of, session_option
+from executor.audit.review.rows import Look
+from executor.audit.review.search import Outcomes, Page
+from executor.audit.verify import Verdict, verify
+from policy.errors import PolicyError
+
+if TYPE_CHECKING:
+    from policy.types import Policy
+
+    # argparse gives this type no public name.
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
+
+Command = Callable[[argparse.Namespace], int]
+_POLL = 0.5
+
+
+def register(
+    commands: "Subparsers",
+    shared: argparse.ArgumentParser,
+    paged: argparse.ArgumentParser,
+    anchors: argparse.ArgumentParser,
+) -> None:
+    """
+    Add the commands; the three parsers are options of several.
+    """
+    filters = filter_options()
+
+    listing = commands.add_parser(
+        "list", parents=[shared, paged, filters], help="list the sessions"
+    )
+    session_option(listing)
+    _runs(listing, _list)
+
+    show = commands.add_parser(
+        "show", parents=[shared, paged, filters], help="show a session, outcomes with decisions"
+    )
+    _named(show)
+    _runs(show, _show)
+
+    last = commands.add_parser(
+        "tail", parents=[shared, filters], help="show the last records of all sessions"
+    )
+    session_option(last)
+    last.add_argument(
+        "-n",
+        dest="limit",
+        type=int,
+        default=20,
+        choices=range(1, read.MAX_ROWS + 1),
+        metavar="N",
+        help=f"so many, 1 to {read.MAX_ROWS} (default: %(default)s)",
+    )
+    last.add_argument("-f", "--follow", action="store_true", help="go on with what is added")
+    _runs(last, _tail)
+
+    tell = commands.add_parser("why", parents=[shared], help="tell one decision in sentences")
+    _named(tell)
+    tell.add_argument("sequence", type=int, metavar="SEQ", help="the number of its record")
+    tell.add_argument(
+        "--policy", metavar="FILE", help="the policy that decided, to show its line as well"
+    )
+    _runs(tell, _why)
+
+    _register_files(commands, shared, filters, anchors)
+
+
+def verdict_of(args: argparse.Namespace) -> Verdict:
+    """
+    What `verify` says of the store, against the heads that were given.
+
+    Raises FileNotFoundError, NoteInvalid, OSError.
+    """
+    heads = signing.heads(args.checkpoints, args.key)
+    return verify(args.audit, head=args.head, heads=heads, progress=_progress())
+
+
+def _register_files(
+    commands: "Subparsers",
+    shared: argparse.ArgumentParser,
+    filters: argparse.ArgumentParser,
+    anchors: argparse.ArgumentParser,
+) -> None:
+    out = commands.add_parser(
+        "export", parents=[shared, filters], help="write the record for other programs"
+    )
+    session_option(out)
+    out.add_argument(
+        "--format",
+        type=export.Form,
+        choices=list(export.Form),
+        default=export.Form.JSONL,
+        metavar="jsonl|csv|ocsf",
+        help="JSON lines, CSV, or events of OCSF, one a line (default: jsonl)",
+    )
+    out.add_argument(
+        "--after", type=int, default=0, metavar="SEQ", help="start behind this sequence"
+    )
+    _runs(out, _export)
+
+    paper = commands.add_parser(
+        "report", parents=[shared, anchors], help="write a session as a page for a browser"
+    )
+    _named(paper)
+    paper.add_argument(
+        "--html", type=Path, required=True, metavar="FILE", help="the page, made or replaced"
+    )
+    _runs(paper, _report)
+
+
+def _named(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "session",
+        metavar="SESSION",
+        help="the session's id, from `list`, or how it begins; none: what belongs to no session",
+    )
+
+
+def _runs(parser: argparse.ArgumentParser, command: Command) -> None:
+    def run(args: argparse.Namespace) -> int:
+        try:
+            return command(args)
+        except (AuditError, LookupError, PolicyError, OSError) as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            lines = str(error).splitlines() if isinstance(error, PolicyError) else [str(error)]
+            for line in lines:
+                print(f"codecage audit: {visible(line)}", file=sys.stderr)
+            return 1
+
+    parser.set_defaults(run=run)
+
+
+def _list(args: argparse.Namespace) -> int:
+    which = filter_of(args)
+    found = search.sessions(args.audit, which, after=args.after, limit=args.limit)
+    if args.json:
+        _print(map(report.session_json, found))
+    else:
+        lines = report.table(
+            report.SESSION_COLUMNS, map(report.session_row, found), terminal.width()
+        )
+        terminal.print_lines((line, Look.PLAIN) for line in lines)
+    if len(found) == args.limit:
+        _more(found[-1].sequence)
+    if not args.after and (outside := search.denied_outside(args.audit)):
+        _note(f"{outside} denied without a session: codecage audit show none --decision deny")
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    outcomes = Outcomes.ALONE if args.json else Outcomes.FOLDED
+    found = search.find(
+        args.audit, filter_of(args), after=args.after, limit=args.limit, outcomes=outcomes
+    )
+    if not found.steps and found.ended:
+        raise LookupError(f"no such record of session {args.session} after {args.after}")
+    if args.json:
+        _print(report.record_json(step.record) for step in found.steps)
+    else:
+        _print_table(found)
+    if not found.ended:
+        _more(found.reached)
+    return 0
+
+
+def _print_table(found: Page) -> None:
+    lines = report.table(rows.COLUMNS, map(rows.row, found.steps), terminal.width())
+    looks = [Look.QUIET, *map(rows.look, found.steps)]
+    terminal.print_lines(zip(lines, looks, strict=True))
+
+
+def _tail(args: argparse.Namespace) -> int:
+    which = filter_of(args)
+    found = tail.last(args.audit, which, args.limit)
+    _print_tail(args, found)
+    reached = found.reached
+    while args.follow:
+        time.sleep(_POLL)
+        for more in tail.added(args.audit, which, reached):
+            _print_tail(args, more)
+            reached = more.reached
+    return 0
+
+
+def _print_tail(args: argparse.Namespace, found: Page) -> None:
+    if args.json:
+        _print(report.record_json(step.record) for step in found.steps)
+        sys.stdout.flush()
+        return
+    width = terminal.width()
+    terminal.print_lines(tail.line(step, width) for step in found.steps)
+
+
+def _why(args: argparse.Namespace) -> int:
+    session = session_of(args.audit, args.session) or Outside.SESSIONS
+    policy = None if args.policy is None else _policy(args.policy)
+    told = why.tell(args.audit, session, args.sequence, _start(args.audit, session), policy)
+    _print([why.to_json(told)] if args.json else why.lines(told))
+    return 0
+
+
+def _policy(file: str) -> "Policy":
+    # It reads YAML, which the other commands have no use for.
+    from policy.parse import load  # noqa: PLC0415
+
+    return load(file)
+
+
+def _start(audit: Path, session: str | Outside) -> Record | None:
+    if session is Outside.SESSIONS:
+        return None
+    first = read.records(audit, session=session, limit=1)
+    return first[0] if first and first[0].event is Event.SESSION_CREATE else None
+
+
+def _export(args: argparse.Namespace) -> int:
+    form = export.Form.JSONL if args.json else args.format
+    _print(export.export(args.audit, form, filter_of(args), after=args.after))
+    return 0
+
+
+def _report(args: argparse.Namespace) -> int:
+    session = session_of(args.audit, args.session)
+    if session is None or session is Outside.SESSIONS:
+        raise LookupError("a report is about one session; `codecage audit show none` has the rest")
+    verdict = verdict_of(args)
+    page.write(args.html, page.page(page.gather(args.audit, session, verdict)))
+    if args.json:
+        _print([report.verdict_json(verdict)])
+    else:
+        _print([*report.verdict_lines(verdict), f"written: {visible(str(args.html))}"])
+    return 0 if verdict.whole else 1
+
+
+def _progress() -> Callable[[int], None] | None:
+    if not sys.stderr.isatty():
+        return None
+    return lambda sequence: print(f"\r{sequence} records", end="\r", file=sys.stderr)
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line)
+
+
+def _more(sequence: int) -> None:
+    _note(f"there may be more: --after {sequence}")
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,219 @@
+"""
+Filters: each finds what it says and nothing else, page by page, an outcome with its decision.
+"""
+
+import pytest
+from audit_world import SESSION, append_all, draft, tamper
+from hypothesis import given
+from hypothesis import strategies as st
+from review_world import OTHER, START, asked, fill, run, world
+
+from executor.audit.errors import AuditDamaged
+from executor.audit.record import Answer, Cut, Event, Origin, bounded
+from executor.audit.review import search
+from executor.audit.review.asked import Asked, asked_of
+from executor.audit.review.filters import Filter, Outside, _pieces
+from executor.audit.review.search import Outcomes, find, newest, session_named
+from executor.audit.store import AuditStore
+from policy.globs import GlobSet, glob_problem
+
+SECOND = 10**9
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    path = tmp_path_factory.mktemp("search") / "state" / "audit.sqlite3"
+    fill(path, world())
+    return path
+
+
+def found(log, **fields):
+    page = find(log, Filter(**fields), outcomes=Outcomes.ALONE)
+    assert page.ended
+    return [step.record.sequence for step in page.steps]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"session": OTHER}, [12, 13, 15]),
+        ({"session": Outside.SESSIONS}, [1, 14]),
+        ({"answer": Answer.DENY}, [6, 14]),
+        ({"answer": Answer.ALLOW}, [4, 5, 7, 8, 9, 13, 15]),
+        ({"answer": Answer.DENY, "session": SESSION}, [6]),
+        ({"kinds": frozenset({"read"})}, [4, 5, 6]),
+        ({"kinds": frozenset({"connect", "image"})}, [7, 8, 14]),
+        ({"kinds": frozenset({"http"})}, [9]),
+        ({"kinds": frozenset({"mkdir"})}, []),
+        ({"path": "/data/**/*.csv"}, [4, 5, 13, 15]),
+        ({"path": "/data/keys"}, [6]),
+        ({"path": "/data"}, [4, 5, 6, 13, 15]),
+        ({"path": "/data/?.csv", "session": OTHER}, [13, 15]),
+        ({"path": "/v1"}, []),
+        ({"host": "api.example.com"}, [7, 8, 9]),
+        ({"host": "*.EXAMPLE.com"}, [7, 8, 9]),
+        ({"host": "example.com"}, []),
+        ({"host": "api.example.com", "kinds": frozenset({"connect"})}, [7, 8]),
+        ({"since_ns": START + 13 * SECOND}, [14, 16]),
+        ({"until_ns": START + 2 * SECOND}, [1, 2]),
+        ({"since_ns": START + 6 * SECOND, "until_ns": START + 7 * SECOND}, [7, 8]),
+        ({"origin": Origin.WORKER}, [10]),
+        ({"origin": Origin.SUPERVISOR}, [13, 15]),
+    ],
+)
+def test_a_filter_finds_what_it_names_and_outcomes_by_their_decisions(log, fields, expected):
+    assert found(log, **fields) == expected
+
+
+def test_folded_outcomes_come_with_their_decisions_and_not_alone(log):
+    steps = find(log, Filter(session=SESSION)).steps
+    assert [step.record.sequence for step in steps] == [2, 3, 4, 6, 7, 9, 10, 11, 16]
+    assert {s.record.sequence: s.outcome.sequence for s in steps if s.outcome} == {4: 5, 7: 8}
+
+
+def test_an_outcome_without_its_decision_is_not_folded_away(path):
+    fill(path, [draft(Event.SESSION_CREATE), draft(Event.OUTCOME, refers=77, outcome="ok")])
+    assert [step.record.sequence for step in find(path).steps] == [1, 2]
+
+
+def test_pages_put_together_are_the_whole(log):
+    after, gathered = 0, []
+    while True:
+        page = find(log, Filter(kinds=frozenset({"read", "connect"})), after=after, limit=2)
+        gathered += [step.record.sequence for step in page.steps]
+        if page.ended:
+            break
+        after = page.reached
+    assert gathered == [4, 6, 7]
+
+
+def test_a_search_in_vain_stops_and_says_where(log, monkeypatch):
+    monkeypatch.setattr(search, "MAX_LOOKED", 2)
+    # Its bytes hold the host, and none of the records is about it.
+    fields = {"origin": Origin.WORKER, "kinds": frozenset({"read"})}
+    assert find(log, Filter(**fields)).ended
+    page = find(log, Filter(host="example.com"))
+    assert (page.steps, page.ended, page.reached) == ((), False, 9)
+    assert find(log, Filter(host="example.com"), after=9).ended
+
+
+def test_the_newest_are_the_last_in_order(log):
+    assert [step.record.sequence for step in newest(log, limit=3).steps] == [14, 15, 16]
+    only = newest(log, Filter(session=OTHER), limit=2)
+    assert [step.record.sequence for step in only.steps] == [13, 15]
+    assert only.reached == 16
+    assert only.steps[1].decision.request == "write /data/b.csv"
+
+
+def test_a_session_is_found_by_a_beginning_that_is_its_alone(log, path):
+    assert session_named(log, "5e55") == SESSION
+    assert session_named(log, OTHER) == OTHER
+    with pytest.raises(LookupError, match="no record of session 5e5$"):
+        session_named(log, "5e5")
+    fill(path, [draft(session=name) for name in ("abcdx1", "abcdx2", "abcd")])
+    assert session_named(path, "abcd") == "abcd"
+    with pytest.raises(LookupError, match="several sessions begin with abcdx"):
+        session_named(path, "abcdx")
+    with pytest.raises(LookupError, match="no record of session abce"):
+        session_named(path, "abce")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("read /a b", Asked("read", path="/a b", rest="/a b")),
+        ("read /https://x", Asked("read", path="/https://x", rest="/https://x")),
+        ("connect [::1]:443", Asked("connect", host="::1", port=443, rest="[::1]:443")),
+        ("connect h:0443999", Asked("connect", host="h", rest="h:0443999")),
+        ("resolve a:b", Asked("resolve", host="a:b", rest="a:b")),
+        ("dial h:1 at ::1", Asked("dial", host="h", port=1, rest="h:1 at ::1")),
+        (
+            "GET https://h:1/p?q",
+            Asked("http", path="/p?q", host="h", port=1, method="GET", rest="https://h:1/p?q"),
+        ),
+        ("run /bin/ls", Asked("run", rest="/bin/ls")),
+        ("read x", Asked("", rest="x")),
+        ("", Asked("")),
+    ],
+)
+def test_a_request_is_read_back(text, expected):
+    assert asked_of(text) == expected
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_no_text_breaks_the_reading_of_requests(text):
+    asked_of(text)
+    asked_of(f"connect {text}")
+    asked_of(f"GET https://{text}")
+
+
+components = st.text("ab.*?", min_size=1, max_size=4).filter(lambda part: "**" not in part)
+
+
+@given(
+    st.lists(st.one_of(components, st.just("**")), min_size=1, max_size=4),
+    st.lists(st.text("ab.", min_size=1, max_size=4), min_size=1, max_size=5),
+)
+def test_what_is_looked_for_first_is_in_every_path_that_the_glob_matches(glob, path):
+    pattern, name = "/".join(glob), "/".join(path)
+    if glob_problem(pattern) is None and GlobSet((pattern,)).match(name) is not None:
+        assert all(piece in f"/{name}" for piece in _pieces(f"/{pattern}"))
+
+
+def test_a_cut_path_is_found_where_it_could_match_and_not_elsewhere(path):
+    long = f"read /data/{'d' * 200}/" + "x" * 9000
+    fill(path, [draft(Event.SESSION_CREATE), asked(long), asked("read /other/y")])
+    assert isinstance(bounded(long), Cut)
+    assert found(path, path="/data/**/secret.key") == [2]
+    assert found(path, path="/data") == [2]
+    assert found(path, path="/data/*/*/*/secret.key") == [2]
+    assert found(path, path="/other/*") == [3]
+    assert found(path, path="/another") == []
+
+
+def test_lone_surrogates_can_be_looked_for(path):
+    fill(path, [draft(Event.SESSION_CREATE), asked("read /data/\ud800.csv")])
+    assert found(path, path="/data/\ud800.csv") == [2]
+
+
+def test_what_is_written_meanwhile_is_on_the_next_page(path):
+    fill(path, world())
+    seen = newest(path, limit=1)
+    with AuditStore.open(path) as store:
+        append_all(store, [asked("read /later", session=OTHER)])
+        more = find(path, after=seen.reached, outcomes=Outcomes.ALONE)
+        assert [step.record.request for step in more.steps] == ["read /later"]
+        assert find(path, after=more.reached, outcomes=Outcomes.ALONE).steps == ()
+
+
+@pytest.mark.parametrize("bad", ["data", "/a[b]", "/", "/a//b", "/x**"])
+def test_a_glob_that_is_none_is_usage(bad, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("tail", "--path", bad)
+    assert stop.value.code == 2
+    assert "argument --path" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        ("--since", "yesterday"),
+        ("--until", "2026-13-01"),
+        ("--kind", "eat"),
+        ("--decision", "no"),
+        ("--host", "a b"),
+        ("--origin", "me"),
+    ],
+)
+def test_a_filter_that_is_none_is_usage(bad, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("list", *bad)
+    assert stop.value.code == 2
+    assert f"argument {bad[0]}" in capsys.readouterr().err
+
+
+def test_a_damaged_record_is_told_and_not_skipped(log, path):
+    fill(path, world())
+    tamper(path, ("UPDATE record SET body = X'00' || body WHERE sequence = 6", ()))
+    with pytest.raises(AuditDamaged, match="record 6"):
+        find(path)
