@@ -247,4 +247,4 @@ def test_no_ceiling_is_a_file_of_cases(tmp_path):
     (tmp_path / "cases.yaml").write_text("version: 1\nname: cases\n")
     (tmp_path / "cases.yaml").chmod(0o644)
     with pytest.raises(PolicyError, match="cases.yaml is a file of cases: choose another name"):
-        load_directory(str(tmp_path))
+        load(str(tmp_path / "a.yaml"))

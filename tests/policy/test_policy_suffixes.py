@@ -44,5 +44,4 @@ def test_a_wildcard_over_a_service_loads_with_a_doubt(policy, base):
     ],
 )
 def test_the_list_is_read_with_its_stars_and_exceptions(name, registry, hosting):
-    pytest.importorskip("publicsuffixlist")
     assert (is_registry(name), is_hosting(name)) == (registry, hosting)

@@ -30,7 +30,7 @@ HEAD = """\
 version: 1
 name: {name}
 image: [core, web, data]
-limits: {{memory: 512Mi, cpu_time: 30s, wall_time: 50s, connections: 16}}
+limits: {{memory: {memory}, cpu_time: 30s, wall_time: 50s, connections: 16}}
 """
 POLICIES = {
     # What an administrator would write: rules, and a credential.
@@ -83,13 +83,20 @@ network:
 network:
   - {{host: plain.test, ports: [{plain}], scheme: http, max_bytes: 64Ki, addresses: [loopback]}}
 """,
+    # Little memory, see MEMORY.
+    "small": """\
+network:
+  - {{host: plain.test, ports: [{plain}], scheme: http, addresses: [loopback]}}
+""",
     "sealed": "network: none\n",
 }
+MEMORY = {"small": "192Mi"}
 FLAWED = "  - {{host: {name}, ports: [{port}], addresses: [loopback]}}\n"
 
 GUEST = """
 import json, socket
 PORTS = {ports}
+FIRST = 20
 def attempt(act):
     try:
         return ["done", act()]
@@ -98,14 +105,16 @@ def attempt(act):
 def connect(host, port, seconds=20):
     return socket.create_connection((host, PORTS.get(port, port)), timeout=seconds)
 def talk(data, host="plain.test", port="plain"):
-    # As one without a library does: bytes, to the other side's end or a second of nothing.
+    # As one without a library does: bytes, to the other side's end or three seconds of nothing;
+    # the first ones may be late where the machine is busy.
     with connect(host, port) as end:
         end.sendall(data.encode("latin-1") if isinstance(data, str) else data)
-        end.settimeout(3)
+        end.settimeout(FIRST)
         parts = []
         try:
             while part := end.recv(65536):
                 parts.append(part)
+                end.settimeout(3)
         except TimeoutError:
             parts.append(b"(waits)")
         return b"".join(parts).decode("latin-1")
@@ -226,7 +235,9 @@ def _fill(folder, authority, ports):
     (folder / "secrets").chmod(0o700)
     flawed = "".join(FLAWED.format(name=host_of(flaw), port=ports[flaw.name]) for flaw in Flaw)
     for name, text in POLICIES.items():
-        policy = HEAD.format(name=name) + text.format(**ports, flawed=flawed)
+        policy = HEAD.format(name=name, memory=MEMORY.get(name, "512Mi")) + text.format(
+            **ports, flawed=flawed
+        )
         (folder / "policies" / f"{name}.yaml").write_text(policy)
     (folder / "authority.pem").write_bytes(authority.pem)
     for name, text in (("prices-api", SECRET), ("other-api", OTHER_SECRET)):

@@ -296,10 +296,10 @@ def test_n12_a_gzip_bomb_bursts_in_the_guest(net):
     """
     url = f"http://plain.test:{net.ports['plain']}/gzip-bomb?mib="
     act = "attempt(lambda: len(requests.get(U).content))"
-    told, _ = net.run(act, image="web", before=f"import requests\nU = {url + '4'!r}")
+    told, _ = net.run(act, "small", image="web", before=f"import requests\nU = {url + '4'!r}")
     assert told == ["done", 4 * 2**20]
-    with net.session(image="web") as session:
-        observation = session.run(f"import requests\nlen(requests.get({url + '700'!r}).content)")
+    with net.session("small", "web") as session:
+        observation = session.run(f"import requests\nlen(requests.get({url + '250'!r}).content)")
         assert not observation.ok
     assert net.run("attempt(lambda: get('/v1/after')[:15])")[0] == ["done", OK]
 
@@ -316,7 +316,7 @@ def test_n12_a_slow_server_is_interrupted_with_the_cell(net, page):
 
 
 def test_n12_the_guests_own_timeout_is_kept(net):
-    told, _ = net.run("attempt(lambda: get('/silent'))")
+    told, _ = net.run("attempt(lambda: get('/silent'))", before="FIRST = 1")
     assert told == ["done", "(waits)"]
 
 
@@ -379,10 +379,10 @@ def test_n17_connections_at_once_draw_on_one_budget(net):
 host = f"plain.test:{PORTS['plain']}"
 ends = [connect("plain.test", "plain") for _ in range(8)]
 for end in ends:
-    end.sendall(f"GET /bytes/20000 HTTP/1.1\\r\\nHost: {host}\\r\\n\\r\\n".encode())
+    end.sendall(f"GET /bytes/20000 HTTP/1.1\\r\\nHost: {host}\\r\\nConnection: close\\r\\n\\r\\n".encode())
 total = 0
 for end in ends:
-    end.settimeout(5)
+    end.settimeout(10)
     try:
         while part := end.recv(65536):
             total += len(part)

@@ -50,7 +50,7 @@ ELSEWHERE = {
     "e169": (f"{_NET}::test_every_spelling_of_a_name_is_one_name",),
     "e170": (
         f"{_NAMED}::test_n02_a_nul_or_line_end_never_reaches_a_request",
-        "executor/process/test_network_names.py::test_no_name_is_too_odd_to_be_refused",
+        "executor/process/test_box_names.py::test_no_name_is_too_odd_to_be_refused",
     ),
     "e171": (f"{_NAMED}::test_n03_the_host_that_is_dialled_is_the_host_that_was_decided",),
     "e172": (

@@ -1,11 +1,13 @@
 """
-Attacks with children, programs, and too many of anything; and on whoever answers refused calls.
+Attacks with children, programs, and too much of anything; and on whoever answers refused calls.
 """
 
 import ctypes
 import errno
+import mmap
 import os
 import signal
+import socket
 from contextlib import suppress
 
 from attacks import Attack, Control, only
@@ -154,6 +156,31 @@ def unanswered(_host):
     return " ".join(sorted(said))
 
 
+def fill_sockets(_host):
+    """
+    Memory of the kernel's, in the buffers of sockets: 400 pairs hold about 80 MiB.
+    """
+    kept, held = [], 0
+    for _ in range(400):
+        one, other = socket.socketpair()
+        one.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                held += one.send(b"x" * 65536)
+        kept.append((one, other))
+    return f"!{held >> 20} MiB" if held >= 64 << 20 else f"{held} bytes"
+
+
+def fill_shared(_host):
+    """
+    Memory that is shared, so that no limit of one process counts it.
+    """
+    with mmap.mmap(-1, 300 << 20) as held:
+        for start in range(0, len(held), mmap.PAGESIZE):
+            held[start] = 1
+    return "!300 MiB"
+
+
 FORK, TRUE = {"fork": True}, {"programs": ["/usr/bin/true"]}
 ASSUMED = Control.ASSUMED
 
@@ -161,6 +188,10 @@ ATTACKS = {
     "child_storm": Attack(194, storm, only("stopped"), ASSUMED, FORK),
     "child_zombies": Attack(195, zombies, only("150 reaped"), ASSUMED, FORK),
     "child_unnamed": Attack(210, execute_unnamed, only("refused"), plan=FORK | TRUE),
+    "res_sockets": Attack(
+        193, fill_sockets, only("SIGKILL"), plan={"memory": 48 << 20, "open_files": 1024}
+    ),
+    "res_shared": Attack(193, fill_shared, only("SIGKILL"), ASSUMED),
     "sys_every_refused": Attack(214, every_refused_call, only("none"), ASSUMED, {"watched": True}),
     "sys_unanswered": Attack(215, unanswered, only("ENOSYS"), ASSUMED, {"watched": True}),
 }

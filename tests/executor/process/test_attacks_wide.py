@@ -153,7 +153,8 @@ def as_it_lies(trap):
 
 
 # The other of a pair, and what is told or checked rather than reached, have tests of their own.
-ALONE = {"fs_hold_lock", "fs_see_lock", "find_of_others", "fs_set_id_program", "child_unnamed"}
+ALONE = {"fs_hold_lock", "fs_see_lock", "find_of_others", "fs_set_id_program"}
+ALONE |= {"child_unnamed", "res_sockets"}
 SEEN = {name for name, attack in ALL.items() if attack.control is Control.REACHES} - ALONE
 BOXED = sorted(SEEN - {"fs_thousand_seen"} | {"fs_exec_set_id"})
 
@@ -204,13 +205,15 @@ def test_a_thousand_names_of_the_host_are_absent_and_elsewhere_only_closed_p04(
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root can make a set-id program of root's")
-def test_a_set_id_program_gives_nothing_e027(user, held, host, set_id):
+def test_a_set_id_program_gives_nothing_e027(user, held, without, host, set_id):
     there = replace(host, directory=str(outside(host)))
     assert user.run("fs_set_id_program", there, boxed=False).said == "!root"
     granted = {"programs": [set_id]}
     assert held.run("fs_set_id_program", host, boxed=True, plan=granted).said == "user 1000"
     views = {"mounts": [["/usr", "/usr"], [str(outside(host))] * 2]}
     assert held.run("fs_exec_set_id", host, boxed=True, plan=views).said == "EPERM"
+    bare_box = without.run("fs_exec_set_id", host, boxed=True, plan=views | {"minimum": "P2"})
+    assert bare_box.said == "EPERM"
 
 
 def test_a_file_without_a_name_is_not_executed_e210(held, host):
@@ -235,6 +238,22 @@ def test_a_storm_of_processes_that_left_everything_ends_with_its_box_e194(held, 
 
 def test_orphans_make_room_again_e195(held, host):
     assert held.run("child_zombies", host, boxed=True, plan={"fork": True}).said == "150 reaped"
+
+
+# ---- memory that no limit of a process counts ----------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["res_sockets", "res_shared"])
+def test_memory_of_any_kind_counts_where_the_report_says_so_e193(name, root, user, without, host):
+    if name == "res_sockets":
+        assert root.run(name, host, boxed=False).reached
+    plan = ALL[name].plan
+    held = root.run(name, host, boxed=True, plan=plan)
+    assert (held.said, held.holds["memory"]) == ("SIGKILL", "enforced")
+    for started, more in ((user, {}), (without, {"minimum": "P2"})):
+        outcome = started.run(name, host, boxed=True, plan=plan | more)
+        assert outcome.reached
+        assert outcome.holds["memory"] == "partial"
 
 
 # ---- two boxes -----------------------------------------------------------------------------------
@@ -300,7 +319,11 @@ def test_every_refused_call_is_told_exactly_once_e214(held, host):
     assert set(watched.refused) <= set(wanted)
 
 
-def test_what_nobody_answers_is_not_let_through_e215(held, host):
+def test_what_nobody_answers_is_not_let_through_e215(held, without, host):
+    plan = {"watched": True, "minimum": "P2"}
+    bare_job = {"abandoned": "sys_unanswered", "host": asdict(host), "plan": plan}
+    # The filter that makes this host one without namespaces refuses `unshare` itself.
+    assert without.ask(**bare_job)["said"] == "ENOSYS EPERM"
     job = {"abandoned": "sys_unanswered", "host": asdict(host), "plan": {"watched": True}}
     assert held.ask(**job)["said"] == "ENOSYS"
     answered = held.run("sys_unanswered", host, boxed=True, plan={"watched": True})
@@ -356,7 +379,11 @@ SHOWS = {
     "network": "leak_hostname",
     "user": "leak_user",
     "tasks": "pr_thread_bomb",
+    "disk": "fs_many_files",
+    "processes": "self_beside",
+    "memory": "res_shared",
 }
+LITTLE = {"tmp_bytes": 4 << 20, "tmp_files": 500, "minimum": "P2"}
 HELD = {
     "access": "fs_read_canary_abs",
     "calls": "sys_bpf",
@@ -368,15 +395,16 @@ HELD = {
 
 def test_what_a_container_says_is_absent_is_absent_and_the_rest_holds_e220(without, host):
     outcomes = {
-        part: without.run(name, host, boxed=True, plan={"minimum": "P2"})
+        part: without.run(name, host, boxed=True, plan=LITTLE)
         for part, name in {**SHOWS, **HELD}.items()
     }
     holds = outcomes["files"].holds
     assert {one.level for one in outcomes.values()} == {"P2"}
     for part in SHOWS:
         assert holds[part] in {"partial", "absent"}, part
-    for part in ("files", "network", "user"):
+    for part in set(SHOWS) - {"tasks"}:
         assert outcomes[part].reached, part
+    assert (holds["audit"], outcomes["calls"].refused) == ("absent", [])
     for part in HELD:
         assert holds[part] == "enforced", part
         assert not outcomes[part].reached, part

@@ -186,16 +186,17 @@ def test_an_answer_that_comes_when_its_guest_is_gone_leaves_nothing_open(ring, d
         # Looking up goes on; what is opened is opened when its guest is gone.
         session = await world.session(granting(data), found, hold=free, only="locate")
         session.guest.ask("read", f"{found['/data']}/a.csv")
-        await _waits_in_kernel(session.guest.process.pid)
-        session.guest.close()
         async with asyncio.timeout(PATIENCE):
+            await asyncio.to_thread(_until, lambda: session.gate.counts.kinds["read"])
+            session.guest.process.kill()
             await asyncio.to_thread(_until, lambda: _held(pid) == before + 1)
             free.set()
-            while ("came", "read /data/a.csv", "ok", "4") not in await session.rows():
-                pass
-            # It is there before this one's answers are.
-            assert await neighbour.do("read", f"{tmp_path}/2/guest/data/a.csv") == "1,2\n"
-            assert _held(pid) == before + 1
+            answered = False
+            while not answered:
+                answered = ("came", "read /data/a.csv", "ok", "4") in await session.rows()
+                # Its answer is there before those of this one, which are sent later.
+                assert await neighbour.do("read", f"{tmp_path}/2/guest/data/a.csv") == "1,2\n"
+            await asyncio.to_thread(_until, lambda: _held(pid) == before + 1)
         for one in (session, neighbour):
             await world.end(one)
 
@@ -206,7 +207,8 @@ def test_signals_call_no_refused_call_away_from_the_record(ring, data, tmp_path)
     async def scenario(world):
         session = await world.session(granting(data), places(tmp_path, "/data"), watched=True)
         said = await session.do("refused_calls_under_signals", 2000)
-        assert said == [errno.EPERM]
+        # A signal that comes before the call was received ends it: nothing was done, nothing asked.
+        assert {errno.EPERM} <= {*said} <= {errno.EPERM, errno.EINTR}
         assert await session.do("refused_calls", 1) == [errno.EPERM]
         assert not session.attendance.lost.done()
         await world.end(session)

@@ -7,19 +7,18 @@ import dataclasses
 import pytest
 
 from executor.images.bootable import parts
-from executor.images.catalog import find
 from executor.wasm.boot import boot
+from tests.executor.wasm.wasi_world import data_parts
 
 DRAWN = b"import random\nOWN = random.Random()\nOTHER = random.Random(5)\n"
 ASKED = "import drawn, random\n(drawn.OWN.random(), drawn.OTHER.random(), random.random())"
 NUMPY = "import numpy as np, drawn_numpy as d\n(np.random.rand(), d.OWN.random(), d.OLD.rand())"
 
 
-def drawn(image, name, source, asked, seed):
+def drawn(given, name, source, asked, seed):
     """
-    What a session with this seed draws, from a fresh boot of the same image.
+    What a session with this seed draws, from a fresh boot of the same parts.
     """
-    given = parts(image)
     files = {**given.site_packages, f"{name}.py": source}
     guest = boot(dataclasses.replace(given, warm=(*given.warm, name), site_packages=files))
     begin = {"op": "begin", "environment": {}, "seed": seed * 64, "directory": "/work"}
@@ -34,16 +33,14 @@ def assert_all_differ(first, second):
 
 
 def test_w51_generators_made_before_the_fork_differ_between_sessions(image):
-    first = drawn(image, "drawn", DRAWN, ASKED, "00")
-    assert drawn(image, "drawn", DRAWN, ASKED, "00") == first, "and are the seed's alone"
-    assert_all_differ(first, drawn(image, "drawn", DRAWN, ASKED, "11"))
+    given = parts(image)
+    first = drawn(given, "drawn", DRAWN, ASKED, "00")
+    assert drawn(given, "drawn", DRAWN, ASKED, "00") == first, "and are the seed's alone"
+    assert_all_differ(first, drawn(given, "drawn", DRAWN, ASKED, "11"))
 
 
 @pytest.mark.image
 def test_w51_so_do_those_of_numpy():
-    image = find("data")
-    if image is None:
-        pytest.skip("the image data is not built: `codecage image build data`")
     source = b"import numpy as np\nOWN = np.random.default_rng()\nOLD = np.random.RandomState(1)\n"
-    first = drawn(image, "drawn_numpy", source, NUMPY, "00")
-    assert_all_differ(first, drawn(image, "drawn_numpy", source, NUMPY, "11"))
+    first = drawn(data_parts(), "drawn_numpy", source, NUMPY, "00")
+    assert_all_differ(first, drawn(data_parts(), "drawn_numpy", source, NUMPY, "11"))

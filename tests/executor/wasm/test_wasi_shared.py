@@ -1,11 +1,12 @@
 """
-What the sessions of the image `data` share: objects of before the fork, whose references the
+What the sessions of the image `data` share: one memory at its boot, and objects of before the fork, whose references the
 interpreter does not count, so that to use them writes no page.
 """
 
 import pytest
 
 from tests.executor.wasm.wasi_world import Data, data_image, data_parts
+from tests.executor.wasm.world import MIB
 
 pytestmark = pytest.mark.image
 
@@ -19,6 +20,14 @@ def data():
     One guest with what the image imports. No test of this module may end it.
     """
     return Data(data_parts(data_image().manifest.warm)).begin()
+
+
+def test_two_boots_of_one_image_have_the_same_memory(data, data_zygote):
+    """
+    Requirement 7, for what the image imports and does before the fork.
+    """
+    with data_zygote.session(memory_bytes=512 * MIB) as worker:
+        assert data.digest == data_zygote.digest == worker.ready.boot_digest
 
 
 @pytest.mark.parametrize(

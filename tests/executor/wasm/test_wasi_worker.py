@@ -7,7 +7,6 @@ import ast
 import pytest
 
 from codecage.worker.v1 import worker_pb2 as wire
-from tests.executor.wasm.wasi_world import Data, data_image, data_parts
 from tests.executor.wasm.world import MIB, regular_file
 
 pytestmark = pytest.mark.image
@@ -33,14 +32,6 @@ def session(zygote):
 
 def stop(worker, *, limit=False):
     return (b"begun", lambda: worker.signal(limit=limit))
-
-
-def test_two_boots_of_one_image_have_the_same_memory(zygote, session):
-    """
-    Requirement 7, for what the image imports and does before the fork.
-    """
-    assert Data(data_parts(data_image().manifest.warm)).digest == zygote.digest
-    assert session.ready.boot_digest == zygote.digest
 
 
 def test_the_data_stack_runs_in_a_locked_worker(session):
