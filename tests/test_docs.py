@@ -15,6 +15,7 @@ from executor.images import catalog
 from executor.images.declaration import Declaration, load, parse, shipped_names
 from executor.images.guests import GUESTS
 from executor.images.unpack import _FORBIDDEN_MODULES, _FORBIDDEN_SUFFIXES, MAX_FILES
+from executor.process import images as native_images
 from policy.parse import load as load_policy
 from policy.parse import parse as parse_policy
 from policy.schema import LimitsSection
@@ -117,7 +118,7 @@ def test_a_command_that_the_program_does_not_take_would_be_seen(words):
 
 
 def test_the_readme_has_a_line_for_each_shipped_image_and_no_other():
-    assert keys_of(README, "## Images") == set(shipped_names())
+    assert keys_of(README, "## Images") == {*shipped_names(), *native_images.names()}
 
 
 def test_the_page_about_images_says_what_each_shipped_image_is_made_of():

@@ -183,7 +183,9 @@ class Socket(Given):
 
 def is_paired(descriptor):
     """Whether a socket is one of a pair: by SO_DOMAIN."""
-    return int.from_bytes(bytes.fromhex(ask("get", descriptor, LINUX_SOL_SOCKET, 39)), "little") == 1
+    return (
+        int.from_bytes(bytes.fromhex(ask("get", descriptor, LINUX_SOL_SOCKET, 39)), "little") == 1
+    )
 
 
 def socketpair(family=AF_UNIX, type=_socket.SOCK_STREAM, proto=0, /):
