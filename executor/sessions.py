@@ -26,7 +26,7 @@ from executor.errors import (
     WorkerGone,
 )
 from executor.facts import Facts, begin_frame, creation_detail, new_facts
-from executor.holding import is_boxed, require_held, require_kept
+from executor.holding import CageMissing, is_boxed, require_held, require_kept
 from executor.kernel.cage import Attached, Attaches, Cage, Caged
 from executor.kernel.errors import InternalError
 from executor.kernel.gate import Gate
@@ -185,8 +185,7 @@ class Sessions:
             opens = any(grant.source is not None for grant in policy.filesystem)
             trees = await share.run(HostTrees, policy.filesystem) if opens else HostTrees(())
             order = await self._order(policy, image, share if opens else None)
-            worker = await self._served.cage.take(image, order)
-            require_held(policy, worker.holding)
+            worker = await self._take(policy, image, order)
             if order is None:  # what a box shares with its zygote is not counted as its own
                 require_room(policy, image, worker.boot_memory)
             facts = new_facts(policy, image, labels, order)
@@ -202,6 +201,24 @@ class Sessions:
             if way is not None:
                 way.leave(())
             raise
+
+    async def _take(self, policy: Policy, image: str, order: BoxOrder | None) -> Caged:
+        """
+        A worker that is held as the policy insists. Raises IsolationTooWeak.
+        """
+        cage = self._served.cage
+        try:
+            worker = await cage.take(image, order)
+        except CageMissing:
+            # Made was none; what the machine does have says more than what it has not.
+            require_held(policy, cage.holding(image))
+            raise
+        try:
+            require_held(policy, worker.holding)
+        except BaseException:
+            worker.drop()
+            raise
+        return worker
 
     async def _order(self, policy: Policy, image: str, share: Share | None) -> BoxOrder | None:
         if not is_boxed(image):

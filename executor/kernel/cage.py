@@ -167,9 +167,14 @@ class Cage(Protocol):
     A source of such processes, by image.
     """
 
-    async def take(self, image: str, order: BoxOrder | None = None) -> Caged:
+    async def take(self, name: str, order: BoxOrder | None = None) -> Caged:
         """
         A process that nobody has used; for an image of the process cage in a box after `order`.
+        """
+
+    def holding(self, name: str) -> Holding | None:
+        """
+        How boxes of an image of the process cage are held here, once that was tried.
         """
 
 

@@ -27,7 +27,7 @@ from executor.process import reseed
 from executor.process.runtime import BROKEN, NativeGuest
 from executor.process.worker_channel import Channel, ServerGoneError
 from executor.process.worker_door import DONE, Child, Door, Refusal
-from executor.process.worker_files import perform
+from executor.process.worker_files import Work, perform
 from executor.process.worker_interrupts import Interrupts
 from executor.process.worker_output import OutputBuffer
 
@@ -65,7 +65,7 @@ class Session:
         door: Door,
         connection: socket.socket,
         kept: tuple[Any, ...],
-        work: str,
+        work: Work,
     ) -> None:
         self._guest = guest
         self._door = door
@@ -111,7 +111,7 @@ class Session:
         elif kind == "run" and self._begun:
             self._run(frame.run)
         elif kind == "file" and self._begun:
-            self._channel.send(wire.FromWorker(file=perform(frame.file)))
+            self._channel.send(wire.FromWorker(file=perform(frame.file, self._work)))
         else:
             raise InternalError(f"the server sent {kind} out of order")
 
@@ -128,7 +128,12 @@ class Session:
         environment = dict(begin.environment)
         self._guest.serve(_seen(begin))
         self._guest.call(
-            {"op": "begin", "environment": environment, "seed": seed.hex(), "directory": self._work}
+            {
+                "op": "begin",
+                "environment": environment,
+                "seed": seed.hex(),
+                "directory": self._work.place,
+            }
         )
 
     # ---- cells ----------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ Rejected: chroot(2) for an empty root. It needs the rights that such hosts take 
 """
 
 import os
+import stat
+import tempfile
 from pathlib import Path
 
 from executor.linux import landlock, prctl
@@ -36,11 +38,38 @@ def require_possible(plan: BoxPlan) -> None:
     }
     wanted = [name for name, value in asked.items() if value]
     wanted += [f"{v.source} seen as {v.mount}" for v in plan.mounts if v.source != v.mount]
+    wanted += [f"scratch at {s.mount}" for s in plan.scratch if s.mount != plan.directory]
     wanted += [f"a link {one.mount}" for one in plan.links if not _is_there(one.mount, one.target)]
     if wanted:
         raise MechanismMissing(
             MECHANISM, f"{', '.join(wanted)} cannot be had without namespaces; {_INSTEAD}"
         )
+    _require_open(plan)
+
+
+def _require_open(plan: BoxPlan) -> None:
+    """
+    See that a user of the box's own may look at what is shown, which lies where it lies.
+    """
+    if plan.identity is None or plan.identity.uid == os.geteuid():
+        return
+    for view in plan.mounts:
+        closed = _closed(Path(view.source))
+        if closed is not None:
+            raise MechanismMissing(
+                MECHANISM,
+                f"without namespaces the box's own user reads {view.source} where it lies, and not"
+                f" everybody may look into {closed}; have Python where everybody may read it",
+            )
+
+
+def _closed(place: Path) -> Path | None:
+    """
+    The first directory on the way to `place` that not everybody may look into.
+    """
+    with asking(MECHANISM, f"looking at {place}", "name a tree that is there"):
+        way = [*reversed(place.parents), place]
+        return next((one for one in way if not one.stat().st_mode & stat.S_IXOTH), None)
 
 
 def _is_there(place: str, target: str) -> bool:
@@ -112,6 +141,8 @@ def _require_same(source: str, wanted: tuple[int, int] | None) -> None:
 def _have_environment(site: Site) -> None:
     steps_process.have_environment(site)
     os.environ.update(HOME=place_of(site, HOME), TMPDIR=place_of(site, TEMPORARY))
+    # Or it is what the zygote has found.
+    tempfile.tempdir = None
 
 
 STEPS = (

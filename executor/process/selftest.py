@@ -22,7 +22,7 @@ from typing import NoReturn
 from executor.linux.errors import MechanismFailed
 from executor.linux.libc import call
 from executor.process import jail
-from executor.process.plan import TEMPORARY, BoxPlan, NewCode
+from executor.process.plan import TEMPORARY, BoxPlan, Level, NewCode
 
 MECHANISM = "self-test"
 
@@ -39,11 +39,13 @@ _SET_ID = 0o4755
 @dataclass(frozen=True, slots=True)
 class Attack:
     """
-    Something that a box must refuse, with one of `answers` (errno).
+    Something that a box must refuse, with one of `answers` (errno), or one of `bare` where it has
+    no namespaces.
     """
 
     name: str
     answers: frozenset[int]
+    bare: frozenset[int]
     act: Callable[[], object]
 
 
@@ -66,7 +68,7 @@ def run(plan: BoxPlan) -> tuple[str, ...]:
         undo.callback(box.end)
         undo.callback(box.close_handed)
         said = json.loads(_all_of(reading) or b"{}")
-    _judge(attacks, said)
+    _judge(attacks, said, box.level)
     return tuple(attack.name for attack in attacks)
 
 
@@ -113,11 +115,11 @@ def _all_of(reading: int) -> bytes:
         data += chunk
 
 
-def _judge(attacks: tuple[Attack, ...], said: dict[str, int]) -> None:
+def _judge(attacks: tuple[Attack, ...], said: dict[str, int], level: Level) -> None:
     wrong = [
         f"{attack.name} ({_named(said.get(attack.name))})"
         for attack in attacks
-        if said.get(attack.name) not in attack.answers
+        if said.get(attack.name) not in (attack.bare if level is Level.P2 else attack.answers)
     ]
     if wrong:
         raise MechanismFailed(
@@ -131,8 +133,9 @@ def _named(answer: int | None) -> str:
     return errno.errorcode.get(answer, "it succeeded")
 
 
-def _attack(name: str, act: Callable[[], object], *answers: int) -> Attack:
-    return Attack(name, frozenset(answers), act)
+def _attack(name: str, act: Callable[[], object], *answers: int, bare: int | None = None) -> Attack:
+    wanted = frozenset(answers)
+    return Attack(name, wanted, wanted if bare is None else frozenset({bare}), act)
 
 
 def _open(path: str, flags: int) -> None:
@@ -140,13 +143,19 @@ def _open(path: str, flags: int) -> None:
 
 
 def _set_id() -> None:
-    path = f"{TEMPORARY}/.codecage-self-test"
+    # Without namespaces the guest's own places are elsewhere.
+    path = f"{os.environ.get('TMPDIR', TEMPORARY)}/.codecage-self-test"
     file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     try:
         os.fchmod(file, _SET_ID)
     finally:
         os.close(file)
         Path(path).unlink()
+
+
+def _root_file() -> None:
+    _open("/.codecage-self-test", os.O_CREAT | os.O_WRONLY)
+    Path("/.codecage-self-test").unlink()
 
 
 def _fork() -> None:
@@ -169,14 +178,14 @@ def _datagram_pair() -> None:
         made.close()
 
 
-_PERM, _NOENT, _NOSYS = errno.EPERM, errno.ENOENT, errno.ENOSYS
+_PERM, _NOENT, _NOSYS, _ACCES = errno.EPERM, errno.ENOENT, errno.ENOSYS, errno.EACCES
 _ALWAYS = (
-    _attack("a file of the host", lambda: Path("/etc/shadow").stat(), _NOENT),
-    _attack("processes of the host", lambda: Path("/proc/self").stat(), _NOENT),
-    _attack("settings of the kernel", lambda: Path("/sys/kernel").stat(), _NOENT),
-    _attack("a file in the root", lambda: _open("/x", os.O_CREAT | os.O_WRONLY), errno.EROFS),
-    _attack("a generated file", lambda: _open("/etc/passwd", os.O_WRONLY), errno.EACCES),
-    _attack("writing entropy", lambda: _open("/dev/urandom", os.O_WRONLY), errno.EACCES),
+    _attack("a file of the host", lambda: _open("/etc/shadow", os.O_RDONLY), _NOENT, bare=_ACCES),
+    _attack("processes of the host", lambda: _open("/proc/self", os.O_RDONLY), _NOENT, bare=_ACCES),
+    _attack("settings of the kernel", lambda: _open("/sys", os.O_RDONLY), _NOENT, bare=_ACCES),
+    _attack("a file in the root", _root_file, errno.EROFS, bare=_ACCES),
+    _attack("a generated file", lambda: _open("/etc/passwd", os.O_WRONLY), _ACCES),
+    _attack("writing entropy", lambda: _open("/dev/urandom", os.O_WRONLY), _ACCES),
     _attack("a set-id bit", _set_id, _PERM),
     _attack("a FIFO", lambda: os.mkfifo(f"{TEMPORARY}/.codecage-fifo"), _PERM),
     _attack("mount", lambda: call("mount", 0, 0, 0, 0, 0), _PERM),
@@ -206,4 +215,4 @@ _OF_CHILDREN = (
 )
 _OF_PROGRAMS = (_attack("a program", lambda: call("execve", 0, 0, 0), _PERM),)
 _OF_NETWORK = (_attack("the network", socket.socket, errno.EAFNOSUPPORT),)
-_OF_MEMORY = (_attack("memory that is code and data", _code, errno.EACCES),)
+_OF_MEMORY = (_attack("memory that is code and data", _code, _ACCES),)

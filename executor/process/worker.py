@@ -8,6 +8,7 @@ When `live` is called the box is complete; any step that fails ends the process.
 import signal
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from executor.kernel.errors import CodecageError
@@ -15,6 +16,7 @@ from executor.linux.errors import MechanismError
 from executor.process.backend import EXIT_FAILED, Session, leave
 from executor.process.runtime import NativeGuest
 from executor.process.worker_door import Door
+from executor.process.worker_files import Work
 from executor.process.worker_interrupts import block
 
 
@@ -44,7 +46,9 @@ def live(birth: Birth, connection: socket.socket) -> NoReturn:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         block()
         birth.guest.listen()
-        session = Session(birth.guest, birth.door, connection, birth.kept, birth.work)
+        # The box was entered where the guest works, which without namespaces lies elsewhere.
+        work = Work(birth.work, str(Path.cwd()))
+        session = Session(birth.guest, birth.door, connection, birth.kept, work)
         session.serve(birth.isolation, birth.boot_digest)
         code = 0
     except (MechanismError, CodecageError, OSError):

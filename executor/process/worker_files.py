@@ -9,6 +9,7 @@ would have the worker wait for ever.
 import errno
 import os
 import stat
+from dataclasses import dataclass
 from typing import Final
 
 from codecage.worker.v1 import worker_pb2 as wire
@@ -22,20 +23,38 @@ _KINDS: Final = {
 }
 
 
-def perform(command: wire.FileCommand) -> wire.FileReply:
+@dataclass(frozen=True, slots=True)
+class Work:
+    """
+    The guest's working directory: what clients call it, and where the guest finds it.
+    """
+
+    mount: str
+    place: str
+
+    def where(self, path: str) -> str:
+        """
+        Where the guest finds what clients call `path`.
+        """
+        if path == self.mount or path.startswith(f"{self.mount}/"):
+            return self.place + path[len(self.mount) :]
+        return path
+
+
+def perform(command: wire.FileCommand, work: Work) -> wire.FileReply:
     """
     Carry out one command. A refusal is in the reply, by Linux's number of the error.
     """
     try:
         match command.WhichOneof("command"):
             case "put":
-                return _put(command.put)
+                return _put(command.put, work.where(command.put.path))
             case "get":
-                return _get(command.get)
+                return _get(command.get, work.where(command.get.path))
             case "list":
-                return _list(command.list)
+                return _list(work.where(command.list))
             case _:
-                os.remove(command.remove)  # noqa: PTH107 - as the call is named
+                os.remove(work.where(command.remove))  # noqa: PTH107 - as the call is named
     except OSError as error:
         return wire.FileReply(errno=error.errno or errno.EIO)
     except ValueError:
@@ -44,12 +63,12 @@ def perform(command: wire.FileCommand) -> wire.FileReply:
     return wire.FileReply()
 
 
-def _put(put: wire.PutChunk) -> wire.FileReply:
+def _put(put: wire.PutChunk, path: str) -> wire.FileReply:
     first = put.offset == 0
     if first:
-        os.makedirs(os.path.dirname(put.path) or "/", exist_ok=True)  # noqa: PTH103, PTH120
+        os.makedirs(os.path.dirname(path) or "/", exist_ok=True)  # noqa: PTH103, PTH120
     flags = os.O_WRONLY | (os.O_CREAT | os.O_TRUNC if first else 0)
-    descriptor = _open(put.path, flags)
+    descriptor = _open(path, flags)
     try:
         if not first and os.fstat(descriptor).st_size != put.offset:
             reason = "a chunk must follow on from the one before"
@@ -63,9 +82,9 @@ def _put(put: wire.PutChunk) -> wire.FileReply:
         os.close(descriptor)
 
 
-def _get(get: wire.GetChunk) -> wire.FileReply:
+def _get(get: wire.GetChunk, path: str) -> wire.FileReply:
     wanted = min(get.length, CHUNK)
-    descriptor = _open(get.path, os.O_RDONLY)
+    descriptor = _open(path, os.O_RDONLY)
     try:
         data = bytearray()
         while len(data) < wanted:

@@ -70,9 +70,11 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}"}
 
 
-def start(directory: Path, *options: str, **more: Any) -> subprocess.Popen[str]:
+def start(
+    directory: Path, *options: str, under: Sequence[str] = (), **more: Any
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command(directory, *options),
+        [*under, *command(directory, *options)],
         env=environment(),
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
