@@ -110,13 +110,16 @@ def get_attributes(tree: Tree, request: Request) -> Steps:
 
 def set_attributes(tree: Tree, request: Request) -> Steps:
     """
-    Size and time of modification. Rights and owners of granted files are not changed.
+    Size and time of modification. Rights and owners of granted files are not changed; asking for
+    rights that run nothing is no error, since what copies files copies rights too.
     """
     valid, _, number, size, _, _, modified, _, _, part = request.numbers[:10]
     node = tree.nodes.get(request.node)
     if valid & (Valid.MODE | Valid.UID | Valid.GID):
-        yield wire.Ask(stat=wire.PathAsk(path=path_of(node)))
-        raise Fault(errno.EPERM, "rights and owners of granted files cannot be changed")
+        passed = yield wire.Ask(stat=wire.PathAsk(path=path_of(node)))
+        writable = passed.answer.status.mode & stat.S_IWUSR
+        if not writable or valid & (Valid.UID | Valid.GID) or _is_special(request.numbers[11]):
+            raise Fault(errno.EPERM, "rights and owners of granted files cannot be changed")
     file = tree.files.get(number) if valid & Valid.HANDLE else _any_open(node)
     if valid & Valid.SIZE:
         yield from _resize(node, file, size)
@@ -126,6 +129,11 @@ def set_attributes(tree: Tree, request: Request) -> Steps:
             raise Fault(errno.EINVAL)
         yield wire.Ask(set_times=wire.SetTimesAsk(path=path_of(node), modified_ns=stamp))
     return Told(fuse.attributes_answer((yield from _attributes(tree, node, file))))
+
+
+def _is_special(mode: int) -> bool:
+    special = 0o7000 if stat.S_ISDIR(mode) else 0o7111
+    return bool(mode & special)
 
 
 def read_link(tree: Tree, request: Request) -> Steps:

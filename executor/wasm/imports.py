@@ -190,7 +190,7 @@ _OWN: Final[tuple[Row, ...]] = (
         "/dev/denial holds the reason of the last refusal; below /dev/socket/pair, socketpair(2), "
         "for which libc has no call",
     ),
-    _syscall("__syscall_chmod", "ii>i", changes.chmod, "EPERM in a granted directory"),
+    _syscall("__syscall_chmod", "ii>i", changes.chmod, "changes nothing granted; EPERM for x"),
     _syscall("__syscall_fchmod", "ii>i", changes.fchmod, "EPERM on a granted file"),
     _syscall("__syscall_fchmodat2", "iiii>i", changes.fchmodat2, "as chmod"),
     _syscall("__syscall_utimensat", "iiii>i", changes.utimensat, "access times are not kept"),

@@ -48,6 +48,27 @@ for act in (
 print(sorted(os.listdir('/out')))
 """
 
+COPIED = """
+import os, shutil
+os.makedirs('/work/d/e', exist_ok=True)
+for name in ('/work/a', '/work/d/e/f'):
+    with open(name, 'w') as file: file.write('x')
+for copy in (shutil.copyfile, shutil.copy, shutil.copy2):
+    print(copy('/work/a', f'/out/{copy.__name__}'))
+print(shutil.copytree('/work/d', '/out/tree'), os.listdir('/out/tree/e'))
+print(shutil.move('/out/copy', '/out/moved'))
+shutil.rmtree('/out/tree')
+for act in (
+    lambda: os.chmod('/out/moved', 0o600), lambda: os.chmod('/out/moved', 0o755),
+    lambda: os.chmod('/out/moved', 0o4644), lambda: os.chmod('/out/d', 0o700),
+    lambda: os.chmod('/out/d', 0o1777), lambda: os.chmod('/data/a.csv', 0o644),
+    lambda: os.symlink('/out/moved', '/out/link'),
+):
+    try: print(act())
+    except OSError as error: print(error.strerror)
+print(oct(os.stat('/out/moved').st_mode))
+"""
+
 
 @pytest.fixture
 def cage(tmp_path):
@@ -105,6 +126,21 @@ def test_what_is_allowed_prints_and_records_the_same_in_both_cages(cage):
         row for row in wasm_rows if row[0] == "allow"
     ]
     assert len(process_rows) > 20
+
+
+def test_what_copies_rights_along_may_and_no_right_changes(cage):
+    wasm, _ = done(cage, "core", COPIED)
+    process, _ = done(cage, "native-core", COPIED)
+    never = "permission bits of granted files cannot be changed"
+    *copied, kept, run, special, entered, sticky, reading, link, mode = wasm.splitlines()
+    assert copied == ["/out/copyfile", "/out/copy", "/out/copy2", "/out/tree ['f']", "/out/moved"]
+    assert (kept, entered, run, special, sticky) == ("None", "None", never, never, never)
+    assert (reading, link, mode) == (
+        never,
+        "symbolic links cannot be made in a granted directory",
+        "0o100600",
+    )
+    assert process == wasm
 
 
 def test_what_is_denied_is_denied_in_both_cages_and_by_the_same_rules(cage):

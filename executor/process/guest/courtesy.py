@@ -24,6 +24,12 @@ FILES = (
     "open", "stat", "lstat", "listdir", "scandir", "mkdir", "rmdir", "remove", "unlink",
     "readlink", "truncate", "utime", "chmod", "rename", "replace", "link", "symlink",
 )  # fmt: skip
+# What no policy grants there, in the words of the other cage.
+NEVER = {
+    "link": "hard links cannot be made in a granted directory",
+    "symlink": "symbolic links cannot be made in a granted directory",
+    "chmod": "permission bits of granted files cannot be changed",
+}
 TRANSFERS = ("recv", "recv_into", "recvfrom", "recvmsg", "send", "sendall", "sendmsg")
 
 # Where each socket was last connected to, by its descriptor: a broken one does not know any more.
@@ -57,14 +63,14 @@ def telling(call, prefixes):
         try:
             return call(*args, **options)
         except OSError as error:
-            explain(error, prefixes)
+            explain(error, prefixes, NEVER.get(call.__name__))
             raise
 
     return told
 
 
-def explain(error, prefixes):
-    """Give an error about a served file the reason that the gate has for it."""
+def explain(error, prefixes, never):
+    """Give an error about a served file the reason that the gate has for it, or `never`."""
     if error.errno not in OF_FILES:
         return
     for name in (error.filename, error.filename2):
@@ -72,9 +78,12 @@ def explain(error, prefixes):
             path = os.path.abspath(os.fsdecode(name))
             if f"{path}/".startswith(prefixes):
                 number, reason = door.denial(path)
-                if number and reason:
+                # Another number is of another question about the path: the kernel asks several.
+                if number == error.errno and reason:
                     error.strerror = reason
                     return
+    if error.errno == errno.EPERM and never:
+        error.strerror = never
 
 
 # ---- sockets -------------------------------------------------------------------------------------

@@ -16,6 +16,9 @@ from executor.wasm.openfiles import BrokeredFile, DirectoryFile, MemoryFile
 from executor.wasm.process import Process
 from executor.wasm.syscalls.paths import open_remote
 
+# Rights by which a file is run, or does more than its bytes (chmod(2)).
+_EXECUTE, _SPECIAL = 0o111, 0o7000
+
 
 def mkdirat(process: Process, directory: int, path: int, mode: int) -> int:
     """
@@ -109,7 +112,8 @@ def make_link(process: Process, target: str, directory: int, path: str) -> None:
 
 def chmod(process: Process, path: int, mode: int) -> int:
     """
-    Change permission bits: chmod(2). In memory they are kept; on a mount it is refused.
+    Change permission bits: chmod(2). In memory they are kept; in a mount nothing changes, and
+    what would let a file be run is refused.
     """
     return _chmod(process, process.resolve_at(AT_FDCWD, path, follow=True), mode)
 
@@ -124,8 +128,12 @@ def fchmodat2(process: Process, directory: int, path: int, mode: int, flags: int
 
 def _chmod(process: Process, found: Local | Remote, mode: int) -> int:
     if isinstance(found, Remote):
-        process.broker.stat(found.path, follow=True)
-        raise GuestFault(Errno.EPERM, "permission bits of granted files cannot be changed")
+        kind = process.broker.stat(found.path, follow=True).kind
+        special = _SPECIAL if kind == wire.KIND_DIRECTORY else _SPECIAL | _EXECUTE
+        if mode & special or found.mount is None or not found.mount.writable:
+            raise GuestFault(Errno.EPERM, "permission bits of granted files cannot be changed")
+        # As vfat: what copies files copies rights too, and must not fail by it.
+        return 0
     return _chmod_node(found.node, mode)
 
 
