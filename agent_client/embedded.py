@@ -71,7 +71,7 @@ class PrivateServer:
         status = self._process.poll()
         if status is None or not self._end.alive:
             return ""
-        return f"the private server ended with status {status}{self._last_words()}"
+        return f"the private server ended with status {status}{self.said()}"
 
     def wait_until_it_listens(self) -> None:
         """
@@ -96,9 +96,12 @@ class PrivateServer:
 
     def _too_late(self) -> str:
         asked = f"the private server does not listen after {_START_SECONDS:g} s"
-        return f"{asked}; run 'codecage doctor'{self._last_words()}"
+        return f"{asked}; run 'codecage doctor'{self.said()}"
 
-    def _last_words(self) -> str:
+    def said(self) -> str:
+        """
+        The end of the server's log, as the end of a sentence.
+        """
         try:
             with (self._directory / "server.log").open("rb") as log:
                 log.seek(0, os.SEEK_END)

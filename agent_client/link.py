@@ -16,7 +16,9 @@ from agent_client.records import SessionInfo
 ADDRESS_VARIABLE = "CODECAGE_ADDRESS"
 # Longer than any call that computes nothing should take, opening a session included.
 PATIENCE_SECONDS = 60.0
+_SAYS_MORE = "the server's log says why"
 NO_LABELS: Mapping[str, str] = {}
+NO_VARIABLES: Mapping[str, object] = {}
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.enable_http_proxy", 0),  # the socket is on this machine, whatever the environment says
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -43,13 +45,18 @@ class Link:
 
     def failure(self, error: grpc.RpcError) -> CodecageError:
         """
-        What a failed call means; of a private server that is gone, its last words are told.
+        What a failed call means; a private server's last words are told where it is gone, or
+        where only its log says more: nobody else can read that.
         """
         if self._closed:
             return closed("the connection")
         meant = failure(error, self.address)
         if isinstance(meant, ServerUnavailable) and self._server and (why := self._server.ended()):
             return ServerUnavailable(why)
+        if self._server and _SAYS_MORE in str(meant):
+            return type(meant)(
+                f"{meant}{self._server.said()}", reason=meant.reason, metadata=meant.metadata
+            )
         return meant
 
     def mark_closed(self) -> bool:
