@@ -9,7 +9,7 @@ kept is refused before a session is made, never dropped in silence.
 from collections.abc import Iterator
 
 from policy.errors import Problem
-from policy.types import CageKind, Clock, NetworkGrant, Policy, Rule
+from policy.types import CageKind, Clock, Mode, NetworkGrant, Policy, Rule
 
 NATIVE = "native-"
 """How the names of the process cage's images begin."""
@@ -47,6 +47,9 @@ def process_gaps(policy: Policy) -> tuple[Problem, ...]:
 
 
 def _guest_gaps(policy: Policy) -> Iterator[Problem]:
+    if policy.mode is Mode.AUDIT:
+        message = "mode: what the kernel shows in the process cage cannot be relaxed in audit mode"
+        yield _gap(policy.rule("mode"), message, f"write mode: enforce, {_OR_WASM}")
     if policy.seed is not None:
         message = "random: random bytes come from the kernel in the process cage, not from a seed"
         yield _gap(policy.rule("random"), message, f"leave it out, {_OR_WASM}")

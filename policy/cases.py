@@ -149,7 +149,7 @@ def _failure(case: Case, allowed: bool, rule: str, reason: str) -> Problem:
 def rules_of(policy: Policy) -> list[str]:
     """
     The names of the rules that answers can come from: grants, their denies and HTTP rules,
-    programs, and the entries of `deny`.
+    programs, tools with the bounds of their arguments, and the entries of `deny`.
     """
     names = [one.rule.name for one in policy.deny]
     if policy.process:
@@ -159,4 +159,6 @@ def rules_of(policy: Policy) -> list[str]:
         names += [grant.rule.name, *(one.name for one in grant.deny_rules)]
     for place in policy.network:
         names += [place.rule.name, *(one.rule.name for one in place.http)]
+    for tool in policy.tools:
+        names += [tool.rule.name, *(one.rule.name for one in tool.bounds)]
     return list(dict.fromkeys(names))

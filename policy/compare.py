@@ -11,12 +11,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from policy.compare_process import processes_gained
+from policy.compare_tools import tools_gained
 from policy.effective import limit_text
 from policy.guidance import advice_gained
 from policy.narrow_files import denied_below, source_at, speaker
 from policy.narrow_network import kind_of, speakers
 from policy.path_relations import holds
-from policy.types import Access, AddressClass, Clock, FileGrant, Limits, NetworkGrant, Policy
+from policy.ratchets import ratchets_lost
+from policy.types import (
+    Access,
+    AddressClass,
+    Clock,
+    CommitBy,
+    FileGrant,
+    Limits,
+    Mode,
+    NetworkGrant,
+    Policy,
+)
 from policy.units import show_size
 
 
@@ -69,6 +81,9 @@ def _gained(old: Policy, new: Policy) -> Gain:
     for image in set(new.images) - set(old.images):
         yield "image", f"{image}"
     yield from processes_gained(old, new)
+    yield from tools_gained(old, new)
+    yield from ratchets_lost(old, new)
+    yield from _lenience(old, new)
     yield from advice_gained(old, new)
     if new.clock is not old.clock and old.clock is not Clock.REAL:
         yield "clock", f"{new.clock.value}, not {old.clock.value}"
@@ -76,6 +91,17 @@ def _gained(old: Policy, new: Policy) -> Gain:
         yield "random", "fresh for every session"
     if new.disclose and not old.disclose:
         yield "disclose", "denials say what is granted"
+
+
+def _lenience(old: Policy, new: Policy) -> Gain:
+    """
+    What audit mode lets pass now: all of it where there was none before.
+    """
+    if new.mode is Mode.AUDIT and old.mode is Mode.ENFORCE:
+        yield "mode", "audit: what is denied may be looked at where the ceilings allow it"
+    if old.lenient is not None and new.lenient is not None:
+        for place, text in _gained(old.lenient, new.lenient):
+            yield f"mode: {place}", text
 
 
 def _against(value: str, old: Policy, name: str) -> str:
@@ -89,8 +115,10 @@ def _files(mount: str, old: FileGrant | None, new: FileGrant | None) -> Gain:
         source = source_at(new, mount) or "memory of the session"
         yield mount, f"{new.access.value} of {source}"
         return
-    if new.access is Access.READ_WRITE and old.access is Access.READ:
-        yield mount, "may be written"
+    if new.access.loosens(old.access):
+        yield mount, "may be written" if old.access is Access.READ else "is written at once"
+    if old.commit_by is CommitBy.CLIENT and new.commit_by is CommitBy.GUEST:
+        yield mount, "may be committed by the guest"
     for glob in sorted(denied_below(old, mount) - denied_below(new, mount)):
         yield mount, f"{glob} may be seen"
     if new.quota > old.quota:
@@ -106,7 +134,7 @@ def _unseated(old: Policy, new: Policy) -> Gain:
     mounts = {one.mount for one in old.filesystem} - {one.mount for one in new.filesystem}
     for mount in mounts:
         grant = speaker(new, mount)
-        if grant is not None and grant.access is Access.READ_WRITE:
+        if grant is not None and grant.access.writes:
             yield mount, "may be renamed and replaced, as no mount point"
 
 

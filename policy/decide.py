@@ -3,28 +3,35 @@ The one place where a policy answers. Pure and total: every request gets a decis
 read or remembered, and what no rule allows is denied.
 
 What a policy says of paths is in `decide_files.py`, of connections in `decide_network.py`, of
-programs in `decide_process.py`. Each makes tables when the policy is compiled, so that an answer
-costs some looks into dictionaries, whatever the number of rules; answers that allow are made then,
-too, and say what is granted and not what was asked.
+programs in `decide_process.py`, of tools in `decide_tools.py`. Each makes tables when the policy is
+compiled, so that an answer costs some looks into dictionaries, whatever the number of rules;
+answers that allow are made then, too, and say what is granted and not what was asked.
 
 What `decide` cannot know is what a directory holds on the host: whether renaming it would bring a
 denied name out into the open. `Decider.may_hide` says when that has to be looked at.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from policy.decide_files import MAX_PATH, FileTable, file_table
 from policy.decide_network import NetworkTable, network_table
 from policy.decide_process import ProcessTable, process_table
+from policy.decide_tools import ToolTable, tool_table
+from policy.decide_transactions import decide_commit
 from policy.errors import shown
 from policy.guidance import advised
+from policy.relaxing import relaxes
 from policy.requests import (
+    CommitRequest,
     FileRequest,
+    HttpRequest,
     ImageRequest,
     ImportRequest,
+    NetworkRequest,
     ProcessRequest,
     Request,
+    ToolRequest,
 )
 from policy.types import Decision, Policy
 
@@ -45,7 +52,14 @@ def compile_policy(policy: Policy) -> "Decider":
     """
     The tables of `policy`, made once for a session's life.
     """
-    return Decider(policy, file_table(policy), network_table(policy), process_table(policy))
+    return Decider(
+        policy,
+        file_table(policy),
+        network_table(policy),
+        process_table(policy),
+        tool_table(policy),
+        None if policy.lenient is None else compile_policy(policy.lenient),
+    )
 
 
 _compiled = lru_cache(maxsize=64)(compile_policy)
@@ -61,21 +75,48 @@ class Decider:
     _files: FileTable
     _network: NetworkTable
     _processes: ProcessTable
+    _tools: ToolTable
+    _lenient: "Decider | None" = None
 
     def decide(self, request: Request) -> Decision:
         """
         The policy's answer to one request; a path that is not normalised is denied, and so is a
         host that is not one.
         """
+        decision = self._strictly(request)
+        if decision.allowed or self._lenient is None or not relaxes(request):
+            return decision
+        return self._leniently(request, decision, self._lenient)
+
+    def _strictly(self, request: Request) -> Decision:
         if isinstance(request, FileRequest):
             return self._files.decide(request)
         if isinstance(request, ImageRequest):
             return self._image(request)
         if isinstance(request, ProcessRequest):
             return self._processes.decide(request)
+        if isinstance(request, ToolRequest):
+            return self._tools.decide(request)
+        if isinstance(request, CommitRequest):
+            return decide_commit(self.policy, request)
         if isinstance(request, ImportRequest):
             return advised(self.policy, request)
         return self._network.decide(request)
+
+    def _leniently(self, request: Request, denied: Decision, lenient: "Decider") -> Decision:
+        """
+        What audit mode says to what the policy itself denies. A connection to which credentials
+        are added is the policy's own, and carries nothing that it does not allow.
+        """
+        if isinstance(request, HttpRequest):
+            own = self._network.decide(NetworkRequest(request.host, request.port))
+            if own.network is not None and own.network.credential is not None:
+                return denied
+        answer = lenient.decide(request)
+        if not answer.allowed:
+            return denied
+        reason = f"audit mode lets it pass; this policy denies it: {denied.reason}"
+        return replace(answer, reason=reason, remedy=denied.remedy, would_deny=denied.rule)
 
     def may_hide(self, path: str) -> bool:
         """

@@ -18,7 +18,7 @@ from policy.globs import GlobSet, components_of
 from policy.guards import guard_of
 from policy.narrow_files import seen_from
 from policy.requests import FileAction, FileRequest
-from policy.types import Access, Decision, Deny, FileGrant, Policy, Rule
+from policy.types import Decision, Deny, FileGrant, Policy, Rule
 
 MAX_PATH = 4096
 """Longest path in characters; Linux takes no longer one either (PATH_MAX, limits.h)."""
@@ -70,7 +70,7 @@ def _mount(grant: FileGrant, denies: tuple[Deny, ...]) -> _Mount:
     )
     rests = (rest for one in near for rest in seen_from(one.path[1:], inside))
     globs = [components_of(glob) for glob in (*grant.deny, *rests)]
-    writes = grant.access is Access.READ_WRITE
+    writes = grant.access.writes
     return _Mount(
         grant=grant,
         length=len(grant.mount) + 1,
@@ -235,7 +235,7 @@ class FileTable:
         mounts = sorted(
             shown(grant.mount)
             for grant in self.policy.filesystem
-            if not changes or grant.access is Access.READ_WRITE
+            if not changes or grant.access.writes
         )
         verb = "write" if changes else "read"
         return (

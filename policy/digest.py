@@ -5,10 +5,10 @@ Comments, the order of keys, grants, globs and of the images after the first, th
 and the file's name are no meaning. Absolute sources, the description and every default that
 applies are.
 
-What is said of the network, of `deny`, of imports and of the process cage is part of the form only
-where something is said: a policy without has the digest that it had before there were such keys,
-which older records name. In the WebAssembly cage nothing is said of processes, whatever was
-inherited.
+What is said of the network, of `deny`, of imports, of tools, of `after`, of audit mode and of the
+process cage is part of the form only where something is said: a policy without has the digest that
+it had before there were such keys, which older records name. In the WebAssembly cage nothing is
+said of processes, whatever was inherited.
 Which other files a policy was made of is no meaning; what they made of it is.
 """
 
@@ -17,13 +17,17 @@ import json
 from enum import Enum
 
 from policy.types import (
+    ArgumentBound,
     CageKind,
     Credential,
+    Effect,
     FileGrant,
     HttpRule,
+    Mode,
     NetworkGrant,
     Policy,
     ProcessGrant,
+    ToolGrant,
 )
 
 FORMAT = 1
@@ -59,6 +63,13 @@ def canonical(policy: Policy) -> str:
         meaning["deny"] = sorted({(one.path, one.reason) for one in policy.deny})
     if policy.imports is not None:
         meaning["imports"] = sorted(set(policy.imports))
+    if policy.mode is Mode.AUDIT:
+        meaning["mode"] = policy.mode
+        meaning["lenient"] = policy.lenient.digest if policy.lenient else None
+    if policy.after:
+        meaning["after"] = sorted([one.event_text, *one.revoke] for one in policy.after)
+    if policy.tools:
+        meaning["tools"] = {one.name: _tool(one) for one in policy.tools}
     if policy.cage is not CageKind.WASM:
         meaning |= _processes(policy)
     return json.dumps(meaning, sort_keys=True, separators=(",", ":"), default=_word)
@@ -111,6 +122,8 @@ def _grant(grant: FileGrant) -> dict[str, object]:
         "deny": sorted(set(grant.deny)),
         "quota": grant.quota,
         "max_files": grant.max_files,
+        # Said only of what has it, so that other policies keep their digests.
+        **({} if grant.commit_by is None else {"commit_by": grant.commit_by}),
     }
 
 
@@ -148,6 +161,29 @@ def _credential(credential: Credential | None) -> dict[str, str] | None:
         return None
     header, secret, prefix = credential.header.lower(), credential.secret, credential.prefix
     return {"header": header, "secret": secret, "prefix": prefix}
+
+
+def _tool(grant: ToolGrant) -> dict[str, object]:
+    """
+    What is granted; an effect only where it is said, as older digests know none.
+    """
+    said: dict[str, object] = {"effect": grant.effect} if grant.effect is Effect.READ else {}
+    return said | {
+        "max_calls": grant.max_calls,
+        "approval": grant.approval,
+        "arguments": {one.name: _bound(one) for one in grant.bounds},
+    }
+
+
+def _bound(bound: ArgumentBound) -> dict[str, object]:
+    """
+    What is said of the argument; 1, 1.0 and true are three values, and an order is no meaning.
+    """
+    said = {"min": bound.least, "max": bound.most, "max_length": bound.longest}
+    words: dict[str, object] = {key: value for key, value in said.items() if value is not None}
+    if bound.allowed is not None:
+        words["allow"] = sorted({json.dumps(value) for value in bound.allowed})
+    return words
 
 
 def _word(value: object) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 from policy.cages import cage_of, process_gaps
 from policy.errors import Problem
 from policy.suffixes import is_hosting
-from policy.types import CageKind, Policy, Rule
+from policy.types import CageKind, Mode, Policy, Rule
 
 SHIPPED_IMAGES: Final = (
     *("core", "math", "web", "data", "pyodide-data", "python313"),
@@ -61,6 +61,9 @@ def _powerful(policy: Policy) -> Iterator[Problem]:
     """
     Rights that few sessions need, and that give an attacker more to work with.
     """
+    if policy.mode is Mode.AUDIT:
+        message = "mode: audit lets pass what this policy denies and its ceilings allow"
+        yield _doubt(policy.rule("mode"), message, "write mode: enforce once it is known enough")
     grant = policy.process
     if grant and grant.fork:
         message = "process.fork: a session may make processes"

@@ -8,15 +8,20 @@ from dataclasses import fields
 from typing import Final
 
 from policy.digest import canonical
-from policy.offers import offered
+from policy.offers import bound_text, offered
 from policy.types import (
     AddressClass,
+    Approval,
     CageKind,
+    CommitBy,
+    Effect,
     FileGrant,
     Limits,
     NetworkGrant,
     Policy,
     ProcessGrant,
+    Ratchet,
+    ToolGrant,
 )
 from policy.units import show_size, show_time
 
@@ -34,9 +39,14 @@ def effective(policy: Policy) -> str:
     lines += _part("deny", [f"{one.path}  {one.reason}".rstrip() for one in policy.deny])
     lines += _part("filesystem", [text for one in policy.filesystem for text in _files(one)])
     lines += _part("network", [text for one in policy.network for text in _connections(one)])
+    lines += _part("tools", [text for one in policy.tools for text in _tool(one)])
+    if policy.after:
+        lines += _part("after", [_ratchet(one) for one in policy.after])
     lines += _part("environment", [f"{name}={value}" for name, value in policy.environment])
     if policy.cage is not CageKind.WASM:
         lines += _part("process", _processes(policy.process))
+    if policy.lenient is not None:
+        lines += _part("audit mode", _lenient(policy.lenient))
     lines += _part("limits", _limits(policy))
     lines += _part("guest", _guest(policy))
     return "\n".join(lines)
@@ -60,7 +70,12 @@ def _files(grant: FileGrant) -> list[str]:
     line = f"{grant.mount}  {grant.access.value}  {source}"
     if grant.quota:
         line += f"  up to {show_size(grant.quota)} and {grant.max_files} files"
+    if grant.commit_by:
+        line += f"  committed by {_COMMITTERS[grant.commit_by]}"
     return [line, *(f"  deny {glob}" for glob in grant.deny)]
+
+
+_COMMITTERS = {CommitBy.GUEST: "the guest or its client", CommitBy.CLIENT: "the client"}
 
 
 def _connections(grant: NetworkGrant) -> list[str]:
@@ -70,6 +85,26 @@ def _connections(grant: NetworkGrant) -> list[str]:
     if grant.credential:
         lines.append(f"  {grant.credential.header} from the secret {grant.credential.secret}")
     return lines
+
+
+def _tool(grant: ToolGrant) -> list[str]:
+    asked = ", each approved by a person" if grant.approval is Approval.REQUIRED else ""
+    looks = ", which only look" if grant.effect is Effect.READ else ""
+    bounds = [f"  {one.name} {bound_text(one)}" for one in grant.bounds]
+    return [f"{grant.name}  up to {grant.max_calls} calls{looks}{asked}", *bounds]
+
+
+def _ratchet(ratchet: Ratchet) -> str:
+    return f"{ratchet.event_text}  revokes {', '.join(ratchet.revoke)}"
+
+
+def _lenient(policy: Policy) -> list[str]:
+    """
+    What may be looked at although it is denied; the policy's own mounts are among it.
+    """
+    mounts = [f"look at {one.mount}, {one.source}" for one in policy.filesystem if one.source]
+    denies = [f"but for {one.path}" for one in policy.deny]
+    return [*mounts, *denies, *(f"look at {offered(one)}" for one in policy.network)]
 
 
 def _processes(grant: ProcessGrant | None) -> list[str]:
@@ -102,6 +137,7 @@ def _guest(policy: Policy) -> list[str]:
     modules = ", ".join(policy.imports or ["none"])
     imports = [f"imports {modules} (guidance, not enforced)"] if policy.imports is not None else []
     return [
+        f"mode {policy.mode.value}",
         f"cage {policy.cage.value}",
         *_isolation(policy),
         f"image {', '.join(policy.images)}",

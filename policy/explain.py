@@ -12,10 +12,18 @@ from textwrap import wrap
 from policy.decide import decide
 from policy.errors import pointed, shown
 from policy.guards import GUARDS
-from policy.offers import offered
+from policy.offers import bound_text, offered
 from policy.request_text import parse_request
-from policy.requests import ImageRequest, ImportRequest, Request
-from policy.types import Access, AddressClass, Decision, FileGrant, NetworkGrant, Policy, Rule
+from policy.requests import ImageRequest, ImportRequest, Request, ToolRequest
+from policy.types import (
+    AddressClass,
+    Decision,
+    FileGrant,
+    NetworkGrant,
+    Policy,
+    Rule,
+    ToolGrant,
+)
 from policy.units import show_size
 
 __all__ = ["explain", "parse_request", "to_json"]
@@ -65,7 +73,9 @@ def _details(policy: Policy, request: Request, decision: Decision) -> list[tuple
         (who, _seen(request, decision)),
         ("source", _source(decision.grant)),
         ("grant", _grant(decision.network)),
+        ("tool", _tool(decision.tool)),
         ("guards", ", ".join(_guards(decision.grant))),
+        ("denied", str(decision.would_deny or "")),
         ("change", decision.remedy),
         ("within", within),
     ]
@@ -84,6 +94,8 @@ def _seen(request: Request, decision: Decision) -> str:
         return "gets no session (PERMISSION_DENIED)"
     if isinstance(request, ImportRequest):
         return "can import it all the same"
+    if isinstance(request, ToolRequest) and decision.awaits_approval:
+        return "waits until a person has agreed to this call"
     return "sees no such file (ENOENT)" if decision.absent else "is refused (EACCES)"
 
 
@@ -107,11 +119,19 @@ def _grant(grant: NetworkGrant | None) -> str:
     return "; ".join([*said, f"addresses {', '.join(['public', *classes])}"])
 
 
+def _tool(grant: ToolGrant | None) -> str:
+    if grant is None:
+        return ""
+    bounds = [f"{one.name} {bound_text(one)}" for one in grant.bounds]
+    said = [f"up to {grant.max_calls} calls", f"approval {grant.approval.value}", *bounds]
+    return f"{grant.name}: {'; '.join(said)}"
+
+
 def _guards(grant: FileGrant | None) -> list[str]:
     """
     The names that the grant does not let a session change, where it has any.
     """
-    if grant is None or grant.source is None or grant.access is Access.READ:
+    if grant is None or grant.source is None or not grant.access.writes:
         return []
     return [guard.name for guard in GUARDS]
 
@@ -140,5 +160,8 @@ def to_json(policy: Policy, request: Request) -> str:
         "source": decision.grant.source if decision.grant else None,
         "guards": _guards(decision.grant),
         "network": _grant(decision.network) or None,
+        "tool": _tool(decision.tool) or None,
+        "awaits_approval": decision.awaits_approval,
+        "would_deny": decision.would_deny.name if decision.would_deny else None,
     }
     return json.dumps(answer, indent=2, ensure_ascii=True)

@@ -36,7 +36,8 @@ class Finding:
 class Placed:
     """
     A grant with the index of its entry in `filesystem`, and what its file says of a quota;
-    `denied` says that an entry of `deny` hides something below it.
+    `denied` says that an entry of `deny` hides something below it, `commit_by` that the file says
+    who commits.
     """
 
     index: int
@@ -44,6 +45,7 @@ class Placed:
     quota: int | None = None
     max_files: int | None = None
     denied: bool = False
+    commit_by: bool = False
 
     def at(self, key: str) -> Path:
         """
@@ -73,7 +75,7 @@ def _own_source_findings(
     placed: Placed, protected: tuple[str, ...], resolve: Resolver
 ) -> Iterator[Finding]:
     source = placed.grant.source
-    writable = placed.grant.access is Access.READ_WRITE
+    writable = placed.grant.access.writes
     if source is not None:
         yield from source_findings(placed.at("source"), source, protected, resolve, writable)
 
@@ -105,6 +107,18 @@ def _meaningless_findings(placed: Placed, scratch: int) -> Iterator[Finding]:
             if value is not None:
                 hint = "remove it, or grant read-write"
                 yield Finding(placed.at(key), "has no meaning for a read grant", hint)
+    if placed.grant.source is None and placed.grant.access is Access.TRANSACTION:
+        yield Finding(
+            placed.at("access"),
+            "memory of the session has no base that a commit could change",
+            "write read-write, or name a directory of the host as source",
+        )
+    if placed.commit_by and placed.grant.access is not Access.TRANSACTION:
+        yield Finding(
+            placed.at("commit_by"),
+            "has a meaning for transactions alone",
+            "remove it, or write `access: transaction`",
+        )
     if placed.grant.source is None and placed.grant.deny:
         yield Finding(
             placed.at("deny"),

@@ -103,7 +103,7 @@ def _address_findings(placed: PlacedNetwork) -> Iterator[Finding]:
     A grant that would grant nothing, because it lacks the word for where its host lies.
     """
     grant = placed.grant
-    found = _class_of(grant.host)
+    found = class_of_host(grant.host)
     if found is AddressClass.RESERVED:
         message = f"{grant.host} is {KINDS[found]}"
         yield Finding(placed.at("host"), message, "nothing in a policy grants a reserved address")
@@ -129,7 +129,7 @@ def _words(classes: frozenset[AddressClass]) -> list[str]:
     return [one.value for one in AddressClass if one in classes]
 
 
-def _class_of(host: str) -> AddressClass:
+def class_of_host(host: str) -> AddressClass:
     """
     The class that a host has by its text: names have none, but for those of RFC 6761 6.3.
     """

@@ -126,6 +126,6 @@ def _hides(placed: Placed) -> bool:
 
 
 def _overlap(program: str, source: str, placed: Placed) -> str:
-    about = "is written" if placed.grant.access is Access.READ_WRITE else "has hidden names"
+    about = "is written" if placed.grant.access.writes else "has hidden names"
     rule = placed.grant.rule.name
     return f"{shown(program)} overlaps {shown(source)}, which {about} under {rule}"

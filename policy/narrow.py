@@ -21,7 +21,9 @@ from policy.guidance import narrowed_imports
 from policy.narrow_files import narrowed_files
 from policy.narrow_network import narrowed_network
 from policy.narrow_process import narrowed_cage, narrowed_isolation, narrowed_process
+from policy.narrow_tools import narrowed_tools
 from policy.paths import is_within
+from policy.ratchets import narrowed_ratchets
 from policy.types import (
     CageKind,
     Clock,
@@ -67,6 +69,9 @@ def narrow(policy: Policy, ceiling: Policy) -> Policy:
         within=tuple(dict.fromkeys((*policy.within, ceiling.name, *ceiling.within))),
         cage=cage,
         imports=narrowed_imports(policy, ceiling),
+        tools=narrowed_tools(policy, ceiling),
+        after=narrowed_ratchets(policy, ceiling),
+        lenient=None,
     )
     narrowed = _with_processes(narrowed, policy, ceiling)
     narrowed = replace(narrowed, rules=_rules(policy, ceiling, narrowed))

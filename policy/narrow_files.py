@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from policy.errors import PolicyError, Problem, shown
 from policy.globs import GlobSet
 from policy.paths import is_within
-from policy.types import Access, FileGrant, Policy, Rule
+from policy.types import Access, CommitBy, FileGrant, Policy, Rule
 from policy.units import show_size
 
 
@@ -49,20 +49,29 @@ class _Meeting:
         """
         The right that both give; it stands where the stricter of the two does.
         """
-        reads = Access.READ in {self.own.access, self.other.access}
-        stricter = self.other if reads and self.own.access is not Access.READ else self.own
+        stricter = self.other if self.own.access.loosens(self.other.access) else self.own
         denies = (*_denies_at(self.own, self.mount), *_denies_at(self.other, self.mount))
         kept = dict(reversed(denies))
         return replace(
             stricter,
             mount=self.mount,
             source=source_at(self.own, self.mount),
-            access=Access.READ if reads else Access.READ_WRITE,
+            commit_by=_committer(stricter.access, self.own, self.other),
             deny=tuple(reversed(kept)),
             deny_rules=tuple(reversed(kept.values())),
             quota=min(self.own.quota, self.other.quota),
             max_files=min(self.own.max_files, self.other.max_files),
         )
+
+
+def _committer(access: Access, own: FileGrant, other: FileGrant) -> CommitBy | None:
+    """
+    Who may commit what both grant: the guest only where no transaction of the two refuses it.
+    """
+    if access is not Access.TRANSACTION:
+        return None
+    asked = {one.commit_by for one in (own, other)}
+    return CommitBy.CLIENT if CommitBy.CLIENT in asked else CommitBy.GUEST
 
 
 def _meetings(policy: Policy, ceiling: Policy) -> Iterator[_Meeting]:

@@ -1,8 +1,10 @@
 """
-What a policy grants of the network, in the words that agents are told.
+What a policy grants of the network and of tools, in the words that agents are told.
 """
 
-from policy.types import HttpRule, NetworkGrant, Policy
+import json
+
+from policy.types import ArgumentBound, HttpRule, NetworkGrant, Policy
 
 _OFFERED = 8
 """Grants that are listed at most: a reason has to fit where a guest reads its errors."""
@@ -46,3 +48,29 @@ def _offered_rule(rule: HttpRule) -> str:
         return methods
     word = "below" if all(path.endswith("/**") for path in rule.paths) else "at"
     return f"{methods} {word} {', '.join(rule.paths)}"
+
+
+def tool_offer(policy: Policy) -> str:
+    """
+    The end of a denial's reason: which tools there are, where the policy discloses it.
+    """
+    if not policy.disclose or not policy.tools:
+        return ""
+    names = sorted(one.name for one in policy.tools)
+    more = len(names) - _OFFERED
+    rest = f" and {more} more" if more > 0 else ""
+    return f"; you may call {', '.join(names[:_OFFERED])}{rest}"
+
+
+def bound_text(bound: ArgumentBound) -> str:
+    """
+    What an argument has to be: `a number from 1 to 100`, `a text of up to 80 characters`.
+    """
+    if bound.allowed is not None:
+        return f"one of {', '.join(json.dumps(one) for one in bound.allowed)}"
+    if bound.longest is not None:
+        return f"a text of up to {bound.longest} characters"
+    if bound.most is None:
+        return f"a number from {bound.least}"
+    start = "" if bound.least is None else f" from {bound.least}"
+    return f"a number{start} up to {bound.most}"

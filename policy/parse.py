@@ -15,7 +15,7 @@ from policy.reading import DEFAULT_MAX_FILES, DEFAULT_QUOTA, Ground, ground, nor
 from policy.related import CEILINGS, Library, read_alone
 from policy.types import Policy
 
-__all__ = ["DEFAULT_MAX_FILES", "DEFAULT_QUOTA", "load", "load_directory", "parse"]
+__all__ = ["DEFAULT_MAX_FILES", "DEFAULT_QUOTA", "load", "load_directory", "load_text", "parse"]
 
 
 def parse(text: str, *, file: str, base: str, protected: tuple[str, ...] = ()) -> Policy:
@@ -40,8 +40,16 @@ def load(path: str, protected: tuple[str, ...] = (), base: str | None = None) ->
     protected directories are compared with symbolic links followed, as they are now.
     Raises PolicyError.
     """
+    return load_text(path, read_policy_file(path), protected, base)
+
+
+def load_text(
+    path: str, text: str, protected: tuple[str, ...] = (), base: str | None = None
+) -> Policy:
+    """
+    The policy that `text` would be if it were the content of the file `path`. Raises PolicyError.
+    """
     directory, name = posixpath.split(normalised(path))
-    text = read_policy_file(path)
     opened = partial(open_policy_directory, directory)
     with Library(opened, _ground(base or directory, directory, protected)) as library:
         return library.policy_of(shown(name), text)

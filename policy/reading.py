@@ -37,6 +37,8 @@ from policy.lint_process import (
 )
 from policy.parse_network import placed_network
 from policy.parse_process import KEYS, cage_in, isolation_in, process_in
+from policy.parse_ratchets import placed_ratchets, ratchet_findings
+from policy.parse_tools import placed_tools, tool_findings
 from policy.paths import SCRATCH, source_problem
 from policy.places import rule_at
 from policy.schema import DenySection, GrantSection, LimitsSection, PolicySection
@@ -44,10 +46,12 @@ from policy.types import (
     Access,
     CageKind,
     Clock,
+    CommitBy,
     Deny,
     FileGrant,
     Isolation,
     Limits,
+    Mode,
     Policy,
     Rule,
 )
@@ -100,16 +104,21 @@ def read_policy(document: Document, where: Ground, inherited: Policy | None) -> 
     denies = _denies(document)
     placed = _placed_grants(document, where.base, denies)
     network = placed_network(document, section_of(document, "network"))
+    tools = placed_tools(document, section_of(document, "tools"))
+    ratchets = placed_ratchets(document, section_of(document, "after"))
     entries = section_of(document, "filesystem")
     whole = len(placed) == (len(entries) if isinstance(entries, list) else 0)
     findings = [
         *grant_findings(placed, where.protected, limits.scratch, where.resolve),
         *_unplaced_findings(document, placed, where),
         *(deny_findings(denies, placed) if whole else ()),
+        *(ratchet_findings(ratchets, placed, tools) if whole else ()),
         *image_findings(_images(document)),
         *network_findings(network),
         *repeated_findings(section_of(document, "network")),
         *_process_findings(document, placed, where, inherited),
+        *tool_findings(tools),
+        *_mode_findings(document),
         *environment_findings(_environment(document)),
     ]
     problems += [_found(document, finding) for finding in findings]
@@ -120,6 +129,9 @@ def read_policy(document: Document, where: Ground, inherited: Policy | None) -> 
         filesystem=tuple(one.grant for one in placed),
         deny=tuple(deny for _, deny in denies),
         network=tuple(one.grant for one in network),
+        tools=tuple(grant for _, grant in tools),
+        after=tuple(ratchet for _, ratchet in ratchets),
+        mode=Mode(model.mode),
     )
     if policy.cage is CageKind.PROCESS and (gaps := process_gaps(policy)):
         raise PolicyError(gaps)
@@ -143,6 +155,12 @@ def _process_findings(
     yield from repeated_item_findings(items if isinstance(items, list) else [])
     if grant := process_in(document, section_of(document, "process")):
         yield from program_findings(grant.programs, placed, where.protected, where.resolve)
+
+
+def _mode_findings(document: Document) -> Iterator[Finding]:
+    if section_of(document, "mode") == "audit" and not section_of(document, "within"):
+        message = "audit mode lets pass what a ceiling allows, and this file names none"
+        yield Finding(("mode",), message, "name the most that may happen in `within`")
 
 
 def _placed_images(document: Document, inherited: Policy | None) -> list[tuple[Path, str]]:
@@ -209,7 +227,16 @@ def _placed_grants(document: Document, base: str, denies: list[tuple[int, Deny]]
             continue
         grant = _grant(document, index, section, base)
         denied = any(hides_below(deny, grant.mount) for _, deny in denies)
-        placed.append(Placed(index, grant, section.quota, section.max_files, denied))
+        placed.append(
+            Placed(
+                index,
+                grant,
+                section.quota,
+                section.max_files,
+                denied,
+                section.commit_by is not None,
+            )
+        )
     return placed
 
 
@@ -233,7 +260,7 @@ def _unplaced_findings(
 
 def _grant(document: Document, index: int, section: GrantSection, base: str) -> FileGrant:
     access, path = Access(section.access), ("filesystem", index)
-    writes = access is Access.READ_WRITE
+    writes = access.writes
     quota = DEFAULT_QUOTA if section.quota is None else section.quota
     max_files = DEFAULT_MAX_FILES if section.max_files is None else section.max_files
     return FileGrant(
@@ -247,7 +274,14 @@ def _grant(document: Document, index: int, section: GrantSection, base: str) -> 
         deny_rules=tuple(
             rule_at(document, (*path, "deny", number)) for number in range(len(section.deny))
         ),
+        commit_by=_committer(access, section.commit_by),
     )
+
+
+def _committer(access: Access, said: str | None) -> CommitBy | None:
+    if access is not Access.TRANSACTION:
+        return None
+    return CommitBy.GUEST if said is None else CommitBy(said)
 
 
 def _absolute(source: str, base: str) -> str | None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from policy.audit_mode import with_leniency
 from policy.digest import digest_of
 from policy.document import Document, Path, read_document
 from policy.errors import PolicyError, Problem, shown
@@ -25,7 +26,7 @@ from policy.policy_file import (
     read_policy_file,
 )
 from policy.reading import Ground, in_order, read_policy, section_of
-from policy.types import Policy
+from policy.types import Mode, Policy
 from policy.validation import problem_at
 
 CEILINGS = "ceilings"
@@ -174,6 +175,8 @@ class Library:
         policy = _read(document, self._where, inherited, problems)
         for ceiling in found.values():
             policy = narrow(policy, ceiling)
+        if policy.mode is Mode.AUDIT:
+            policy = with_leniency(policy, tuple(found.values()))
         return replace(policy, digest=digest_of(policy))
 
     def _related(self, document: Document, path: Path, name: str) -> Policy:

@@ -2,12 +2,14 @@
 Requests as a person writes them: the words of `codecage policy explain`.
 """
 
+import json
 from collections.abc import Callable
 from ipaddress import IPv6Address
 
 from policy.errors import RequestTextError, shown
 from policy.requests import (
     AddressRequest,
+    CommitRequest,
     FileAction,
     FileRequest,
     HttpRequest,
@@ -18,6 +20,8 @@ from policy.requests import (
     Request,
     ResolveRequest,
     SocketRequest,
+    ToolRequest,
+    tool_request,
 )
 
 
@@ -25,7 +29,8 @@ def parse_request(text: str) -> Request:
     """
     The request that a line of text means: `read /data/x.csv`, `connect HOST:PORT`,
     `resolve HOST`, `dial HOST:PORT at ADDRESS`, `GET https://HOST/PATH?QUERY`, `socket KIND`,
-    `run PROGRAM` (or `run fork`), `image NAME`, `import MODULE`.
+    `run PROGRAM` (or `run fork`), `image NAME`, `import MODULE`, `call TOOL {"argument": 1}`,
+    `commit MOUNT` (by the guest).
 
     The path of a file may hold spaces and is taken as it is. Raises RequestTextError with the
     forms.
@@ -51,7 +56,7 @@ _ACTIONS = {action.value: action for action in FileAction}
 _FORMS = (
     f"`ACT /path` with ACT one of {', '.join(_ACTIONS)}; `connect HOST:PORT`; `resolve HOST`; "
     "`dial HOST:PORT at ADDRESS`; `GET https://HOST/PATH`; `socket KIND`; `run PROGRAM`; "
-    "`image NAME`; `import MODULE`"
+    '`image NAME`; `import MODULE`; `call TOOL {"argument": 1}`; `commit MOUNT`'
 )
 
 
@@ -107,11 +112,28 @@ def _http(method: str, url: str) -> HttpRequest:
     )
 
 
+def _call(rest: str) -> ToolRequest:
+    """
+    A tool's name, and its arguments as one JSON object.
+    """
+    tool, _, written = rest.partition(" ")
+    try:
+        arguments = json.loads(written or "{}")
+    except (ValueError, RecursionError) as error:
+        raise RequestTextError(f"{shown(written)!r} is no JSON; {_CALL_FORM}") from error
+    if not isinstance(arguments, dict):
+        raise RequestTextError(f"{shown(written)!r} is no object; {_CALL_FORM}")
+    return tool_request(tool, arguments)
+
+
+_CALL_FORM = 'write `call search_orders {"limit": 50}`'
 _PORTS = {"https": 443, "http": 80}
 _WORDS: dict[str, Callable[[str], Request]] = {
+    "call": _call,
     "dial": _dial,
     "image": ImageRequest,
     "import": ImportRequest,
+    "commit": CommitRequest,
     "resolve": ResolveRequest,
     "run": ProcessRequest,
     "socket": SocketRequest,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, cast
 
 
 class FileAction(Enum):
@@ -97,7 +97,7 @@ class AddressRequest:
     own: bool = False
 
     def __str__(self) -> str:
-        return f"dial {_place(self.host, self.port)} at {self.address}"
+        return f"dial {_place(self.host, self.port)} at {self.address}{' own' if self.own else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +161,96 @@ class ProcessRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class CommitRequest:
+    """
+    That the changes below a mount become the host's: by the mount's own path. `by_client` says
+    that the session's client asks, and not its guest.
+    """
+
+    path: str
+    by_client: bool = False
+
+    def __str__(self) -> str:
+        return f"commit {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Composite:
+    """
+    An argument that is no number, text, truth value or None: `kind` names its type. No bound of a
+    policy is about one, so what it holds is not here.
+    """
+
+    kind: str
+
+
+Argument = None | bool | int | float | str | Composite
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRequest:
+    """
+    A call of a tool that the client offers. `arguments` are all parameters of the tool's own
+    signature, bound, with its defaults applied; `open_ended` says that the signature takes more
+    than it names (`*args`, `**kwargs`). `earlier` are the calls of the tool that the session has
+    made before, `approved` says that a person has agreed to this one.
+
+    Its text has texts by their length and the start of their SHA-256: they may hold what nobody
+    should read in a record.
+    """
+
+    tool: str
+    arguments: tuple[tuple[str, Argument], ...] = ()
+    open_ended: bool = False
+    earlier: int = 0
+    approved: bool = False
+
+    def __str__(self) -> str:
+        said = ", ".join(f"{name}={_argument_text(value)}" for name, value in self.arguments)
+        return f"call {self.tool}({said})"
+
+
+def tool_request(
+    tool: str,
+    arguments: Mapping[str, object],
+    *,
+    open_ended: bool = False,
+    earlier: int = 0,
+    approved: bool = False,
+) -> ToolRequest:
+    """
+    The request for a call with `arguments` of any types, in the order of the signature.
+    """
+    bound = tuple((name, _argument(value)) for name, value in arguments.items())
+    return ToolRequest(tool, bound, open_ended, earlier, approved)
+
+
+def _argument(value: object) -> Argument:
+    """
+    Exact types alone: what a subclass compares equal to is for the guest to say.
+    """
+    if value is None or type(value) in {bool, int, float, str}:
+        return cast("Argument", value)
+    return Composite(type(value).__name__)
+
+
+def _argument_text(value: Argument) -> str:
+    match value:
+        case str():
+            digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+            return f"<{len(value)} characters, sha256 {digest}>"
+        case Composite():
+            return f"<{value.kind}>"
+    # A whole number may have as many digits as the guest likes, and a record has not.
+    if type(value) is int and value.bit_length() > _SHOWN_BITS:
+        return f"<a number of {value.bit_length()} bits>"
+    return repr(value)
+
+
+_SHOWN_BITS: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
 class ImportRequest:
     """
     A module, by its dotted name. No guest asks: an answer is guidance for who reads code.
@@ -195,13 +285,15 @@ Request = (
     | ProcessRequest
     | ImageRequest
     | ImportRequest
+    | ToolRequest
+    | CommitRequest
 )
 
 
 def kind_of(request: Request) -> str:
     """
     The word for requests like this one, where they are counted: a file's action, `connect`,
-    `resolve`, `dial`, `http`, `socket`, `run`, `image` or `import`.
+    `resolve`, `dial`, `http`, `socket`, `run`, `image`, `import`, `call` or `commit`.
     """
     return request.action.value if isinstance(request, FileRequest) else _KINDS[type(request)]
 
@@ -216,5 +308,7 @@ _KINDS: Final[Mapping[type[Request], str]] = MappingProxyType(
         ProcessRequest: "run",
         ImageRequest: "image",
         ImportRequest: "import",
+        ToolRequest: "call",
+        CommitRequest: "commit",
     }
 )

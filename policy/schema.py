@@ -14,8 +14,11 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from policy.globs import glob_problem
 from policy.paths import mount_problem, source_problem
 from policy.policy_file import CASES
+from policy.schema_gates import no_approvals, no_gates
 from policy.schema_network import MAX_NETWORK_GRANTS, NetworkSection, network_grants
 from policy.schema_process import IsolationSection, ProcessSection
+from policy.schema_ratchets import MAX_RATCHETS, RatchetSection
+from policy.schema_tools import MAX_TOOLS, ToolSection
 from policy.types import Limits
 from policy.units import GIB, KIB, MIB
 from policy.values import (
@@ -167,17 +170,23 @@ class LimitsSection(Section):
 
 class GrantSection(Section):
     """
-    One entry of `filesystem`. `quota` and `max_files` belong to read-write grants alone.
+    One entry of `filesystem`. `quota` and `max_files` belong to grants that write, `commit_by` to
+    transactions alone.
     """
 
     mount: Annotated[str, AfterValidator(_mount)]
     source: Annotated[str, AfterValidator(_source)]
-    access: Annotated[Literal["read", "read-write"], one_of("read", "read-write")]
+    access: Annotated[
+        Literal["read", "read-write", "transaction"], one_of("read", "read-write", "transaction")
+    ]
     deny: Annotated[list[Annotated[str, AfterValidator(_glob)]], at_most(MAX_DENIES)] = Field(
         default_factory=list
     )
     quota: Annotated[int | None, size_in(1, 1024 * GIB)] = None
     max_files: Annotated[int | None, count_in(1, 10_000_000)] = None
+    commit_by: Annotated[Literal["guest", "client"] | None, one_of("guest", "client")] = None
+    gate: Annotated[None, BeforeValidator(no_gates)] = None
+    approval: Annotated[None, BeforeValidator(no_approvals)] = None
 
 
 class DenySection(Section):
@@ -213,6 +222,7 @@ class PolicySection(Section):
     version: Annotated[Literal[1], BeforeValidator(_version)]
     name: Annotated[str, _NAME, AfterValidator(_policy_name)]
     description: Annotated[str, AfterValidator(_description)] = ""
+    mode: Annotated[Literal["enforce", "audit"], one_of("enforce", "audit")] = "enforce"
     cage: Annotated[Literal["wasm", "process", "any"], one_of("wasm", "process", "any")] = "wasm"
     image: Annotated[
         list[Annotated[str, AfterValidator(_image)]],
@@ -231,6 +241,8 @@ class PolicySection(Section):
     isolation: Annotated[IsolationSection | None, BeforeValidator(present)] = None
     process: Annotated[ProcessSection | None, BeforeValidator(present)] = None
     imports: Annotated[ImportsSection | None, BeforeValidator(present)] = None
+    tools: Annotated[list[ToolSection], at_most(MAX_TOOLS)] = Field(default_factory=list)
+    after: Annotated[list[RatchetSection], at_most(MAX_RATCHETS)] = Field(default_factory=list)
     environment: Annotated[dict[str, str], at_most(MAX_VARIABLES)] = Field(default_factory=dict)
     limits: LimitsSection = Field(default_factory=LimitsSection)
     random: Annotated[RandomSection | None, BeforeValidator(present)] = None

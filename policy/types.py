@@ -8,11 +8,36 @@ from enum import Enum
 
 class Access(Enum):
     """
-    What a file grant allows.
+    What a file grant allows. `TRANSACTION` is writing that is the session's own until a commit.
     """
 
     READ = "read"
     READ_WRITE = "read-write"
+    TRANSACTION = "transaction"
+
+    @property
+    def writes(self) -> bool:
+        """
+        Whether a session may change what it sees below the mount.
+        """
+        return self is not Access.READ
+
+    def loosens(self, other: "Access") -> bool:
+        """
+        Whether this gives a session more than `other`: a commit can be refused where plain writing
+        cannot.
+        """
+        order = (Access.READ, Access.TRANSACTION, Access.READ_WRITE)
+        return order.index(self) > order.index(other)
+
+
+class CommitBy(Enum):
+    """
+    Who may commit a transaction: the client alone, or the guest's own code as well.
+    """
+
+    GUEST = "guest"
+    CLIENT = "client"
 
 
 class Clock(Enum):
@@ -24,6 +49,16 @@ class Clock(Enum):
     REAL = "real"
     FROZEN = "frozen"
     VIRTUAL = "virtual"
+
+
+class Mode(Enum):
+    """
+    What becomes of what a policy denies: it is denied, or, as far as a ceiling allows it too, it
+    may be looked at and the record says that the policy denies it.
+    """
+
+    ENFORCE = "enforce"
+    AUDIT = "audit"
 
 
 class CageKind(Enum):
@@ -83,6 +118,7 @@ class FileGrant:
     administrator and never shown to the guest; `deny` are globs relative to the mount, in which
     `**` crosses directories; `quota` is in bytes and `max_files` in files: what the session may
     add below the mount in its lifetime. `deny_rules` are the places of `deny`, one for each.
+    `commit_by` belongs to transactions, and is None for every other access.
     """
 
     mount: str
@@ -93,6 +129,7 @@ class FileGrant:
     max_files: int
     rule: Rule
     deny_rules: tuple[Rule, ...] = ()
+    commit_by: CommitBy | None = None
 
 
 class AddressClass(Enum):
@@ -192,6 +229,98 @@ class ProcessGrant:
         return dict(zip(self.programs, rules, strict=True))
 
 
+class Approval(Enum):
+    """
+    Who lets a call of a granted tool be done: nobody has to, or a person, each time.
+    """
+
+    NONE = "none"
+    REQUIRED = "required"
+
+
+class Effect(Enum):
+    """
+    What a tool's call may do: anything, or nothing but look. A call that may do anything is on disk
+    in the record before it is done.
+    """
+
+    ACT = "act"
+    READ = "read"
+
+
+Scalar = bool | int | float | str
+"""What an argument is compared with."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentBound:
+    """
+    What one argument of a tool has to be, for each call: a finite number from `least` to `most`
+    (either may be None), a text of at most `longest` characters, or, where `allowed` is not None,
+    one of those values, of the same type. One of the three is said; all else is denied.
+    """
+
+    name: str
+    rule: Rule
+    least: int | float | None = None
+    most: int | float | None = None
+    longest: int | None = None
+    allowed: tuple[Scalar, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolGrant:
+    """
+    A tool that the client offers and the guest may call, `max_calls` times in a session's life.
+    Arguments without a bound may be anything.
+    """
+
+    name: str
+    max_calls: int
+    approval: Approval
+    bounds: tuple[ArgumentBound, ...]
+    rule: Rule
+    effect: Effect = Effect.ACT
+
+
+class Happening(Enum):
+    """
+    What a ratchet waits for.
+    """
+
+    READ = "read"
+    WRITE = "write"
+    CONNECT = "connect"
+
+
+@dataclass(frozen=True, slots=True)
+class Ratchet:
+    """
+    Rights that are gone for the rest of a session's life once something has happened in it.
+
+    `pattern` is an absolute glob of the guest's paths, or for `CONNECT` a host as in a grant;
+    `revoke` are `network`, `tools` and `tools.NAME`, sorted.
+    """
+
+    event: Happening
+    pattern: str
+    revoke: tuple[str, ...]
+    rule: Rule
+
+    @property
+    def event_text(self) -> str:
+        """
+        The event as a policy has it: `read /data/private/**`.
+        """
+        return f"{self.event.value} {self.pattern}"
+
+    def same_event(self, other: "Ratchet") -> bool:
+        """
+        Whether both wait for the same.
+        """
+        return self.event_text == other.event_text
+
+
 @dataclass(frozen=True, slots=True)
 class Deny:
     """
@@ -243,6 +372,7 @@ class Policy:
     that what the file says has been narrowed to; what is here is the result. `isolation` and
     `process` are about sessions of the process cage, and say nothing where `cage` is `WASM`.
     `imports` are modules that the guest is meant to use: guidance, which nothing enforces.
+    `lenient` is what may be looked at besides in audit mode; None in every other.
     """
 
     name: str
@@ -264,6 +394,10 @@ class Policy:
     isolation: Isolation = field(default_factory=Isolation)
     process: ProcessGrant | None = None
     imports: tuple[str, ...] | None = None
+    tools: tuple[ToolGrant, ...] = ()
+    after: tuple[Ratchet, ...] = ()
+    mode: Mode = Mode.ENFORCE
+    lenient: "Policy | None" = None
 
     @property
     def image(self) -> str:
@@ -287,7 +421,9 @@ class Decision:
     `absent` says that the object must look as if it did not exist (ENOENT): a denied name
     below a grant, and everything that no grant covers. `reason` may be told to the guest;
     `remedy`, which says to the administrator what would have to change, never. `network` is the
-    grant that an answer about a connection, an address or a request comes from.
+    grant that an answer about a connection, an address or a request comes from, `tool` the one of
+    a call; `awaits_approval` says that the call is denied for nothing but want of an approval.
+    `would_deny` is the rule that denies what only audit mode allows.
     """
 
     allowed: bool
@@ -297,3 +433,6 @@ class Decision:
     grant: FileGrant | None = None
     remedy: str = ""
     network: NetworkGrant | None = None
+    tool: ToolGrant | None = None
+    awaits_approval: bool = False
+    would_deny: Rule | None = None

@@ -22,11 +22,14 @@ from policy.schema import (
 )
 from policy.schema_network import CredentialsSection, HttpSection, NetworkSection
 from policy.schema_process import IsolationSection, ProcessSection
+from policy.schema_ratchets import RatchetSection
+from policy.schema_tools import BoundSection, ToolSection
 from policy.values import REFUSED, said
 
 Model = TypeVar("Model", bound=BaseModel)
 Sections = Mapping[str, type[BaseModel]]
-"""The models of a file's mappings by their places, such as `network.http`; "" is the file's own."""
+"""The models of a file's mappings by their places, such as `network.http`; "" is the file's own
+and `*` stands for any last key."""
 
 
 def validated(document: Document) -> tuple[PolicySection | None, list[Problem]]:
@@ -103,11 +106,14 @@ def _known_keys(path: Path, sections: Sections) -> list[str]:
     The keys of the mapping at `path`, as the schema has them.
     """
     name = ".".join(part for part in path if isinstance(part, str))
-    return list(sections[name].model_fields)
+    # The names of a tool's arguments are the tool's own.
+    section = sections.get(name) or sections[f"{name.rpartition('.')[0]}.*"]
+    return list(section.model_fields)
 
 
 SECTIONS: Sections = {
     "": PolicySection,
+    "after": RatchetSection,
     "deny": DenySection,
     "filesystem": GrantSection,
     "imports": ImportsSection,
@@ -118,6 +124,8 @@ SECTIONS: Sections = {
     "network.http": HttpSection,
     "process": ProcessSection,
     "random": RandomSection,
+    "tools": ToolSection,
+    "tools.arguments.*": BoundSection,
 }
 """The mappings of a policy file."""
 

@@ -6,14 +6,16 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from executor.commands.policy_import import register_import
+from executor.commands.policy_record import register_recorded
 from executor.commands.policy_tools import register_tools
 from policy.doubts import doubts
-from policy.errors import PolicyError, Problem, RequestTextError
+from policy.errors import PolicyError, Problem, RequestTextError, shown
 from policy.explain import explain, parse_request, to_json
 from policy.parse import load, load_directory
 from policy.types import Policy
@@ -54,6 +56,8 @@ def register(subparsers: "Subparsers") -> None:
     explaining.add_argument("file", metavar="FILE", help="a policy")
     explaining.add_argument("request", metavar="REQUEST", help='such as "read /data/x.csv"')
     register_tools(commands, _add)
+    register_recorded(commands, _add)
+    register_import(commands, _add)
 
 
 def _add(
@@ -104,14 +108,27 @@ def _report(policies: list[Policy], problems: list[Problem]) -> dict[str, object
             for one in policies
         ],
         "problems": [asdict(problem) for problem in problems],
-        "doubts": [asdict(doubt) for one in policies for doubt in doubts(one)],
+        "doubts": [asdict(doubt) for one in policies for doubt in _doubts(one)],
     }
+
+
+def _doubts(policy: Policy) -> Iterator[Problem]:
+    """
+    What may be a mistake, and what is not there on this machine: a server may run on another.
+    """
+    yield from doubts(policy)
+    for grant in policy.filesystem:
+        rule = grant.rule
+        if grant.source is not None and not Path(grant.source).is_dir():
+            message = f"{rule.name}: the source {shown(grant.source)} is no directory here"
+            hint = "make it, or sessions under this policy cannot be created on this machine"
+            yield Problem(rule.file, rule.line, rule.column, message, hint, rule.text)
 
 
 def _tell(policies: list[Policy], problems: list[Problem]) -> None:
     for policy in policies:
         print(f"{policy.file}: policy {policy.name}, digest {policy.digest}")
-        for doubt in doubts(policy):
+        for doubt in _doubts(policy):
             print(f"warning: {doubt}", file=sys.stderr)
     if problems:
         print(PolicyError(tuple(problems)), file=sys.stderr)

@@ -4,13 +4,14 @@ import pytest
 
 from executor import cli
 
-GOOD = "version: 1\nname: good\nfilesystem:\n  - {mount: /data, source: /srv/x, access: read}\n"
+GOOD = "version: 1\nname: good\nfilesystem:\n  - {mount: /data, source: ./x, access: read}\n"
 BAD = "version: 1\nname: bad\nnetwerk: none\nlimits: {memory: 1GB}\n"
 
 
 @pytest.fixture
 def files(tmp_path):
     tmp_path.chmod(0o700)
+    (tmp_path / "x").mkdir()
     for name, text in (("good.yaml", GOOD), ("bad.yaml", BAD)):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o600)
@@ -88,3 +89,14 @@ def test_check_warns_of_an_image_that_is_nearly_a_shipped_one_and_fails_nothing(
     policy.write_text("version: 1\nname: good\nimage: [core, data]\n")
     assert cli.main(["policy", "check", str(policy)]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_check_warns_of_a_source_that_is_no_directory_here_and_fails_nothing(files, capsys):
+    (files / "x").rmdir()
+    assert cli.main(["policy", "check", str(files / "good.yaml")]) == 0
+    said = capsys.readouterr().err
+    assert f"warning: good.yaml:4:5: filesystem[0]: the source {files}/x is no directory" in said
+    (files / "x").write_text("")
+    assert cli.main(["policy", "check", "--json", str(files / "good.yaml")]) == 0
+    (doubt,) = json.loads(capsys.readouterr().out)["doubts"]
+    assert (doubt["line"], doubt["column"]) == (4, 5)

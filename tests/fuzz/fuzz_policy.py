@@ -24,7 +24,13 @@ from policy.explain import explain
 from policy.narrow import narrow
 from policy.parse import parse
 from policy.paths import dangerous_source
-from policy.requests import FileAction, FileRequest, HttpRequest, NetworkRequest
+from policy.requests import (
+    FileAction,
+    FileRequest,
+    HttpRequest,
+    NetworkRequest,
+    tool_request,
+)
 
 SEEDS = tuple(
     path.read_text() for path in sorted((Path(package.__file__).parent / "examples").glob("*.yaml"))
@@ -37,6 +43,8 @@ SPICE = (
     *("/etc", "../..", "/", "/proc/self", "scratch", "~/x", "$HOME", "**", "*", "[a-z]", "\\"),
     *("*.com", "169.254.169.254", "0x7f.1", "[::1]", "a" * 300, "%2e%2e", "//", ";", "CONNECT"),
     *("1024Gi", "999999999999Gi", "9" * 400, "[" * 50, "{a: " * 30, "deny: [{path: /a}]\n"),
+    *("tools: [{name: f, arguments: {x: {max: 1}}}]\n", "approval: required", "max_calls: 0"),
+    *('after: [{event: "read /data/**", revoke: [network]}]\n', "mode: audit\n", "tools.f"),
     *("within: [fuzz]\n", "defaults: fuzz\n", "raw: true", "tls: false", "filesystem: []\n"),
 )
 REQUESTS = (
@@ -44,6 +52,7 @@ REQUESTS = (
     FileRequest(FileAction.READ, "/data/private/x"),
     NetworkRequest("api.example.com", 443),
     HttpRequest("api.example.com", 443, tls=True, method="GET", path="/v1/prices/a"),
+    tool_request("search_orders", {"limit": 7}),
 )
 SLOW = 5.0
 """Seconds that one file may take at most, many times what any takes."""

@@ -20,10 +20,14 @@ from policy.requests import (
     ProcessRequest,
     ResolveRequest,
     SocketRequest,
+    ToolRequest,
+    tool_request,
 )
 from policy.types import (
     Access,
     AddressClass,
+    Approval,
+    ArgumentBound,
     CageKind,
     Clock,
     Credential,
@@ -37,6 +41,7 @@ from policy.types import (
     Policy,
     ProcessGrant,
     Rule,
+    ToolGrant,
 )
 
 
@@ -51,9 +56,40 @@ def allows(policy, request):
         parts = request.module.split(".")
         starts = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
         return policy.imports is None or any(one in policy.imports for one in starts)
+    if isinstance(request, ToolRequest):
+        return allows_call(policy, request)
     if isinstance(request, SocketRequest):
         return False
     return allows_network(policy, request)
+
+
+# Tools
+
+
+def allows_call(policy, request):
+    for tool in policy.tools:
+        if tool.name == request.tool:
+            break
+    else:
+        return False
+    if tool.approval is Approval.REQUIRED and not request.approved:
+        return False
+    if request.earlier >= tool.max_calls or (tool.bounds and request.open_ended):
+        return False
+    given = dict(request.arguments)
+    return all(bound.name in given and keeps(bound, given[bound.name]) for bound in tool.bounds)
+
+
+def keeps(bound, value):
+    if bound.allowed is not None:
+        return repr(value) in [repr(one) for one in bound.allowed]
+    if bound.longest is not None:
+        return isinstance(value, str) and len(value) <= bound.longest
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    low = float("-inf") if bound.least is None else bound.least
+    high = float("inf") if bound.most is None else bound.most
+    return low <= value <= high and abs(value) != float("inf")
 
 
 # Programs
@@ -217,6 +253,9 @@ PATTERNS = [*HOSTS, "*.x.org", "*.a.x.org"]
 PATHS = ["/**", "/a", "/a/*", "/a/**", "/*/b", "/a*", "/**/b", "/a/b"]
 PROGRAMS = ["/usr/bin/git", "/opt/tools", "/opt/tools/a", "/opt/other/a"]
 MODULES = ["a", "a.b", "b", "ab", "b.a"]
+TOOLS = ["search", "send"]
+ARGUMENTS = ["n", "m"]
+VALUES = [0, 1, 2, 3, 1.0, 2.5, True, False, None, "", "a", "bb", "ccc", [1], float("nan")]
 RUN = [*PROGRAMS, "/opt/tools/b/c", "/opt", "/opt/tools/../other/a", "git", "fork", "//opt/tools"]
 CLASSES = {
     "9.9.9.9": AddressClass.PUBLIC,
@@ -266,6 +305,7 @@ def random_policy(chance, name="p"):
         disclose=chance.random() < 0.5,
         deny=tuple(denies),
         imports=chance.choice([None, None, *(tuple(some(chance, MODULES, 2)) for _ in range(2))]),
+        tools=tuple(random_tools(chance, name)),
     )  # fmt: skip
     return in_a_cage(chance, policy)
 
@@ -297,6 +337,28 @@ def in_a_cage(chance, policy):
     # What the process cage cannot keep makes no policy of it.
     plain = tuple(replace(one, http=(), credential=None) for one in policy.network)
     return replace(held, images=native, seed=None, clock=Clock.REAL, network=plain)
+
+
+def random_tools(chance, name):
+    for index, tool in enumerate(some(chance, TOOLS, 2)):
+        rule = Rule(f"tools[{index}]", f"{name}.yaml", index + 1)
+        bounds = [random_bound(chance, one, rule) for one in some(chance, ARGUMENTS, 2)]
+        approval = chance.choice([Approval.NONE, Approval.NONE, Approval.REQUIRED])
+        yield ToolGrant(tool, chance.choice([1, 3]), approval, tuple(bounds), rule)
+
+
+def random_bound(chance, name, rule):
+    kind = chance.randrange(4)
+    if kind == 0:
+        return ArgumentBound(name, rule, allowed=tuple(chance.sample([1, 2, True, "a", "bb"], 3)))
+    if kind == 1:
+        return ArgumentBound(name, rule, longest=chance.choice([1, 2]))
+    return ArgumentBound(
+        name,
+        rule,
+        least=chance.choice([None, 0, 0.5]) if kind == 2 else 1,
+        most=chance.choice([2, 2.5]) if kind == 2 else chance.choice([None, 3]),
+    )
 
 
 def random_network(chance, name):
@@ -333,7 +395,9 @@ def random_network(chance, name):
 
 
 def random_request(chance):
-    kind = chance.randrange(10)
+    kind = chance.randrange(11)
+    if kind == 10:
+        return random_call(chance)
     if kind < 5:
         parts = [
             chance.choice([one[1:] for one in MOUNTS]),
@@ -362,4 +426,15 @@ def random_request(chance):
     path = "/" + "/".join(chance.choice(["a", "b", "ab", ""]) for _ in range(chance.randint(0, 3)))
     return HttpRequest(
         host, port, chance.random() < 0.7, chance.choice(["GET", "POST", "TRACE"]), path
+    )
+
+
+def random_call(chance):
+    values = {name: chance.choice(VALUES) for name in some(chance, [*ARGUMENTS, "o"], 3)}
+    return tool_request(
+        chance.choice([*TOOLS, "other"]),
+        values,
+        open_ended=chance.random() < 0.1,
+        earlier=chance.choice([0, 0, 1, 3]),
+        approved=chance.random() < 0.5,
     )

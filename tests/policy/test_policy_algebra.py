@@ -18,7 +18,7 @@ from policy.errors import PolicyError
 from policy.narrow import narrow
 from policy.path_globs import compile_glob
 from policy.path_relations import holds, meet
-from policy.types import Access, CageKind, Isolation, IsolationLevel, Limits
+from policy.types import Access, Approval, CageKind, Isolation, IsolationLevel, Limits
 from tests.policy import reference
 
 PAIRS = int(os.environ.get("CODECAGE_PAIRS", "12000"))
@@ -138,6 +138,8 @@ def without_a_grant(policy):
         yield replace(policy, filesystem=rest)
     for index in range(len(policy.network)):
         yield replace(policy, network=policy.network[:index] + policy.network[index + 1 :])
+    for index in range(len(policy.tools)):
+        yield replace(policy, tools=policy.tools[:index] + policy.tools[index + 1 :])
     grant = policy.process
     if grant is not None:
         yield replace(policy, process=None)
@@ -179,6 +181,7 @@ def without_a_restriction(policy):
         yield from without_a_hold(policy)
     if policy.imports is not None:
         yield replace(policy, imports=None)
+    yield from with_a_freer_tool(policy)
     yield replace(policy, limits=replace(policy.limits, cells=policy.limits.cells + 1))
     for index, grant in enumerate(policy.filesystem):
         around = policy.filesystem[:index], policy.filesystem[index + 1 :]
@@ -193,6 +196,17 @@ def without_a_restriction(policy):
         around = policy.network[:index], policy.network[index + 1 :]
         more = replace(grant, max_bytes=grant.max_bytes + 1)
         yield replace(policy, network=(*around[0], more, *around[1]))
+
+
+def with_a_freer_tool(policy):
+    for index, tool in enumerate(policy.tools):
+        freer = [replace(tool, max_calls=tool.max_calls + 1)]
+        if tool.approval is Approval.REQUIRED:
+            freer.append(replace(tool, approval=Approval.NONE))
+        if tool.bounds:
+            freer.append(replace(tool, bounds=tool.bounds[1:]))
+        for one in freer:
+            yield replace(policy, tools=(*policy.tools[:index], one, *policy.tools[index + 1 :]))
 
 
 def without_a_hold(policy):
@@ -231,6 +245,7 @@ def shuffled(policy, chance):
         deny=turned(policy.deny),
         images=images,
         imports=policy.imports and turned(policy.imports),
+        tools=turned([replace(one, bounds=turned(one.bounds)) for one in policy.tools]),
         process=policy.process
         and replace(policy.process, programs=turned(policy.process.programs), program_rules=()),
     )

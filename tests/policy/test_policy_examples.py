@@ -18,6 +18,12 @@ from policy.validation import SECTIONS
 EXAMPLES = Path(package.__file__).parent / "examples"
 ASKED = {
     "analyst": ["read /data/q1.csv", "read /data/private/q1.csv", "write /work/out/r.md"],
+    "bookkeeper": [
+        "write /ledger/main.beancount",
+        "read /receipts/42.pdf",
+        "write /receipts/42.pdf",
+        "read /ledger/payroll/2026.beancount",
+    ],
     "builder": ["run /usr/bin/git", "run /bin/sh", "run fork", "write /report/r.md"],
     "calculator": ["write /work/x", "read /data/x", "connect example.org:443"],
     "ci-helper": ["read /src/a.py", "read /src/app/.env", "create /report/r.md", "write /src/a.py"],
@@ -69,7 +75,8 @@ def test_every_key_of_the_language_is_in_its_page():
     page = (EXAMPLES.parent.parent / "docs" / "policies.md").read_text()
     said = set(re.findall(r"^\| `([\w.]+)` \|", page, re.MULTILINE))
     said |= set(re.findall(r"(?:^|`\{)(\w+): ", page, re.MULTILINE))
-    for place, section in SECTIONS.items():
+    for placed, section in SECTIONS.items():
+        place = placed.removesuffix(".*")
         for key in section.model_fields:
             # Files, limits and network grants are in tables of their own.
             assert {key, f"{place}.{key}", f"{place.rpartition('.')[2]}.{key}"} & said, (place, key)

@@ -22,15 +22,19 @@ from policy.requests import FileAction, FileRequest, NetworkRequest, ProcessRequ
 from policy.schema import LimitsSection
 from policy.types import (
     Access,
+    Approval,
     CageKind,
     Clock,
     Deny,
+    Happening,
     Isolation,
     Limits,
     NetworkGrant,
     Policy,
     ProcessGrant,
+    Ratchet,
     Rule,
+    ToolGrant,
 )
 from policy.units import parse_size, parse_time, show_size, show_time
 
@@ -171,9 +175,11 @@ def test_the_digest_covers_every_field_that_means_something():
         cage=CageKind.ANY,
         process=process,
         imports=(),
+        tools=(ToolGrant("f", 1, Approval.NONE, (), Rule("tools[0]", "a.yaml")),),
+        after=(Ratchet(Happening.CONNECT, "a.org", ("tools",), Rule("after[0]", "a.yaml")),),
     )
     told = json.loads(canonical(connected))
-    silent, renamed = {"digest", "file", "rules", "within"}, {"images": "image"}
+    silent, renamed = {"digest", "file", "rules", "within", "mode", "lenient"}, {"images": "image"}
     meant = {renamed.get(one.name, one.name) for one in fields(Policy)} - silent
     assert meant == set(told) - {"format"}
     assert set(told["limits"]) == {one.name for one in fields(Limits)}

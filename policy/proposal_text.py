@@ -1,0 +1,207 @@
+"""
+A policy as a file that a person reads: one line for each thing that was needed, and above it a
+comment that says what needed it.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Generic, TypeVar
+
+from policy.effective import limit_text
+from policy.errors import shown
+from policy.lint import hides_below
+from policy.requests import Request
+from policy.types import (
+    AddressClass,
+    Approval,
+    ArgumentBound,
+    Clock,
+    Effect,
+    FileGrant,
+    HttpRule,
+    Limits,
+    NetworkGrant,
+    Policy,
+    ToolGrant,
+)
+
+Grant = TypeVar("Grant")
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Needed(Generic[Grant]):
+    """
+    A grant, the requests that needed it, and what else there is to say.
+    """
+
+    grant: Grant
+    of: tuple[Request, ...]
+    note: str = ""
+
+    def comment(self) -> str:
+        """
+        What needed it, in one line.
+        """
+        said = [shown(str(one), 80) for one in self.of[:_SHOWN]]
+        if (more := len(self.of) - _SHOWN) > 0:
+            said.append(f"and {more} more")
+        return "; ".join([*said, *([self.note] if self.note else [])])
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """
+    All that a session needed. `left_out` are globs that hid something of it, those of a mount with
+    the mount and a space before them.
+    """
+
+    image: str
+    mounts: Sequence[Needed[FileGrant]]
+    hosts: Sequence[Needed[NetworkGrant]]
+    tools: Sequence[Needed[ToolGrant]]
+    left_out: frozenset[str]
+
+
+def policy_text(policy: Policy, needs: Needs) -> str:
+    """
+    The file, of the name and within the ceilings of `policy`.
+    """
+    return "\n".join([*_head(policy, needs), *_grants(policy, needs), *_rest(policy), ""])
+
+
+def _head(policy: Policy, needs: Needs) -> Iterator[str]:
+    yield "version: 1"
+    yield f"name: {policy.name}"
+    if policy.description:
+        yield f"description: {quoted(policy.description)}"
+    if policy.within:
+        yield f"within: [{', '.join(policy.within)}]"
+    yield f"image: {quoted(needs.image)} # what the session had"
+
+
+def _grants(policy: Policy, needs: Needs) -> Iterator[str]:
+    yield "filesystem:" if needs.mounts else "filesystem: [] # no directory of the host was used"
+    for mount in needs.mounts:
+        yield f"  # {mount.comment()}"
+        yield from _mount(mount.grant, needs.left_out)
+    denies = [*_denies(policy, needs)]
+    yield from ["deny:", *denies] if denies else []
+    yield "network:" if needs.hosts else "network: none # nothing was connected to"
+    for host in needs.hosts:
+        yield f"  # {host.comment()}"
+        yield f"  - {{{', '.join(_host(host.grant))}}}"
+    yield from ["tools:"] if needs.tools else []
+    for tool in needs.tools:
+        yield f"  # {tool.comment()}"
+        yield f"  - {{{', '.join(_tool(tool.grant))}}}"
+
+
+def _denies(policy: Policy, needs: Needs) -> Iterator[str]:
+    """
+    Those entries that still hide something.
+    """
+    mounts = [one.grant.mount for one in needs.mounts if one.grant.source is not None]
+    for entry in policy.deny:
+        if entry.path in needs.left_out:
+            continue
+        if any(hides_below(entry, mount) for mount in mounts):
+            reason = f", reason: {quoted(entry.reason)}" if entry.reason else ""
+            yield f"  - {{path: {quoted(entry.path)}{reason}}}"
+
+
+def _mount(grant: FileGrant, left_out: frozenset[str]) -> Iterator[str]:
+    said = [f"mount: {quoted(grant.mount)}", f"source: {quoted(grant.source or 'scratch')}"]
+    said.append(f"access: {grant.access.value}")
+    hidden = [glob for glob in grant.deny if f"{grant.mount} {glob}" in left_out]
+    if kept := [quoted(glob) for glob in grant.deny if glob not in hidden]:
+        said.append(f"deny: [{', '.join(kept)}]")
+    if grant.access.writes:
+        said += [f"quota: {grant.quota}", f"max_files: {grant.max_files}"]
+    for glob in hidden:
+        yield f"  # wider than it was needed: {shown(glob, 80)} is no more denied here"
+    yield f"  - {{{', '.join(said)}}}"
+
+
+def _host(grant: NetworkGrant) -> Iterator[str]:
+    yield f"host: {quoted(grant.host)}"
+    yield f"ports: [{', '.join(map(str, grant.ports))}]"
+    if grant.raw:
+        yield f"raw: true, tls: {str(grant.tls).lower()}"
+    else:
+        yield f"scheme: {'https' if grant.tls else 'http'}"
+        yield f"http: [{', '.join(map(_rule, grant.http))}]"
+    if given := grant.credential:
+        prefix = f", prefix: {quoted(given.prefix)}" if given.prefix else ""
+        secret = f"header: {quoted(given.header)}, secret: {quoted(given.secret)}"
+        yield f"credentials: {{{secret}{prefix}}}"
+    if classes := [one.value for one in AddressClass if one in grant.addresses]:
+        yield f"addresses: [{', '.join(classes)}]"
+    yield f"max_bytes: {grant.max_bytes}"
+
+
+def _rule(rule: HttpRule) -> str:
+    paths = ", ".join(map(quoted, rule.paths))
+    return f"{{methods: [{', '.join(rule.methods)}], paths: [{paths}]}}"
+
+
+def _tool(grant: ToolGrant) -> Iterator[str]:
+    yield f"name: {quoted(grant.name)}"
+    yield f"max_calls: {grant.max_calls}"
+    if grant.approval is not Approval.NONE:
+        yield f"approval: {grant.approval.value}"
+    if grant.effect is not Effect.ACT:
+        yield f"effect: {grant.effect.value}"
+    if grant.bounds:
+        bounds = ", ".join(f"{quoted(one.name)}: {{{_bound(one)}}}" for one in grant.bounds)
+        yield f"arguments: {{{bounds}}}"
+
+
+def _bound(bound: ArgumentBound) -> str:
+    if bound.allowed is not None:
+        return f"allow: [{', '.join(json.dumps(one) for one in bound.allowed)}]"
+    if bound.longest is not None:
+        return f"max_length: {bound.longest}"
+    numbers = {"min": bound.least, "max": bound.most}
+    return ", ".join(f"{key}: {value}" for key, value in numbers.items() if value is not None)
+
+
+def _rest(policy: Policy) -> Iterator[str]:
+    """
+    What grants nothing, as it was in force; limits where they are not the default.
+    """
+    yield from ["after:"] if policy.after else []
+    for one in policy.after:
+        yield f"  - {{event: {quoted(one.event_text)}, revoke: [{', '.join(one.revoke)}]}}"
+    if policy.imports is not None:
+        yield f"imports: {{allow: [{', '.join(map(quoted, policy.imports))}]}}"
+    if policy.environment:
+        said = ", ".join(f"{name}: {json.dumps(value)}" for name, value in policy.environment)
+        yield f"environment: {{{said}}}"
+    default = Limits()
+    names = [one.name for one in fields(Limits)]
+    other = [name for name in names if getattr(policy.limits, name) != getattr(default, name)]
+    if other:
+        said = ", ".join(f"{name}: {limit_text(policy.limits, name)}" for name in other)
+        yield f"limits: {{{said}}}"
+    if policy.seed is not None:
+        yield f"random: {{seed: {policy.seed}}}"
+    if policy.clock is not Clock.REAL:
+        yield f"clock: {policy.clock.value}"
+    if policy.disclose:
+        yield "disclose: true"
+
+
+_PLAIN = re.compile(r"/?[A-Za-z_][A-Za-z0-9_./-]*", re.ASCII)
+_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+
+
+def quoted(text: str) -> str:
+    """
+    The text as YAML 1.2 has it: plain where that is the same for every reader, else in quotes.
+    """
+    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
+        return text
+    return json.dumps(text, ensure_ascii=False)

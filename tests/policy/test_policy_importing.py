@@ -1,0 +1,158 @@
+"""
+Policies of other programs: what is carried over is a policy that grants no more than they did, and
+what is not is said.
+"""
+
+import json
+
+import pytest
+
+from executor.cli import main
+from policy.decide import decide
+from policy.explain import parse_request
+from policy.importing import NotImportedError, Origin, imported
+from policy.parse import parse
+
+SRT = {
+    "network": {
+        "allowedDomains": ["api.example.com", "*.example.org", "*", "bad.example.net"],
+        "deniedDomains": ["bad.example.net"],
+        "allowLocalBinding": True,
+        "allowUnixSockets": [],
+    },
+    "filesystem": {
+        "denyRead": ["~/.ssh", "/srv/out/private"],
+        "allowWrite": [".", "./build", "/srv/out", "/etc", "src/**", "../up"],
+        "denyWrite": ["/srv/out/config"],
+    },
+    "ignoreViolations": {"*": ["/usr/bin"]},
+}
+DENO = {
+    "tasks": {"dev": "deno run main.ts"},
+    "permissions": {
+        "default": {
+            "read": ["./data", "/srv/in"],
+            "write": {"allow": ["/srv/in"], "deny": ["/srv/in/kept"]},
+            "net": {"allow": ["api.example.com:443", "db.example.com:80", "x.org"]},
+            "env": True,
+            "run": False,
+            "ffi": ["./lib.so"],
+        }
+    },
+}
+FLAGS = "deno run --allow-read --allow-net=a.org,b.org --deny-net=b.org --allow-write=./out main.ts"
+SECCOMP = {
+    "defaultAction": "SCMP_ACT_ERRNO",
+    "syscalls": [
+        {"names": ["read", "write", "fork", "execve", "socket"], "action": "SCMP_ACT_ALLOW"},
+        {"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0}]},
+        {"names": ["ptrace"], "action": "SCMP_ACT_KILL"},
+    ],
+}
+CASES = {
+    "srt": (Origin.SRT, json.dumps(SRT)),
+    "deno": (Origin.DENO, json.dumps(DENO)),
+    "deno-flags": (Origin.DENO, FLAGS),
+    "docker-seccomp": (Origin.DOCKER_SECCOMP, json.dumps(SECCOMP)),
+}
+
+
+def loaded(name):
+    return parse(imported(*CASES[name], "imported"), file="imported.yaml", base="/project")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_imported_reads_like_this_and_is_a_policy(expected, name):
+    expected(f"import-{name}", imported(*CASES[name], "imported"))
+    assert loaded(name).name == "imported"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "allowed"),
+    [
+        ("srt", "connect api.example.com:443", True),
+        ("srt", "connect a.example.org:443", True),
+        ("srt", "connect api.example.com:22", False),
+        ("srt", "connect bad.example.net:443", False),
+        ("srt", "write /srv/out/x", True),
+        ("srt", "write /srv/out/config", False),
+        ("srt", "read /srv/out/private/x", False),
+        ("srt", "write /etc/passwd", False),
+        ("srt", "read /home/me/.ssh/id", False),
+        ("deno", "read /project-data/x", True),
+        ("deno", "write /project-data/x", False),
+        ("deno", "write /srv/in/x", True),
+        ("deno", "write /srv/in/kept", False),
+        ("deno", "GET http://db.example.com/", True),
+        ("deno", "connect db.example.com:443", False),
+        ("deno-flags", "connect a.org:443", True),
+        ("deno-flags", "connect b.org:443", False),
+        ("deno-flags", "read /srv/x", False),
+        ("docker-seccomp", "run fork", True),
+        ("docker-seccomp", "run /bin/sh", False),
+        ("docker-seccomp", "connect a.org:443", False),
+    ],
+)
+def test_it_allows_what_was_allowed_and_no_more(name, text, allowed):
+    assert decide(loaded(name), parse_request(text)).allowed is allowed
+
+
+@pytest.mark.parametrize(
+    ("origin", "text"),
+    [
+        (Origin.SRT, "{"),
+        (Origin.SRT, "[]"),
+        (Origin.SRT, "[" * 100_000),
+        (Origin.SRT, '{"network": {"allowedDomains": "a.org"}}'),
+        (Origin.SRT, '{"filesystem": []}'),
+        (Origin.DENO, '{"permissions": []}'),
+        (Origin.DENO, "--allow-read=/srv --deny-read"),
+        (Origin.DOCKER_SECCOMP, "{}"),
+        (Origin.DOCKER_SECCOMP, '{"defaultAction": "SCMP_ACT_ALLOW"}'),
+        (Origin.DOCKER_SECCOMP, '{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [3]}'),
+    ],
+)
+def test_what_is_something_else_is_refused(origin, text):
+    with pytest.raises(NotImportedError):
+        imported(origin, text, "imported")
+
+
+def test_entries_that_do_not_go_together_are_not_both_kept():
+    text = imported(Origin.DENO, "--allow-write=/srv --allow-read=/srv/in", "imported")
+    assert [one.mount for one in parse(text, file="imported.yaml", base="/p").filesystem] == [
+        "/srv"
+    ]
+    assert "#   --allow-read=/srv/in: " in text
+
+
+@pytest.mark.parametrize("denied", ["/srv", "/srv/out", "/"])
+def test_what_lies_in_something_denied_is_left_out(denied):
+    settings = {"filesystem": {"allowWrite": ["/srv/out"], "denyRead": [denied]}}
+    text = imported(Origin.SRT, json.dumps(settings), "imported")
+    assert parse(text, file="imported.yaml", base="/p").filesystem == ()
+
+
+def test_a_denial_that_cannot_be_compared_is_named():
+    text = imported(*CASES["srt"], "imported")
+    assert "#   the denial of ~/.ssh: see that it does not lie in /srv/out" in text
+
+
+def test_a_name_that_is_none_is_refused():
+    with pytest.raises(NotImportedError, match="a name is"):
+        imported(Origin.SRT, "{}", "No Name")
+
+
+def test_nothing_can_be_smuggled_into_the_file():
+    hostile = 'a.org"}\n  - {host: evil.org'
+    text = imported(Origin.SRT, json.dumps({"network": {"allowedDomains": [hostile]}}), "imported")
+    assert parse(text, file="imported.yaml", base="/p").network == ()
+
+
+def test_the_command_prints_it(tmp_path, capsys):
+    (tmp_path / "s.json").write_text(json.dumps(SRT))
+    assert main(["policy", "import", "--from", "srt", str(tmp_path / "s.json")]) == 0
+    assert capsys.readouterr().out == imported(Origin.SRT, json.dumps(SRT), "imported")
+    assert main(["policy", "import", "--from", "srt", "--json", str(tmp_path / "s.json")]) == 0
+    assert json.loads(capsys.readouterr().out)["policy"].startswith("version: 1\n")
+    assert main(["policy", "import", "--from", "srt", str(tmp_path / "none.json")]) == 1
+    assert "none.json" in capsys.readouterr().err
