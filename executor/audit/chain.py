@@ -156,17 +156,18 @@ class Chain:
     """
     A walk along the record from a trusted end; `end` is where it is.
 
-    Started at the origin it also counts each open session's records, against their ordinals; its
-    memory grows with the sessions open at once, not with the records. Started elsewhere it
-    cannot know the counts and leaves them out. `tiles` are those that its last step made whole.
+    Started at the origin, or at the start of a file (`of_file`), where no session is open either,
+    it also counts each open session's records, against their ordinals; its memory grows with the
+    sessions open at once, not with the records. Started elsewhere it cannot know the counts and
+    leaves them out. `tiles` are those that its last step made whole.
     """
 
     __slots__ = ("_counts", "end", "tiles")
 
-    def __init__(self, end: End) -> None:
+    def __init__(self, end: End, *, of_file: bool = False) -> None:
         self.end = end
         self.tiles: tuple[Tile, ...] = ()
-        self._counts = Counts({}) if end.edge.size == 1 else None
+        self._counts = Counts({}) if of_file or end.edge.size == 1 else None
 
     @property
     def head(self) -> Head:

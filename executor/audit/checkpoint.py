@@ -21,6 +21,7 @@ from typing import Final, Self
 
 from executor.audit import note
 from executor.audit.errors import AuditDamaged, NoteInvalid
+from executor.audit.merkle import proves_consistency
 from executor.audit.note import PublicKey, SecretKey
 from executor.audit.record import Head
 from executor.audit.verify import extends, last_head
@@ -88,6 +89,50 @@ def read_key(path: Path) -> SecretKey:
         return SecretKey.parse(file.read(4096))
 
 
+class Signer:
+    """
+    Adds checkpoints to one file, each of which extends the one before. `last` is the head that
+    was signed last, None before the first; `descriptor` is the open file.
+    """
+
+    def __init__(self, key: SecretKey, descriptor: int, last: Head | None) -> None:
+        """
+        Made by `open` alone.
+        """
+        self._key = key
+        self.descriptor = descriptor
+        self.last = last
+
+    @classmethod
+    def open(cls, key: SecretKey, to: Path) -> Self:
+        """
+        Open the file, or make it. Raises NoteInvalid where what stands in it is not of this key.
+        """
+        descriptor = _opened_to_append(to)
+        try:
+            signed = read(to, key.public)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return cls(key, descriptor, signed[-1].head if signed else None)
+
+    def sign(self, head: Head, proof: Sequence[bytes]) -> None:
+        """
+        Sign a head, with the proof that it extends the last one, and have it on the disk.
+
+        The first needs no proof. Raises AuditDamaged, and nothing is signed, where the proof does
+        not show it; OSError and AuditDamaged where it could not be written.
+        """
+        if self.last is not None:
+            sizes = self.last.sequence + 1, head.sequence + 1
+            if not proves_consistency(proof, sizes[0], self.last.hash, sizes[1], head.hash):
+                raise AuditDamaged(f"{head} is not shown to extend {self.last}, signed last")
+            if head == self.last:
+                return
+        _add(self.descriptor, self._key.sign(str(Checkpoint(self._key.name, head))))
+        self.last = head
+
+
 def sign(store: Path, key: SecretKey, to: Path) -> Checkpoint | None:
     """
     Append a checkpoint of the record's head, as it is now, to the file `to`; None where the last
@@ -96,13 +141,19 @@ def sign(store: Path, key: SecretKey, to: Path) -> Checkpoint | None:
     Raises AuditDamaged where the record is not what the last checkpoint there vouched for with
     more added, NoteInvalid where that checkpoint is not of this key.
     """
-    signed = read(to, key.public) if to.exists() else ()
-    head = extends(store, signed[-1].head).head if signed else last_head(store)
-    if signed and signed[-1].head == head:
-        return None
-    made = Checkpoint(key.name, head)
-    _append(to, key.sign(str(made)))
-    return made
+    signer = Signer.open(key, to)
+    try:
+        before = signer.last
+        if before is None:
+            head = last_head(store)
+            signer.sign(head, ())
+        else:
+            grown = extends(store, before)
+            head = grown.head
+            signer.sign(head, grown.path)
+    finally:
+        os.close(signer.descriptor)
+    return None if head == before else Checkpoint(key.name, head)
 
 
 def read(path: Path, key: PublicKey) -> tuple[Checkpoint, ...]:
@@ -148,12 +199,21 @@ def _notes(text: str, path: Path) -> list[str]:
     return notes
 
 
-def _append(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
+def _opened_to_append(path: Path) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(path, flags, 0o644)
+
+
+def _add(descriptor: int, text: str) -> None:
+    """
+    All of it or nothing: a part would be taken for a checkpoint that somebody has changed.
+    """
+    size = os.fstat(descriptor).st_size
+    data = ("\n" if size else "").encode() + text.encode()
     try:
-        data = ("\n" if os.fstat(descriptor).st_size else "").encode() + text.encode()
         if os.write(descriptor, data) != len(data):
-            raise AuditDamaged(f"{path}: the checkpoint was not written whole; free the disk")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            raise AuditDamaged("the checkpoint was not written whole; free the disk")
+    except (OSError, AuditDamaged):
+        os.ftruncate(descriptor, size)
+        raise
+    os.fsync(descriptor)

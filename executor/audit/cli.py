@@ -5,7 +5,6 @@ Exit status: 0 fine; 1 not whole, not found or not readable; 2 the command was n
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from executor.audit import read, report, signing
 from executor.audit.errors import AuditError
 from executor.audit.escape import visible
+from executor.audit.place import default_path
 from executor.audit.record import Head
 from executor.audit.review import commands as commands_of_review
 from executor.audit.review.commands import verdict_of
@@ -22,23 +22,6 @@ from executor.audit.verify import Proof, extends, prove
 if TYPE_CHECKING:
     # argparse gives this type no public name.
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
-
-
-_OF_ROOT = Path("/var/lib")
-
-
-def default_path() -> Path:
-    """
-    `$XDG_STATE_HOME/codecage/audit.sqlite3`, by default below `~/.local/state`; for root below
-    `/var/lib`, because a server that root starts becomes another user, whom root's home is closed.
-
-    As the XDG Base Directory Specification says, a relative value is ignored. Source for root:
-    the Filesystem Hierarchy Standard, 5.8.
-    """
-    state = Path(os.environ.get("XDG_STATE_HOME", ""))
-    if not state.is_absolute():
-        state = _OF_ROOT if os.geteuid() == 0 else Path.home() / ".local" / "state"
-    return state / "codecage" / "audit.sqlite3"
 
 
 def register(subparsers: "Subparsers") -> None:

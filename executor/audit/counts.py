@@ -21,6 +21,13 @@ class Counts:
         self._open = counts
         self._fresh: dict[str, int] = {}
 
+    @property
+    def open(self) -> int:
+        """
+        How many sessions are open.
+        """
+        return len(self._open)
+
     def number(self, session: str | None, event: Event) -> int | None:
         """
         The number of the session's next record, or None outside an open session.

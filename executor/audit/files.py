@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from executor.audit.errors import AuditDamaged, AuditUnavailable
-from executor.audit.schema import build
+from executor.audit.schema import Carried, build
 
 
 def prepare_directory(place: Path) -> None:
@@ -55,15 +55,27 @@ def _build(path: Path) -> None:
             "or move the WAL aside to start a new record"
         )
     new = path.with_name(path.name + ".new")
+    make_file(new, None)
+    try:
+        new.rename(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise AuditUnavailable(f"audit store {path}: cannot be made: {error}") from error
+
+
+def make_file(new: Path, carried: Carried | None) -> None:
+    """
+    Make a file of the record under a name of its own, whole and synced; one that was left half
+    made is replaced. Raises AuditUnavailable.
+    """
     try:
         for stale in (new, new.with_name(new.name + "-journal")):
             stale.unlink(missing_ok=True)
         os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        build(new)
-        new.rename(path)
-        sync_directory(path.parent)
+        build(new, carried)
+        sync_directory(new.parent)
     except (OSError, sqlite3.Error) as error:
-        raise AuditUnavailable(f"audit store {path}: cannot be made: {error}") from error
+        raise AuditUnavailable(f"audit store {new}: cannot be made: {error}") from error
 
 
 def sync_directory(place: Path) -> None:

@@ -8,14 +8,18 @@ again from the file before anything else is written, so a failure leaves no gap 
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from executor.audit.chain import End, link, row_of
+from executor.audit.chain import End, link, open_row, row_of
 from executor.audit.counts import Counts
 from executor.audit.encoding import Place, encode_draft, encode_place
 from executor.audit.errors import AuditUnavailable
 from executor.audit.merkle import Tile
 from executor.audit.record import Clocks, Draft, Head
-from executor.audit.schema import INSERT, INSERT_TILE, Row
+from executor.audit.redact import redacted
+from executor.audit.rotation import rotate
+from executor.audit.schema import INSERT, INSERT_TILE, SELECT, Row
+from executor.audit.start import start_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,10 @@ class Stamped:
 
 def stamp(draft: Draft, clocks: Clocks) -> Stamped:
     """
-    Encode a draft and take the times; ValueError or TypeError says what cannot be recorded.
+    Encode a draft, without secrets in it, and take the times; ValueError or TypeError says what
+    cannot be recorded.
     """
+    draft = redacted(draft)
     return Stamped(draft, encode_draft(draft), clocks.wall_ns(), clocks.monotonic_ns())
 
 
@@ -92,6 +98,27 @@ class Ledger:
         """
         self.connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
 
+    @property
+    def sessions_open(self) -> int:
+        """
+        How many sessions have begun and not ended.
+        """
+        return self._counts.open
+
+    def first_ns(self) -> int | None:
+        """
+        The wall time of the file's first record, None where it has none.
+        """
+        row = self.connection.execute(f"{SELECT} ORDER BY sequence LIMIT 1").fetchone()
+        return None if row is None else open_row(row).wall_ns
+
+    def rotate(self, path: Path) -> bool:
+        """
+        Close the file at `path`, which is this ledger's, and begin another in its place, as
+        `rotation.rotate` says; the ledger is over where it returns True.
+        """
+        return rotate(path, self.connection, self._end)
+
     def close(self) -> None:
         """
         Close the connection; the last one to close checkpoints, syncs and removes the WAL.
@@ -137,7 +164,7 @@ class Ledger:
         """
         if self._doubt is None:
             return
-        found = stored_head(self.connection) or Head(0, self.head.hash)
+        found = stored_head(self.connection)
         if found == self._doubt.head:
             self._end, self.head = self._doubt, found
             self._counts.keep()
@@ -150,12 +177,12 @@ class Ledger:
         self._doubt = None
 
 
-def stored_head(db: sqlite3.Connection) -> Head | None:
+def stored_head(db: sqlite3.Connection) -> Head:
     """
-    The last row's sequence and root, or None in an empty store.
+    The last row's sequence and root; in a file without records, those where it starts.
     """
     row = db.execute("SELECT sequence, root FROM record ORDER BY sequence DESC LIMIT 1").fetchone()
-    return None if row is None else Head(*row)
+    return start_of(db).head if row is None else Head(*row)
 
 
 def _encoded(entry: Stamped, sequence: int, counts: Counts) -> bytes:

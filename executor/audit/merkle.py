@@ -81,6 +81,16 @@ class Edge:
         return root
 
 
+def whole_tiles(size: int) -> int:
+    """
+    How many tiles, of all levels, are whole in a tree of `size` leaves.
+    """
+    count = 0
+    while size := size >> TILE_LEVELS:
+        count += size
+    return count
+
+
 class Subtrees(Protocol):
     """
     Where hashes of whole subtrees come from.

@@ -85,7 +85,9 @@ def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
         finally:
             db.close()
     except sqlite3.Error as error:
-        raise AuditDamaged(f"audit store {path}: cannot be read: {error}") from error
+        raise AuditDamaged(
+            f"audit store {path}: cannot be read: {error}; `codecage audit verify` says where"
+        ) from error
 
 
 def bound(limit: int) -> int:

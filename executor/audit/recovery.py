@@ -16,8 +16,6 @@ from executor.audit.chain import (
     Finding,
     column_text,
     open_row,
-    origin_leaf,
-    origin_of,
 )
 from executor.audit.errors import AuditDamaged
 from executor.audit.record import (
@@ -28,7 +26,7 @@ from executor.audit.record import (
     Record,
 )
 from executor.audit.schema import SELECT, Row
-from executor.audit.tiles import StoredTree
+from executor.audit.start import end_of, start_of, tree_of
 
 TAIL = 1000
 
@@ -48,7 +46,7 @@ _OPEN_DECISIONS = f"""{SELECT} AS start WHERE session = ? AND event = 'decision'
     ORDER BY sequence"""  # noqa: S608
 
 
-def check_tail(db: sqlite3.Connection, genesis: bytes, tail: int = TAIL) -> End:
+def check_tail(db: sqlite3.Connection, tail: int = TAIL) -> End:
     """
     Follow the last `tail` records and return the record's end.
 
@@ -57,7 +55,7 @@ def check_tail(db: sqlite3.Connection, genesis: bytes, tail: int = TAIL) -> End:
     rows = db.execute(f"{SELECT} ORDER BY sequence DESC LIMIT ?", (tail + 1,)).fetchall()
     rows.reverse()
     try:
-        chain = Chain(_start(db, rows, genesis))
+        chain = Chain(_start(db, rows))
         for row in rows:
             if row[0] > chain.sequence:
                 chain.follow(row)
@@ -69,13 +67,16 @@ def check_tail(db: sqlite3.Connection, genesis: bytes, tail: int = TAIL) -> End:
     return chain.end
 
 
-def _start(db: sqlite3.Connection, rows: list[Row], genesis: bytes) -> End:
-    if not rows or rows[0][0] <= 1:
-        return origin_of(genesis)
+def _start(db: sqlite3.Connection, rows: list[Row]) -> End:
+    start = start_of(db)
+    expected = start.head.sequence + 1
+    if not rows or rows[0][0] <= expected:
+        return end_of(db, start)
     if len(rows) <= 1:
-        raise Broken(Finding(1, Fault.MISSING, f"records 1 to {rows[0][0] - 1} are not there"))
+        message = f"records {expected} to {rows[0][0] - 1} are not there"
+        raise Broken(Finding(expected, Fault.MISSING, message))
     first = open_row(rows[0])
-    return End(StoredTree(db, origin_leaf(genesis)).edge(first.head), first.hash)
+    return End(tree_of(db, start).edge(first.head), first.hash)
 
 
 def open_counts(db: sqlite3.Connection) -> dict[str, int]:

@@ -115,37 +115,48 @@ def session_json(summary: SessionSummary) -> str:
     """
     One session's summary as one line of JSON.
     """
-    return dump(
-        {
-            "session": summary.session,
-            "sequence": summary.sequence,
-            "policy": value_json(summary.policy),
-            "started_ns": summary.started_ns,
-            "ended_ns": summary.ended_ns,
-            "outcome": value_json(summary.outcome),
-            "cells": summary.cells,
-            "denied": summary.denied,
-            "dropped": summary.dropped,
-        }
-    )
+    return dump(session_fields(summary))
+
+
+def session_fields(summary: SessionSummary) -> Json:
+    """
+    The fields of that line; times are nanoseconds since 1970.
+    """
+    return {
+        "session": summary.session,
+        "sequence": summary.sequence,
+        "policy": value_json(summary.policy),
+        "started_ns": summary.started_ns,
+        "ended_ns": summary.ended_ns,
+        "outcome": value_json(summary.outcome),
+        "cells": summary.cells,
+        "denied": summary.denied,
+        "dropped": summary.dropped,
+    }
 
 
 def verdict_json(verdict: Verdict) -> str:
     """
     A verification's result as one line of JSON.
     """
+    return dump(verdict_fields(verdict))
+
+
+def verdict_fields(verdict: Verdict) -> Json:
+    """
+    The fields of that line.
+    """
     finding = verdict.finding
-    return dump(
-        {
-            "whole": verdict.whole,
-            "records": verdict.records,
-            "head": _head(verdict.head),
-            "first_bad_sequence": None if finding is None else finding.sequence,
-            "fault": None if finding is None else finding.fault.value,
-            "message": None if finding is None else finding.message,
-            "unanchored_since": verdict.unanchored_since,
-        }
-    )
+    return {
+        "whole": verdict.whole,
+        "first_sequence": verdict.first,
+        "records": verdict.records,
+        "head": _head(verdict.head),
+        "first_bad_sequence": None if finding is None else finding.sequence,
+        "fault": None if finding is None else finding.fault.value,
+        "message": None if finding is None else finding.message,
+        "unanchored_since": verdict.unanchored_since,
+    }
 
 
 def verdict_lines(verdict: Verdict) -> list[str]:
@@ -158,6 +169,11 @@ def verdict_lines(verdict: Verdict) -> list[str]:
         fault, message = verdict.finding.fault.value, visible(verdict.finding.message)
         return [f"NOT WHOLE, {where} ({fault}): {message}", f"good until {_head(verdict.head)}"]
     lines = [f"whole: {verdict.records} records, head {_head(verdict.head)}"]
+    if verdict.first > 1:
+        lines.append(
+            f"records 1 to {verdict.first - 1} are in files that are not here; what they held is "
+            "vouched for by what the first of these files carries of them"
+        )
     if verdict.unanchored_since is not None:
         lines.append(
             f"unanchored since seq {verdict.unanchored_since}: no head kept outside vouches for "

@@ -8,6 +8,7 @@ searching fast. Nothing trusts those columns: verify compares each with the body
 
 import os
 import sqlite3
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -33,6 +34,19 @@ COLUMNS = "sequence, session, cell, event, answer, refers, hash, body, root"
 INSERT = f"INSERT INTO record ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constant
 INSERT_TILE = "INSERT INTO tile (level, number, hash) VALUES (?, ?, ?)"
 SELECT = f"SELECT {COLUMNS} FROM record"  # noqa: S608 - constant
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """
+    What a file of the record has of those before it: the identity, their end as `start.py` writes
+    it, and the rows of all tiles.
+    """
+
+    genesis: bytes
+    start: bytes
+    tiles: tuple[tuple[int, int, bytes], ...]
+
 
 Row = tuple[int, str | None, int | None, str, str | None, int | None, bytes, bytes, bytes]
 
@@ -78,9 +92,10 @@ def _connect(uri: str, patience: float) -> sqlite3.Connection:
     return db
 
 
-def build(path: Path) -> None:
+def build(path: Path, carried: Carried | None = None) -> None:
     """
-    Fill an empty file with the tables and a fresh random identity, synced to the disk.
+    Fill an empty file with the tables and a fresh random identity, or with what it carries of
+    the file before it; synced to the disk.
     """
     db = _connect(f"file:{quote(str(path))}?mode=rw", 0.0)
     try:
@@ -88,8 +103,12 @@ def build(path: Path) -> None:
         db.execute("BEGIN IMMEDIATE")
         for statement in TABLES:
             db.execute(statement)
-        meta = [("format", str(FORMAT).encode()), ("genesis", os.urandom(32))]
-        db.executemany("INSERT INTO meta VALUES (?, ?)", meta)
+        identity = os.urandom(32) if carried is None else carried.genesis
+        rows = [("format", str(FORMAT).encode()), ("genesis", identity)]
+        if carried is not None:
+            rows.append(("start", carried.start))
+            db.executemany(INSERT_TILE, carried.tiles)
+        db.executemany("INSERT INTO meta VALUES (?, ?)", rows)
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute("COMMIT")
     finally:
@@ -98,7 +117,15 @@ def build(path: Path) -> None:
 
 def genesis(db: sqlite3.Connection) -> bytes:
     """
-    The store's random identity (32 bytes), after a check that the schema is exactly ours.
+    The store's random identity (32 bytes). Raises AuditDamaged as `meta` does.
+    """
+    return meta(db)[0]
+
+
+def meta(db: sqlite3.Connection) -> tuple[bytes, bytes | None]:
+    """
+    The store's identity, and where this file starts if another comes before it, after a check
+    that the schema is exactly ours.
 
     A trigger or a view in place of a table could show one thing to verify and another to a
     reader. Raises AuditDamaged.
@@ -107,13 +134,14 @@ def genesis(db: sqlite3.Connection) -> bytes:
     if found != set(TABLES):
         odd = sorted(str(sql)[:80] for sql in found ^ set(TABLES))
         raise AuditDamaged(f"the audit store's schema is not format {FORMAT}; it differs in {odd}")
-    meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
-    value = meta.get("genesis")
+    held = dict(db.execute("SELECT key, value FROM meta").fetchall())
+    value, start = held.get("genesis"), held.get("start")
     if (
-        set(meta) != {"format", "genesis"}
-        or meta["format"] != str(FORMAT).encode()
+        set(held) - {"start"} != {"format", "genesis"}
+        or held["format"] != str(FORMAT).encode()
         or not isinstance(value, bytes)
         or len(value) != 32
+        or not isinstance(start, bytes | None)
     ):
         raise AuditDamaged(f"the audit store's meta table is not that of format {FORMAT}")
-    return value
+    return value, start

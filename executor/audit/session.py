@@ -12,7 +12,7 @@ from typing import Any
 
 from executor.audit.errors import AuditBudgetSpent, AuditError, AuditUnavailable
 from executor.audit.record import Answer, Detail, Draft, Event, Head, Origin
-from executor.audit.store import AuditStore
+from executor.audit.store import MAX_NOTES_WAITING, AuditStore
 from policy.requests import Request, kind_of
 from policy.types import Decision, Rule
 
@@ -96,10 +96,17 @@ class SessionLog:
                 answer=Answer.ALLOW if decision.allowed else Answer.DENY,
                 rule=decision.rule.name,
                 rule_place=_place(decision.rule),
-                detail=(("reason", decision.reason),),
+                detail=_said(decision),
             ),
             durable=durable,
         )
+
+    def refused(self, request: Request) -> None:
+        """
+        Count a request that was refused without being decided, for its session has made too many:
+        one record has told why, and the `dropped` record tells how many of each kind followed.
+        """
+        self._dropped[f"deny {kind_of(request)}"] += 1
 
     async def outcome(
         self,
@@ -156,15 +163,16 @@ class SessionLog:
         """
         Queue what the worker says of itself, or the supervisor of what the kernel has refused it.
 
-        Beyond the budget, or while the store fails, it is only counted: a suspect's word is not
-        worth refusing anything for.
+        Beyond the budget, while the store fails, or while 1,024 records wait, it is only counted:
+        a suspect's word is not worth refusing anything for, nor anybody else's place in the queue.
         """
         kind = Event.WORKER_NOTE
         if self._left <= 0:
             self._dropped[kind.value] += 1
             return
         try:
-            self._store.append_nowait(self._draft(kind, origin=origin, detail=detail))
+            draft = self._draft(kind, origin=origin, detail=detail)
+            self._store.append_nowait(draft, most=MAX_NOTES_WAITING)
         except AuditUnavailable:
             self._dropped[kind.value] += 1
             return
@@ -248,6 +256,16 @@ class SessionLog:
 
 def _sequence(head: Head | None) -> int | None:
     return None if head is None else head.sequence
+
+
+def _said(decision: Decision) -> Detail:
+    """
+    The decision's reason, and where only audit mode allows it the rule that denies it.
+    """
+    said: Detail = (("reason", decision.reason),)
+    if decision.would_deny is None:
+        return said
+    return (*said, ("would_deny", decision.would_deny.name))
 
 
 def _place(rule: Rule) -> str:

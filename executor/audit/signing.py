@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from executor.audit.errors import AuditError, NoteInvalid
 from executor.audit.escape import visible
 from executor.audit.record import Head
+from executor.audit.report import dump
 
 if TYPE_CHECKING:
     # argparse gives this type no public name.
@@ -27,6 +28,7 @@ def register(commands: "Subparsers", shared: argparse.ArgumentParser) -> None:
     Add the two commands to those of `audit`; `shared` are the options of all of them.
     """
     key = commands.add_parser("key", help="make a key that signs the record")
+    key.add_argument("--json", action="store_true", help="one JSON object a line")
     key.add_argument("file", type=Path, metavar="FILE", help="where the new key is written")
     key.add_argument(
         "--name", required=True, help="the log's name, such as audit.example.com/codecage"
@@ -71,7 +73,7 @@ def _key(args: argparse.Namespace) -> int:
         made = make_key(args.file, args.name)
     except (AuditError, OSError) as error:
         return _failed(error)
-    print(made)
+    print(dump({"verifier_key": str(made)}) if args.json else made)
     print("keep the file from the server; this line is for `verify --key`", file=sys.stderr)
     return 0
 
@@ -84,7 +86,7 @@ def _sign(args: argparse.Namespace) -> int:
         while True:
             made = sign(args.audit, key, args.to)
             if made is not None:
-                print(made.head, flush=True)
+                print(dump({"head": str(made.head)}) if args.json else made.head, flush=True)
             if args.every is None:
                 return 0
             time.sleep(args.every)

@@ -19,12 +19,15 @@ from executor.audit.durability import Durability
 from executor.audit.errors import AuditDamaged, AuditError, AuditUnavailable
 from executor.audit.ledger import Ledger, stamp
 from executor.audit.lock import hold
-from executor.audit.record import Clocks, Draft, Head
+from executor.audit.record import Clocks, Draft, Event, Head
 from executor.audit.recovery import check_tail, closing_drafts, open_counts
+from executor.audit.rotation import Rotation, finish
 from executor.audit.writer import Entry, Writer
 
 PATIENCE = 5.0
 MAX_WAITING = 4096
+# Words that guests can cause at will leave room for what everybody else has to write.
+MAX_NOTES_WAITING = 1024
 
 
 class AuditStore:
@@ -38,21 +41,33 @@ class AuditStore:
         """
         self.path = path
         self._lock = lock
-        self._ledger = ledger
         self._clocks = clocks
         self._patience = wait
         self._closed = False
-        self._durability = Durability(path)
-        self._writer = Writer(ledger, self._durability, clocks, wait)
+        self._rotation: Rotation | None = None
+        self._begin(ledger)
+
+    def _begin(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._first_ns = ledger.first_ns()
+        self._durability = Durability(self.path)
+        self._writer = Writer(ledger, self._durability, self._clocks, self._patience)
 
     @classmethod
     def open(
-        cls, path: Path, *, clocks: Clocks | None = None, patience: float = PATIENCE
+        cls,
+        path: Path,
+        *,
+        clocks: Clocks | None = None,
+        patience: float = PATIENCE,
+        rotation: Rotation | None = None,
     ) -> "AuditStore":
         """
         Open or make the store, check its end, and close what a killed server left open.
 
-        `patience` (seconds, 0 to 5) bounds the wait for a lock that another program holds.
+        `patience` (seconds, 0 to 5) bounds the wait for a lock that another program holds;
+        `rotation` says when a file is closed and a new one begun, which happens before a session
+        is created while none is open.
         Blocks; call it before the loop serves. Raises AuditInUse when another server has the
         store, AuditDamaged when its files, modes, schema or last 1,000 records are not right,
         AuditUnavailable when it cannot be written.
@@ -62,6 +77,7 @@ class AuditStore:
         with ExitStack() as undo:
             lock = hold(path)
             undo.callback(os.close, lock)
+            finish(path)
             files.prepare_file(path)
             clocks = clocks or Clocks()
             ledger = _open_ledger(path, clocks, patience)
@@ -70,6 +86,7 @@ class AuditStore:
                 store = cls(path, lock, ledger, clocks, patience)
             except (OSError, sqlite3.Error) as error:
                 raise AuditUnavailable(f"audit store {path}: {error}") from error
+            store._rotation = rotation
             undo.pop_all()
         return store
 
@@ -83,6 +100,8 @@ class AuditStore:
         """
         stamped = stamp(draft, self._clocks)
         self._check_open()
+        if draft.event is Event.SESSION_CREATE and self._rotation is not None:
+            self._rotate_if_due(self._rotation)
         if not durable and (head := self._writer.at_once(stamped)) is not None:
             return head
         if self._writer.waiting >= MAX_WAITING:
@@ -101,17 +120,17 @@ class AuditStore:
         self._check_open()
         return self._writer.at_once(stamped)
 
-    def append_nowait(self, draft: Draft) -> None:
+    def append_nowait(self, draft: Draft, *, most: int = MAX_WAITING) -> None:
         """
         Queue a record that nobody waits for; a later awaited one is never written before it.
 
         If the store fails just then it is lost, and the next commit says how many were. Raises
-        AuditUnavailable when 4,096 records wait already.
+        AuditUnavailable when `most` records (at most 4,096) wait already.
         """
         stamped = stamp(draft, self._clocks)
         self._check_open()
-        if self._writer.waiting >= MAX_WAITING:
-            raise AuditUnavailable(f"{MAX_WAITING} audit records wait already; try again later")
+        if self._writer.waiting >= most:
+            raise AuditUnavailable(f"{most} audit records wait already; try again later")
         self._writer.put(Entry(stamped, durable=False, waiter=None))
 
     def head(self) -> Head:
@@ -147,6 +166,40 @@ class AuditStore:
         if self._closed:
             raise AuditUnavailable("the audit store is closed; the server is stopping")
 
+    def _rotate_if_due(self, rotation: Rotation) -> None:
+        """
+        Close the file and go on in a new one where it is time, and no session is open.
+
+        Where something is queued, or another program is reading the file, the next session has
+        it looked at again. Raises AuditUnavailable.
+        """
+        if self._ledger.sessions_open or self._writer.waiting:
+            return
+        if self._first_ns is None:
+            self._first_ns = self._ledger.first_ns()
+        if not rotation.is_due(self.path, self._first_ns, self._clocks.wall_ns()):
+            return
+        self._writer.close()
+        self._durability.close()
+        try:
+            # What was in the writer's hands may have been the beginning of a session.
+            if self._ledger.sessions_open or not self._ledger.rotate(self.path):
+                self._ledger.close()
+        except (AuditError, OSError, sqlite3.Error) as error:
+            self._ledger.close()
+            self._begin_again()
+            raise AuditUnavailable(f"the audit record could not be rotated: {error}") from error
+        self._begin_again()
+
+    def _begin_again(self) -> None:
+        try:
+            finish(self.path)
+            self._begin(_open_ledger(self.path, self._clocks, self._patience))
+        except (AuditError, OSError, sqlite3.Error) as error:
+            self._closed = True
+            os.close(self._lock)
+            raise AuditUnavailable(f"{error}; the server must be started again") from error
+
     async def _wait_for_room(self) -> None:
         try:
             async with asyncio.timeout(self._patience):
@@ -164,7 +217,7 @@ def _open_ledger(path: Path, clocks: Clocks, patience: float) -> Ledger:
     except sqlite3.Error as error:
         raise _not_opened(path, error) from error
     try:
-        end = check_tail(db, schema.genesis(db))
+        end = check_tail(db)
         ledger = Ledger(db, end, Counts(open_counts(db)))
         closing = closing_drafts(db)
         if closing:

@@ -7,6 +7,7 @@ gets it. Source: C2SP tlog-tiles, whose tiles have as many levels.
 """
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from executor.audit.errors import AuditDamaged
@@ -17,11 +18,15 @@ from executor.audit.record import Head
 @dataclass(frozen=True, slots=True)
 class StoredTree:
     """
-    The tree in `db`: leaf 0 is `origin`, the hash of the store's identity, leaf n is record n.
+    The tree in `db`: leaf 0 is the hash of the store's identity, leaf n is record n. Leaves from
+    number `base` on that are before the file's own records are in `carried`; older ones are found
+    by `earlier`, which gets the first and the last number, where there is such a thing.
     """
 
     db: sqlite3.Connection
-    origin: bytes
+    base: int
+    carried: tuple[bytes, ...]
+    earlier: Callable[[int, int], list[bytes]] | None = None
 
     def subtree(self, level: int, number: int) -> bytes:
         """
@@ -51,22 +56,31 @@ class StoredTree:
 
     def _stored(self, level: int, first: int, count: int) -> list[bytes]:
         if level == 0:
-            query = "SELECT hash FROM record WHERE sequence BETWEEN ? AND ? ORDER BY sequence"
-            rows = self.db.execute(query, (first, first + count - 1)).fetchall()
-            found = [self.origin] if first == 0 else []
+            found = self._leaves(first, first + count - 1)
         else:
             query = (
                 "SELECT hash FROM tile WHERE level = ? AND number BETWEEN ? AND ? ORDER BY number"
             )
             rows = self.db.execute(query, (level, first, first + count - 1)).fetchall()
-            found = []
-        found += [value for (value,) in rows]
+            found = [value for (value,) in rows]
         if len(found) != count or not all(type(value) is bytes for value in found):
             raise AuditDamaged(
                 f"audit store: {count} hashes of level {level} were looked for, from number "
                 f"{first} on; {len(found)} are there"
             )
         return found
+
+    def _leaves(self, first: int, last: int) -> list[bytes]:
+        found: list[bytes] = []
+        if first < self.base:
+            if self.earlier is None:
+                raise AuditDamaged(f"audit store: leaf {first} is in an earlier file")
+            found += self.earlier(first, min(last, self.base - 1))
+        own = self.base + len(self.carried)
+        found += self.carried[max(0, first - self.base) : max(0, last + 1 - self.base)]
+        query = "SELECT hash FROM record WHERE sequence BETWEEN ? AND ? ORDER BY sequence"
+        rows = self.db.execute(query, (max(first, own), last)).fetchall()
+        return [*found, *(value for (value,) in rows)]
 
 
 def stored_tile(db: sqlite3.Connection, tile: Tile) -> bytes | None:

@@ -14,18 +14,17 @@ checked by anybody with `merkle.py` or another implementation of RFC 9162.
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from executor.audit.chain import (
     Broken,
     Chain,
+    End,
     Fault,
     Finding,
     open_row,
-    origin_leaf,
-    origin_of,
 )
 from executor.audit.errors import AuditDamaged
 from executor.audit.ledger import stored_head
@@ -34,9 +33,12 @@ from executor.audit.merkle import (
     inclusion_proof,
     proves_consistency,
     proves_inclusion,
+    whole_tiles,
 )
 from executor.audit.record import Head
 from executor.audit.schema import SELECT, Row, connect_reader, genesis
+from executor.audit.segments import closed_files, earlier_leaves
+from executor.audit.start import end_of, start_of, tree_of
 from executor.audit.tiles import StoredTree, count_tiles, stored_tile
 
 _PROGRESS_EVERY = 10_000
@@ -45,15 +47,16 @@ _PROGRESS_EVERY = 10_000
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """
-    What the walk found: how many records follow one another from the first, the last of them,
-    the first fault (None: none), and from which sequence no outside head vouches (None: all are
-    vouched for).
+    What the walk found: how many records follow one another, the last of them, the first fault
+    (None: none), from which sequence no outside head vouches (None: all are vouched for), and
+    the first record that was looked at: not 1 where the files before it are not there.
     """
 
     records: int
     head: Head
     finding: Finding | None
     unanchored_since: int | None
+    first: int = 1
 
     @property
     def whole(self) -> bool:
@@ -84,18 +87,23 @@ def verify(
     anchors = {*heads, head} - {None}
     walk = _Walk(sorted(filter(None, anchors), key=lambda one: one.sequence), progress)
     try:
-        db = connect_reader(path)
-    except sqlite3.Error as error:
-        return walk.verdict(Finding(0, Fault.UNREADABLE, str(error)))
-    try:
-        db.execute("BEGIN")
-        return walk.verdict(walk.first_fault(db))
+        with ExitStack() as opened:
+            files = [_snapshot(opened, path)]
+            # Those that came before what this one says of its start: it may be closed meanwhile.
+            before = start_of(files[0]).head.sequence
+            closed = [one for one in closed_files(path) if one.last <= before]
+            files[:0] = [_snapshot(opened, one.path) for one in closed]
+            return walk.verdict(walk.first_fault(files))
     except sqlite3.Error as error:
         return walk.verdict(Finding(walk.expected, Fault.UNREADABLE, str(error)))
     except AuditDamaged as error:
         return walk.verdict(Finding(0, Fault.SCHEMA, str(error)))
-    finally:
-        db.close()
+
+
+def _snapshot(opened: ExitStack, path: Path) -> sqlite3.Connection:
+    db = opened.enter_context(closing(connect_reader(path)))
+    db.execute("BEGIN")
+    return db
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +129,13 @@ def prove(path: Path, sequence: int, head: Head | None = None) -> Proof:
     Raises FileNotFoundError, LookupError where there is no such record, and AuditDamaged where
     the stored hashes prove nothing.
     """
-    with _opened(path) as (db, tree, last):
+    with _opened(path) as (tree, last):
         head = head or last
         if not 1 <= sequence <= head.sequence <= last.sequence:
             raise LookupError(
                 f"record {sequence} below head {head.sequence}: the store has 1 to {last.sequence}"
             )
-        (leaf,) = db.execute("SELECT hash FROM record WHERE sequence = ?", (sequence,)).fetchone()
+        leaf = tree.subtree(0, sequence)
         proof = inclusion_proof(tree, sequence, head.sequence + 1)
         if not proves_inclusion(proof, leaf, sequence, head.sequence + 1, head.hash):
             raise AuditDamaged(
@@ -143,7 +151,7 @@ def extends(path: Path, since: Head) -> Proof:
 
     Raises FileNotFoundError, and AuditDamaged where it does not.
     """
-    with _opened(path) as (_, tree, last):
+    with _opened(path) as (tree, last):
         sizes = since.sequence + 1, last.sequence + 1
         proof: tuple[bytes, ...] = ()
         if since.sequence <= last.sequence:
@@ -162,23 +170,18 @@ def last_head(path: Path) -> Head:
 
     Raises FileNotFoundError, AuditDamaged.
     """
-    with _opened(path) as (_, _, last):
+    with _opened(path) as (_, last):
         return last
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[sqlite3.Connection, StoredTree, Head]]:
+def _opened(path: Path) -> Iterator[tuple[StoredTree, Head]]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no audit store at {path}")
     try:
         with closing(connect_reader(path)) as db:
             db.execute("BEGIN")
-            identity = genesis(db)
-            yield (
-                db,
-                StoredTree(db, origin_leaf(identity)),
-                stored_head(db) or origin_of(identity).head,
-            )
+            yield tree_of(db, start_of(db), earlier_leaves(path)), stored_head(db)
     except sqlite3.Error as error:
         raise AuditDamaged(f"audit store {path}: cannot be read: {error}") from error
 
@@ -193,6 +196,7 @@ class _Walk:
         self._passed: Head | None = None
         self._progress = progress
         self._chain: Chain | None = None
+        self._first = 1
         self._tiles = 0
 
     @property
@@ -203,11 +207,30 @@ class _Walk:
     def expected(self) -> int:
         return 0 if self._chain is None else self.at + 1
 
-    def first_fault(self, db: sqlite3.Connection) -> Finding | None:
-        self._chain = Chain(origin_of(genesis(db)))
-        fault = self._check_anchor()
-        if fault is not None:
-            return fault
+    def first_fault(self, files: Sequence[sqlite3.Connection]) -> Finding | None:
+        for before, db in zip([None, *files], files, strict=False):
+            fault = self._enter(db, before) or self._fault_in(db)
+            if fault is not None:
+                return fault
+        return self._truncated()
+
+    def _enter(self, db: sqlite3.Connection, before: sqlite3.Connection | None) -> Finding | None:
+        """
+        Step onto the next file: it has to go on where the one before it ended.
+        """
+        start = start_of(db)
+        self._tiles = whole_tiles(start.head.sequence + 1)
+        if before is not None and self._chain is not None:
+            return _unfitting(self._chain.end, before, db)
+        self._chain = Chain(end_of(db, start), of_file=True)
+        self._first = start.head.sequence + 1
+        while self._anchors and self._anchors[0].sequence < start.head.sequence:
+            # It vouches for what is not here.
+            self._anchors.popleft()
+        return self._check_anchor()
+
+    def _fault_in(self, db: sqlite3.Connection) -> Finding | None:
+        assert self._chain is not None
         rows: Iterator[Row] = db.execute(f"{SELECT} ORDER BY sequence")
         for row in rows:
             try:
@@ -219,7 +242,7 @@ class _Walk:
                 return fault
             if self._progress is not None and row[0] % _PROGRESS_EVERY == 0:
                 self._progress(row[0])
-        return self._truncated() or self._count_tiles(db) or _check_indexes(db)
+        return self._count_tiles(db) or _check_indexes(db)
 
     def _check_tiles(self, db: sqlite3.Connection) -> Finding | None:
         tiles = self._chain.tiles if self._chain is not None else ()
@@ -237,10 +260,10 @@ class _Walk:
 
     def verdict(self, finding: Finding | None) -> Verdict:
         head = Head(0, b"") if self._chain is None else self._chain.head
-        since: int | None = 1 if self._passed is None else self._passed.sequence + 1
+        since: int | None = self._first if self._passed is None else self._passed.sequence + 1
         if finding is None and self._passed == head:
             since = None
-        return Verdict(self.at, head, finding, since)
+        return Verdict(max(0, self.at - self._first + 1), head, finding, since, self._first)
 
     def _check_anchor(self) -> Finding | None:
         while self._chain is not None and self._anchors:
@@ -271,6 +294,26 @@ class _Walk:
             f"{last.sequence - self.at} records are missing"
         )
         return Finding(self.at + 1, Fault.TRUNCATED, message)
+
+
+def _unfitting(end: End, before: sqlite3.Connection, db: sqlite3.Connection) -> Finding | None:
+    """
+    Why the file `db` does not go on where the one before it, which was walked to its `end`, ended.
+    """
+    start, expected = start_of(db), end.head.sequence + 1
+    if start.head.sequence >= expected:
+        message = f"the file of records {expected} to {start.head.sequence} is not here"
+        return Finding(expected, Fault.MISSING, message)
+    same = (genesis(before), end.head, end.leaf) == (genesis(db), start.head, start.leaf)
+    if same and end_of(db, start) == end and _carries(before, db):
+        return None
+    message = "the file that begins with it does not go on where the one before it ended"
+    return Finding(min(expected, start.head.sequence + 1), Fault.REPLACED, message)
+
+
+def _carries(before: sqlite3.Connection, db: sqlite3.Connection) -> bool:
+    held = "SELECT level, number, hash FROM tile"
+    return set(before.execute(held)) <= set(db.execute(held))
 
 
 def _blame(finding: Finding, row: Row, following: Row | None) -> Finding:

@@ -98,11 +98,13 @@ class Writer:
     def at_once(self, stamped: Stamped) -> Head | None:
         """
         Commit a record here and now; None where it has to be queued: behind others, or because
-        the store is busy, failing or slow. Raises AuditUnavailable.
+        the store is busy, failing, slow or in want of the writer's help. Raises AuditUnavailable.
 
         Called by the thread that calls `put`, and so never beside it.
         """
         if self._queued != self._dealt or self._failing or self._over:
+            return None
+        if self._durability.wants_help:
             return None
         started = time.monotonic()
         if started < self._shy_until or not self._owned.acquire(blocking=False):

@@ -10,6 +10,8 @@ from collections import Counter
 
 import pytest
 
+import agent_client
+from agent_client.errors import ServerUnavailable
 from executor.audit.record import Head
 from executor.audit.verify import verify
 from tests.security.granted import field
@@ -48,6 +50,36 @@ def test_a01_each_decision_is_one_record(world, code, request_text, answer):
     found = Counter((request, said) for request, said, _ in decisions)
     assert found[request_text, answer] == 1
     assert all(count == 1 for count in found.values())
+
+
+def test_a18_a_guest_does_not_find_the_record(world):
+    code = f"""
+import os
+found = []
+for path in ({str(world.audit)!r}, {str(world.audit.parent)!r}):
+    for act in (open, os.stat, os.listdir):
+        try:
+            found.append(act(path))
+        except OSError as error:
+            found.append(type(error).__name__)
+set(found)
+"""
+    value, decisions = world.attack(code)
+    assert value == "{'FileNotFoundError'}"
+    assert all(said == "deny" for _, said, _ in decisions)
+
+
+def test_a18_a_grant_of_a_directory_above_the_record_stops_the_start(tmp_path):
+    (tmp_path / "policies").mkdir()
+    grant = f"  - {{mount: /all, source: {tmp_path}/state, access: read}}"
+    (tmp_path / "policies" / "wide.yaml").write_text(
+        f"version: 1\nname: wide\nimage: core\nfilesystem:\n{grant}\n"
+    )
+    (tmp_path / "state" / "below").mkdir(parents=True)
+    with pytest.raises(ServerUnavailable, match="wide.yaml:5"):
+        agent_client.connect(
+            policies=tmp_path / "policies", audit=tmp_path / "state" / "below" / "audit.sqlite3"
+        )
 
 
 @pytest.fixture

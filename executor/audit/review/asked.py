@@ -14,9 +14,9 @@ from policy.requests import FileAction
 
 CLIENT_KINDS: Final = ("put", "get")
 """What a client does with a session's files has two words of its own, beside `list`, `remove`."""
-FILE_KINDS: Final = (*(action.value for action in FileAction), *CLIENT_KINDS)
+FILE_KINDS: Final = (*(action.value for action in FileAction), *CLIENT_KINDS, "commit")
 PLACE_KINDS: Final = ("connect", "dial", "resolve")
-KINDS: Final = (*FILE_KINDS, *PLACE_KINDS, "http", "socket", "run", "image", "import")
+KINDS: Final = (*FILE_KINDS, *PLACE_KINDS, "http", "socket", "run", "image", "import", "call")
 _SCHEMES: Final = ("https://", "http://")
 
 

@@ -8,14 +8,16 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from executor.audit import read, report, signing
 from executor.audit.errors import AuditError
 from executor.audit.escape import visible
 from executor.audit.record import Event, Record
-from executor.audit.review import export, page, rows, search, tail, terminal, why
+from executor.audit.review import brief, export, page, rows, search, tail, terminal, why
 from executor.audit.review.filters import Outside
 from executor.audit.review.options import filter_of, filter_options, session_of, session_option
 from executor.audit.review.rows import Look
@@ -24,6 +26,7 @@ from executor.audit.verify import Verdict, verify
 from policy.errors import PolicyError
 
 if TYPE_CHECKING:
+    from executor.audit.review.tracing import Sent
     from policy.types import Policy
 
     # argparse gives this type no public name.
@@ -105,8 +108,7 @@ def _register_files(
     session_option(out)
     out.add_argument(
         "--format",
-        type=export.Form,
-        choices=list(export.Form),
+        type=_form,
         default=export.Form.JSONL,
         metavar="jsonl|csv|ocsf",
         help="JSON lines, CSV, or events of OCSF, one a line (default: jsonl)",
@@ -116,12 +118,29 @@ def _register_files(
     )
     _runs(out, _export)
 
+    trace = commands.add_parser(
+        "trace", parents=[shared], help="send sessions and cells to a collector of OpenTelemetry"
+    )
+    trace.add_argument(
+        "--to", type=_collector, required=True, metavar="URL", help="such as http://127.0.0.1:4318"
+    )
+    trace.add_argument(
+        "--after", type=int, default=0, metavar="SEQ", help="start behind this sequence"
+    )
+    trace.add_argument("-f", "--follow", action="store_true", help="go on with what is added")
+    _runs(trace, _trace)
+
     paper = commands.add_parser(
-        "report", parents=[shared, anchors], help="write a session as a page for a browser"
+        "report",
+        parents=[shared, anchors],
+        help="tell whether a session's record is whole and what was denied, or write it as a page",
     )
     _named(paper)
     paper.add_argument(
-        "--html", type=Path, required=True, metavar="FILE", help="the page, made or replaced"
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="write all of it as one page for a browser, made or replaced; - is stdout",
     )
     _runs(paper, _report)
 
@@ -132,6 +151,21 @@ def _named(parser: argparse.ArgumentParser) -> None:
         metavar="SESSION",
         help="the session's id, from `list`, or how it begins; none: what belongs to no session",
     )
+
+
+def _form(text: str) -> export.Form:
+    try:
+        return export.Form(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: write jsonl, csv or ocsf") from error
+
+
+def _collector(text: str) -> str:
+    found = urlsplit(text)
+    plain = found.scheme in {"http", "https"} and found.hostname and not found.query
+    if not plain or found.fragment or not text.isprintable() or " " in text:
+        raise argparse.ArgumentTypeError(f"{text!r}: write http://HOST:PORT, without /v1/traces")
+    return text.rstrip("/")
 
 
 def _runs(parser: argparse.ArgumentParser, command: Command) -> None:
@@ -183,7 +217,10 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _print_table(found: Page) -> None:
-    lines = report.table(rows.COLUMNS, map(rows.row, found.steps), terminal.width())
+    width = terminal.width()
+    made = (rows.COLUMNS, map(rows.row, found.steps))
+    columns, cells = made if width is None else rows.for_terminal(found.steps)
+    lines = report.table(columns, cells, width)
     looks = [Look.QUIET, *map(rows.look, found.steps)]
     terminal.print_lines(zip(lines, looks, strict=True))
 
@@ -238,17 +275,56 @@ def _export(args: argparse.Namespace) -> int:
     return 0
 
 
+def _trace(args: argparse.Namespace) -> int:
+    # It brings HTTP along, which the other commands have no use for.
+    from executor.audit.review.tracing import Sent, send  # noqa: PLC0415
+
+    sent = Sent(args.after)
+    while True:
+        before = (sent.reached, sent.lost, sent.refused)
+        send(args.audit, args.to, sent)
+        if (sent.reached, sent.lost, sent.refused) != before or not args.follow:
+            _print_sent(args, sent)
+        if not args.follow:
+            return 1 if sent.lost or sent.refused else 0
+        time.sleep(_POLL)
+
+
+def _print_sent(args: argparse.Namespace, sent: "Sent") -> None:
+    if args.json:
+        _print([report.dump({**asdict(sent)})])
+    else:
+        lost = f", {sent.lost} not ({sent.why})" if sent.lost else ""
+        _print([f"to record {sent.reached}: {sent.taken} spans taken{visible(lost)}"])
+    sys.stdout.flush()
+
+
 def _report(args: argparse.Namespace) -> int:
     session = session_of(args.audit, args.session)
     if session is None or session is Outside.SESSIONS:
         raise LookupError("a report is about one session; `codecage audit show none` has the rest")
     verdict = verdict_of(args)
-    page.write(args.html, page.page(page.gather(args.audit, session, verdict)))
-    if args.json:
-        _print([report.verdict_json(verdict)])
+    sheet = page.gather(args.audit, session, verdict)
+    if args.html is not None:
+        _write_page(args, sheet)
+    elif args.json:
+        _print([brief.to_json(sheet)])
     else:
-        _print([*report.verdict_lines(verdict), f"written: {visible(str(args.html))}"])
+        terminal.print_lines(brief.lines(sheet, terminal.width()))
     return 0 if verdict.whole else 1
+
+
+def _write_page(args: argparse.Namespace, sheet: page.Sheet) -> None:
+    """
+    Write the page and say how the record is, beside it where it goes to stdout itself.
+    """
+    page.write(args.html, page.page(sheet))
+    out = sys.stderr if str(args.html) == "-" else sys.stdout
+    lines = [report.verdict_json(sheet.verdict)]
+    if not args.json:
+        lines = [*report.verdict_lines(sheet.verdict), f"written: {visible(str(args.html))}"]
+    for line in lines:
+        print(line, file=out)
 
 
 def _progress() -> Callable[[int], None] | None:

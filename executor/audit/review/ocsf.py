@@ -87,6 +87,7 @@ _FILE_ACTS: Final = {
     "utime": _Act(6, "Set Attributes"),
     "put": _UPDATE,
     "get": _READ,
+    "commit": _UPDATE,
 }
 _HTTP_ACTS: Final = {
     "CONNECT": _Act(1, "Connect"),

@@ -214,7 +214,7 @@ def _network(sheet: Sheet) -> Iterator[Html]:
         yield _quiet("The session asked for nothing of the network.")
         return
     headings = ("host", "allowed", "denied", "bytes")
-    counted = _by_host(sheet.network.steps)
+    counted = by_host(sheet.network.steps)
     yield table(
         headings,
         (
@@ -228,15 +228,15 @@ def _network(sheet: Sheet) -> Iterator[Html]:
     yield from _rest(sheet.network, "requests of the network")
 
 
-def _by_host(steps: Sequence[Step]) -> dict[str, tuple[int, int, int]]:
+def by_host(steps: Sequence[Step]) -> dict[str, tuple[int, int, int]]:
     """
-    Of each host the allowed requests, the denied ones, and the bytes of its connections: a
-    request's bytes are its connection's too.
+    Of each host, in lower case, the allowed requests, the denied ones, and the bytes of its
+    connections: a request's bytes are its connection's too.
     """
     allowed, denied, size = Counter[str](), Counter[str](), Counter[str]()
     for step in steps:
         request = asked_of(step.record.request or "")
-        host = request.host or ""
+        host = (request.host or "").lower()
         (allowed if step.record.answer is Answer.ALLOW else denied)[host] += 1
         if step.outcome is not None and request.kind == "connect":
             size[host] += step.outcome.size or 0

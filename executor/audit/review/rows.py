@@ -2,10 +2,11 @@
 Records as rows of a table, an outcome beside its decision, and what stands in them.
 """
 
+from collections.abc import Sequence
 from enum import Enum
 
 from executor.audit.escape import visible
-from executor.audit.record import OK, Answer, Event, Record, Text
+from executor.audit.record import OK, Answer, Event, Origin, Record, Text
 from executor.audit.report import Column, moment
 from executor.audit.review.search import Step
 
@@ -13,15 +14,20 @@ COLUMNS = (
     Column("seq"),
     Column("time (UTC)"),
     Column("cell"),
-    Column("origin"),
     Column("event"),
     Column("request", elastic=True),
-    Column("decision"),
     Column("rule", elastic=True),
     Column("outcome", elastic=True),
 )
 _TOLD = ("status", "address", "exit", "reason")
 _CREATED = ("policy", "image", "isolation", "labels")
+# Who speaks of it where nobody else does; another is named.
+_USUAL = {
+    Event.DECISION: Origin.BROKER,
+    Event.OUTCOME: Origin.BROKER,
+    Event.WORKER_NOTE: Origin.WORKER,
+}
+_TIME_OF_DAY = len("2026-01-31T")
 
 
 class Look(Enum):
@@ -44,13 +50,44 @@ def row(step: Step) -> tuple[str, ...]:
         str(record.sequence),
         moment(record.wall_ns)[:-1],
         "" if record.cell is None else str(record.cell),
-        record.origin.value,
-        record.event.value,
+        happened(record),
         asked(step),
-        record.answer.value if record.answer else "",
         shown(record.rule_place),
         came_of(step.outcome or record),
     )
+
+
+def for_terminal(
+    steps: Sequence[Step],
+) -> tuple[tuple[Column, ...], list[tuple[str, ...]]]:
+    """
+    The columns and rows of a narrow table: where all is of one day, its heading says the day.
+    """
+    made = [row(step) for step in steps]
+    days = {cells[1][:_TIME_OF_DAY] for cells in made}
+    if len(days) != 1:
+        return COLUMNS, made
+    (day,) = days
+    headings = (COLUMNS[0], Column(day.removesuffix("T")), *COLUMNS[2:])
+    return headings, [(seq, time[_TIME_OF_DAY:], *rest) for seq, time, *rest in made]
+
+
+def happened(record: Record) -> str:
+    """
+    What was decided, else the event's word; and who says so where that is not the usual one.
+    """
+    word = record.answer.value if record.answer else record.event.value
+    if would_deny(record) is not None:
+        word = f"{word}, would deny"
+    usual = _USUAL.get(record.event, Origin.SERVER)
+    return word if record.origin is usual else f"{word} ({record.origin.value})"
+
+
+def would_deny(record: Record) -> Text | int | None:
+    """
+    The rule that denies what a policy in audit mode has let pass; None elsewhere.
+    """
+    return dict(record.detail).get("would_deny")
 
 
 def look(step: Step) -> Look:
@@ -59,6 +96,8 @@ def look(step: Step) -> Look:
     """
     if step.record.answer is Answer.DENY:
         return Look.DENIED
+    if would_deny(step.record) is not None:
+        return Look.FAILED
     ended = step.outcome or step.record
     if ended.event in {Event.OUTCOME, Event.FILE_RPC} and ended.outcome != OK:
         return Look.FAILED

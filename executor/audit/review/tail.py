@@ -11,7 +11,7 @@ from pathlib import Path
 from executor.audit.escape import columns, visible
 from executor.audit.report import fit, moment
 from executor.audit.review.filters import Filter
-from executor.audit.review.rows import Look, asked, came_of, look, shown
+from executor.audit.review.rows import Look, asked, came_of, happened, look, shown
 from executor.audit.review.search import Outcomes, Page, Step, find, newest
 
 _SESSION = 8
@@ -44,7 +44,7 @@ def line(step: Step, width: int | None) -> tuple[str, Look]:
     One record as a line of at most `width` columns, and how it stands out.
     """
     record = step.record
-    word = record.answer.value if record.answer else record.event.value
+    word = happened(record)
     session = visible(record.session or "-")[:_SESSION]
     cell = "" if record.cell is None else f"cell {record.cell}"
     rule = shown(record.rule_place)

@@ -13,7 +13,7 @@ from executor.audit.escape import visible
 from executor.audit.record import ABORTED_BY_RESTART, OK, UNKNOWN, Answer, Event, Origin, Record
 from executor.audit.report import dump, moment, value_json
 from executor.audit.review.filters import Outside
-from executor.audit.review.rows import shown, value_text
+from executor.audit.review.rows import shown, value_text, would_deny
 from executor.audit.review.search import one
 from policy.errors import pointed
 from policy.types import Policy, Rule
@@ -70,9 +70,10 @@ def lines(told: Told) -> list[str]:
     decision = told.decision
     return [
         f"Record {decision.sequence}, {moment(decision.wall_ns)}.",
-        f"Asked:   {_who(decision)} asked to {shown(decision.request)}.",
+        f"Asked:   {shown(decision.request)}, by {_who(decision)}.",
         f"Decided: {_answer(told)}.",
         *_where(told),
+        *_relaxed(decision),
         f"Reason:  {_reason(decision)}",
         f"Then:    {_outcome(told)}",
     ]
@@ -98,6 +99,7 @@ def to_json(told: Told) -> str:
         "line": None if rule is None else rule.line or None,
         "column": None if rule is None else rule.column or None,
         "text": None if rule is None else rule.text or None,
+        "would_deny": value_json(would_deny(decision)),
         "reason": value_json(dict(decision.detail).get("reason")),
         "outcome": None if outcome is None else value_json(outcome.outcome),
         "outcome_sequence": None if outcome is None else outcome.sequence,
@@ -147,9 +149,9 @@ def _policy_name(decision: Record, start: Record | None) -> str:
 
 def _who(decision: Record) -> str:
     if decision.session is None:
-        return "a client that wanted a session"
+        return "a client that wanted a session, and got none"
     session = f"session {visible(decision.session)}"
-    who = f"cell {decision.cell} of {session}" if decision.cell else f"{session}, between cells,"
+    who = f"cell {decision.cell} of {session}" if decision.cell else f"{session}, between cells"
     return f"{who} ({_ORIGINS[decision.origin]})" if decision.origin in _ORIGINS else who
 
 
@@ -182,6 +184,13 @@ def _where(told: Told) -> list[str]:
     note = [f"         (it stands at {told.rule.file}:{told.rule.line} now)"] if moved else []
     shown_lines = pointed(told.rule.line, told.rule.column, told.rule.text)
     return [*(f"         {line}" for line in shown_lines), *note]
+
+
+def _relaxed(decision: Record) -> list[str]:
+    rule = would_deny(decision)
+    if rule is None:
+        return []
+    return [f"         Only audit mode let it pass: rule {value_text(rule)} denies it."]
 
 
 def _reason(decision: Record) -> str:

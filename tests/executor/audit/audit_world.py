@@ -15,7 +15,8 @@ POLICY = "ab" * 32
 
 
 def draft(event=Event.DECISION, **fields):
-    fields.setdefault("origin", Origin.BROKER)
+    said_by = Origin.BROKER if event in {Event.DECISION, Event.OUTCOME} else Origin.SERVER
+    fields.setdefault("origin", said_by)
     fields.setdefault("session", SESSION)
     return Draft(event=event, **fields)
 

@@ -95,7 +95,7 @@ def test_a_changed_hash_is_found_at_every_record(rows, start):
         assert first_fault(chain, [altered]) == (seq, Fault.CHANGED)
 
 
-def test_a_deleted_record_is_found_at_every_record_but_the_last(rows, start):
+def test_a02_a_deleted_record_is_found_at_every_record_but_the_last(rows, start):
     for seq, chain in each_position(rows, start):
         wanted = (seq, Fault.MISSING) if seq < LENGTH else None
         assert first_fault(chain, rows[seq : seq + 2]) == wanted

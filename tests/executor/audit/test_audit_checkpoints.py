@@ -3,20 +3,24 @@ Signed heads: what they are, what they refuse, and what they find that the store
 """
 
 import base64
+import json
+import os
 import re
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 
 import pytest
 from audit_world import append_all, filled, rows_of, session_drafts
 
-from executor.audit.checkpoint import Checkpoint, make_key, read, read_key, sign
+from executor.audit.checkpoint import Checkpoint, Signer, make_key, read, read_key, sign
 from executor.audit.errors import AuditDamaged, NoteInvalid
 from executor.audit.note import PublicKey, SecretKey, opened
 from executor.audit.record import Head
 from executor.audit.store import AuditStore
-from executor.audit.verify import verify
+from executor.audit.verify import extends, verify
 from executor.cli import main
 
 NAME = "audit.example/codecage"
@@ -203,6 +207,41 @@ def test_the_commands_sign_and_verify(path, tmp_path, capsys):
     assert main(check) == 1
     assert "go together" in capsys.readouterr().err
     assert main(["audit", "key", secret, "--name", NAME]) == 1
+
+
+def test_the_commands_give_json_too(path, tmp_path, capsys):
+    head = filled(path, session_drafts(5))
+    secret, to = str(tmp_path / "k"), str(tmp_path / "c")
+    assert main(["audit", "key", secret, "--name", NAME, "--json"]) == 0
+    public = json.loads(capsys.readouterr().out)["verifier_key"]
+    assert main(["audit", "sign", "--key", secret, "--to", to, "--json", "--audit", str(path)]) == 0
+    assert json.loads(capsys.readouterr().out) == {"head": str(head)}
+    assert [one.head for one in read(tmp_path / "c", PublicKey.parse(public))] == [head]
+
+
+def test_a_checkpoint_that_could_not_be_written_whole_leaves_nothing(path, tmp_path, key):
+    """
+    A limit on the size of files stands for a full disk.
+    """
+    filled(path, session_drafts(5))
+    to = tmp_path / "checkpoints"
+    sign(path, key, to)
+    before = to.read_bytes()
+    filled(path, session_drafts(5))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    signer = Signer.open(key, to)
+    try:
+        grown = extends(path, signer.last)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, limits[1]))
+        with pytest.raises(AuditDamaged, match="not written whole"):
+            signer.sign(grown.head, grown.path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+        os.close(signer.descriptor)
+    assert to.read_bytes() == before
+    assert sign(path, key, to).head == grown.head
 
 
 def test_a_signer_that_goes_on_signs_what_is_added(path, tmp_path):

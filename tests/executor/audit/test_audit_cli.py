@@ -13,6 +13,7 @@ import pytest
 from audit_world import SESSION, allow, append_all, draft, tamper
 
 from executor.audit import cli
+from executor.audit.place import default_path
 from executor.audit.read import records
 from executor.audit.record import OK, Answer, Clocks, Event
 from executor.audit.report import SESSION_COLUMNS, table
@@ -171,14 +172,14 @@ def test_a_command_that_is_not_understood_is_2(command, capsys):
 
 def test_the_place_follows_xdg_and_ignores_a_relative_one(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    assert cli.default_path() == tmp_path / "codecage" / "audit.sqlite3"
+    assert default_path() == tmp_path / "codecage" / "audit.sqlite3"
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for value in ("", "relative"):
         monkeypatch.setenv("XDG_STATE_HOME", value)
         # Root's own home is closed to the user that a server of root's becomes.
         for user, state in ((1000, tmp_path / "home/.local/state"), (0, Path("/var/lib"))):
             monkeypatch.setattr(os, "geteuid", lambda user=user: user)
-            assert cli.default_path() == state / "codecage" / "audit.sqlite3"
+            assert default_path() == state / "codecage" / "audit.sqlite3"
 
 
 @pytest.mark.parametrize("width", [90, 100, 140, 500])

@@ -60,7 +60,7 @@ def test_every_record_comes_back_as_it_was(one):
 
 
 @given(records, records)
-def test_two_records_have_the_same_bytes_only_when_they_are_equal(one, other):
+def test_a11_two_records_have_the_same_bytes_only_when_they_are_equal(one, other):
     assert (encode(one) == encode(other)) == (one == other)
 
 

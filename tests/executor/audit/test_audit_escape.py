@@ -56,7 +56,7 @@ def record(**fields):
 
 
 @given(any_text, any_text)
-def test_no_text_makes_a_second_row_or_leaves_its_column(request_text, outcome):
+def test_a10_no_text_makes_a_second_row_or_leaves_its_column(request_text, outcome):
     one = record(request=request_text, outcome=outcome)
     lines = table(COLUMNS, [row(Step(one)), row(Step(one))], 100)
     assert len(lines) == 3

@@ -56,7 +56,7 @@ async def fill(store, text="x" * 4000):
         count += 1
 
 
-def test_a_full_disk_refuses_and_heals_without_a_gap(small_disk):
+def test_r04_a06_a_full_disk_refuses_and_heals_without_a_gap(small_disk):
     path = small_disk / "audit.sqlite3"
     ballast = small_disk / "ballast"
 
@@ -168,7 +168,7 @@ def test_a_writer_that_is_asked_for_help_copies_the_wal_into_the_main_file(path)
         assert path.stat().st_size > before + 200_000
 
 
-def test_a_lock_held_by_another_program_fails_closed_and_then_heals(path):
+def test_r05_a_lock_held_by_another_program_fails_closed_and_then_heals(path):
     async def refused(store):
         results = await asyncio.gather(
             *(store.append(allow(f"n {n}")) for n in range(600)), return_exceptions=True
@@ -269,7 +269,7 @@ def crash_copy(store_path, place):
     return copy
 
 
-def test_a_wal_cut_anywhere_leaves_a_prefix_and_the_head_says_what_is_missing(path, tmp_path):
+def test_r03_a_wal_cut_anywhere_leaves_a_prefix_and_the_head_says_what_is_missing(path, tmp_path):
     place = tmp_path / "crashed"
     with AuditStore.open(path) as store:
         heads = [Head(0, b"")]
@@ -364,7 +364,7 @@ asyncio.run(main(AuditStore.open(Path(sys.argv[1]))))
 """
 
 
-def test_a_server_killed_anywhere_loses_no_acknowledged_record(path):
+def test_a01_a_server_killed_anywhere_loses_no_acknowledged_record(path):
     chance = random.Random(20)
     acknowledged = []
     for turn in range(20):

@@ -11,11 +11,12 @@ from review_world import OTHER, START, asked, fill, run, world
 from executor.audit.errors import AuditDamaged
 from executor.audit.record import Answer, Cut, Event, Origin, bounded
 from executor.audit.review import search
-from executor.audit.review.asked import Asked, asked_of
+from executor.audit.review.asked import KINDS, Asked, asked_of
 from executor.audit.review.filters import Filter, Outside, _pieces
 from executor.audit.review.search import Outcomes, find, newest, session_named
 from executor.audit.store import AuditStore
 from policy.globs import GlobSet, glob_problem
+from policy.requests import _KINDS, FileAction
 
 SECOND = 10**9
 
@@ -132,12 +133,18 @@ def test_a_session_is_found_by_a_beginning_that_is_its_alone(log, path):
             Asked("http", path="/p?q", host="h", port=1, method="GET", rest="https://h:1/p?q"),
         ),
         ("run /bin/ls", Asked("run", rest="/bin/ls")),
+        ("commit /work", Asked("commit", path="/work", rest="/work")),
+        ("call find(limit=5)", Asked("call", rest="find(limit=5)")),
         ("read x", Asked("", rest="x")),
         ("", Asked("")),
     ],
 )
 def test_a_request_is_read_back(text, expected):
     assert asked_of(text) == expected
+
+
+def test_every_kind_of_request_can_be_asked_for():
+    assert set(_KINDS.values()) | {action.value for action in FileAction} <= set(KINDS)
 
 
 @given(st.text(st.characters(exclude_categories=())))
@@ -178,8 +185,9 @@ def test_lone_surrogates_can_be_looked_for(path):
 
 def test_what_is_written_meanwhile_is_on_the_next_page(path):
     fill(path, world())
-    seen = newest(path, limit=1)
     with AuditStore.open(path) as store:
+        # What opening has added, for a session was left open, is behind us.
+        seen = newest(path, limit=1)
         append_all(store, [asked("read /later", session=OTHER)])
         more = find(path, after=seen.reached, outcomes=Outcomes.ALONE)
         assert [step.record.request for step in more.steps] == ["read /later"]
@@ -214,6 +222,13 @@ def test_a_filter_that_is_none_is_usage(bad, capsys):
 
 def test_a_damaged_record_is_told_and_not_skipped(log, path):
     fill(path, world())
-    tamper(path, ("UPDATE record SET body = X'00' || body WHERE sequence = 6", ()))
+    tamper(path, ("UPDATE record SET body = zeroblob(90) WHERE sequence = 6", ()))
     with pytest.raises(AuditDamaged, match="record 6"):
+        find(path)
+
+
+def test_a_record_that_is_not_even_bytes_is_told_and_not_skipped(path):
+    fill(path, world())
+    tamper(path, ("UPDATE record SET body = CAST(body AS TEXT) WHERE sequence = 6", ()))
+    with pytest.raises(AuditDamaged, match="codecage audit verify"):
         find(path)

@@ -9,9 +9,9 @@ from audit_world import POLICY, SESSION, append_all, draft, locked
 
 from executor.audit.errors import AuditBudgetSpent, AuditUnavailable
 from executor.audit.read import records, sessions
-from executor.audit.record import Answer, Event, Origin
+from executor.audit.record import Answer, Event, Head, Origin
 from executor.audit.session import SessionLog
-from executor.audit.store import AuditStore
+from executor.audit.store import MAX_NOTES_WAITING, AuditStore
 from executor.audit.verify import verify
 from policy.requests import FileAction, FileRequest, NetworkRequest, ProcessRequest
 from policy.types import Decision, Rule
@@ -84,7 +84,7 @@ def test_a_decision_is_recorded_with_its_rule_and_reason(path, decision, answer)
     )
 
 
-def test_denials_beyond_the_budget_are_counted_and_told_in_one_record(path):
+def test_r09_denials_beyond_the_budget_are_counted_and_told_in_one_record(path):
     async def scenario(log):
         heads = [await log.decision(CREATE, DENY) for _ in range(10_000)]
         await log.decision(NetworkRequest("example.org", 80), DENY)
@@ -126,6 +126,46 @@ def test_an_allowed_act_beyond_the_budget_is_refused_and_told(path):
     assert found[4].detail == (("deny create", 1), ("refused create", 1))
 
 
+def test_requests_refused_undecided_are_counted_by_kind_and_told_at_the_cells_end(path):
+    async def scenario(log):
+        for _ in range(1000):
+            log.refused(READ)
+        log.refused(ProcessRequest("sh"))
+
+    _, found = run_with(path, 5, scenario)
+    assert [(r.event.value, r.detail) for r in found[2:3]] == [
+        ("dropped", (("deny read", 1000), ("deny run", 1))),
+    ]
+    assert sessions(path)[0].dropped == 1001
+
+
+def test_r09_notes_of_one_session_leave_room_in_the_queue_for_everybody_else(path):
+    """
+    While another program holds the lock, nothing leaves the queue but one batch.
+    """
+
+    async def run(store, other):
+        loud = SessionLog(store, "loud", POLICY, 1_000_000)
+        quiet = SessionLog(store, "quiet", POLICY, 10)
+        for _ in range(10_000):
+            loud.note((("what", "setitimer"),))
+        assert store._writer.waiting <= MAX_NOTES_WAITING + 1
+        for _ in range(1000):
+            quiet.outcome_nowait(Head(1, bytes(32)), "ok")
+        other.execute("ROLLBACK")
+        await quiet.end("ok")
+        await loud.end("ok")
+
+    with AuditStore.open(path) as store, locked(path) as other:
+        asyncio.run(run(store, other))
+    assert len(records(path, session="quiet", limit=10_000)) == 1001
+    loud_ones = records(path, session="loud", limit=10_000)
+    notes = sum(record.event is Event.WORKER_NOTE for record in loud_ones)
+    (dropped,) = [record for record in loud_ones if record.event is Event.DROPPED]
+    assert dropped.detail == (("worker.note", 10_000 - notes),)
+    assert verify(path).whole
+
+
 def test_within_the_budget_nothing_is_dropped(path):
     async def scenario(log):
         for _ in range(20):
@@ -135,7 +175,7 @@ def test_within_the_budget_nothing_is_dropped(path):
     assert not [r for r in found if r.event is Event.DROPPED]
 
 
-def test_a_flood_leaves_other_sessions_their_records(path):
+def test_a14_r09_a_flood_leaves_other_sessions_their_records(path):
     async def run(store):
         loud = SessionLog(store, "loud", POLICY, 10)
         quiet = SessionLog(store, "quiet", POLICY, 10)

@@ -121,7 +121,7 @@ def test_durable_appends_are_synced_and_written_ones_do_not_wait(path):
     assert sorted(h.sequence for h in heads) == list(range(1, 41))
 
 
-def test_a_failed_sync_refuses_durable_records_for_good_and_written_ones_never(path):
+def test_a06_a_failed_sync_refuses_durable_records_for_good_and_written_ones_never(path):
     async def run(store):
         await store.append(allow("before"), durable=True)
         reader, writer = os.pipe()
@@ -324,7 +324,7 @@ def second_server(path):
     )
 
 
-def test_a_second_server_refuses_while_the_first_lives(path):
+def test_a05_a_second_server_refuses_while_the_first_lives(path):
     with AuditStore.open(path) as store:
         append_all(store, [allow()])
         second = second_server(path)

@@ -147,7 +147,7 @@ def test_a_repeated_record_in_the_file_is_named(log, seq):
 
 
 @pytest.mark.parametrize("kept", range(LENGTH))
-def test_a_cut_tail_is_seen_with_a_head_and_only_with_one(log, head, kept):
+def test_a03_a_cut_tail_is_seen_with_a_head_and_only_with_one(log, head, kept):
     tamper(log, ("DELETE FROM record WHERE sequence > ?", (kept,)))
     assert fault_of(log, head) == (kept + 1, Fault.TRUNCATED)
     verdict = verify(log)
@@ -156,7 +156,7 @@ def test_a_cut_tail_is_seen_with_a_head_and_only_with_one(log, head, kept):
     assert f"{LENGTH - kept} records are missing" in verify(log, head=head).finding.message
 
 
-def test_an_older_copy_in_place_of_the_log_is_seen_with_a_head(path, tmp_path):
+def test_a04_an_older_copy_in_place_of_the_log_is_seen_with_a_head(path, tmp_path):
     filled(path, session_drafts(10))
     older = tmp_path / "older"
     shutil.copy(path, older)
@@ -227,7 +227,7 @@ def test_no_file_is_an_error_not_an_empty_record(path):
     assert not path.exists()
 
 
-def test_a_cut_main_file_is_reported_at_every_one_of_a_hundred_places(log, head):
+def test_r03_a_cut_main_file_is_reported_at_every_one_of_a_hundred_places(log, head):
     whole = log.read_bytes()
     assert len(whole) > 8192
     for place in range(100):
@@ -249,7 +249,7 @@ def test_a_flipped_byte_anywhere_in_the_file_is_found_or_changes_nothing(log, he
     assert found > 50
 
 
-def test_verify_sees_one_snapshot_while_the_server_writes(path):
+def test_a16_verify_sees_one_snapshot_while_the_server_writes(path):
     with AuditStore.open(path) as store:
         append_all(store, session_drafts(500))
         seen = []
@@ -268,7 +268,7 @@ def test_verify_sees_one_snapshot_while_the_server_writes(path):
     assert verify(path).records > seen[0][0].records
 
 
-def test_time_may_go_backwards_and_order_stays_with_the_sequence(path):
+def test_a15_time_may_go_backwards_and_order_stays_with_the_sequence(path):
     times = iter(range(10**18, 0, -(10**16)))
     clocks = Clocks(lambda: next(times), lambda: 5)
     with AuditStore.open(path, clocks=clocks) as store:

@@ -1,0 +1,80 @@
+"""
+Secrets that a request names are not kept: what looks like one is replaced before it is hashed.
+
+The decision is made on the request as it was; only what is written differs. The forms are those
+of well-known credentials, each told by a fixed beginning, so that a plain text costs a few
+searches for substrings and no expression. What has no such form (a password in a file's name) is
+recorded as it is: the record has to say what was asked for.
+
+Only the part that can be stored is looked at, with room for a secret that crosses its end, so the
+time is bounded whatever a guest sends.
+"""
+
+import re
+from dataclasses import replace
+from typing import Final
+
+from executor.audit.record import TEXT_CAP, Draft, Text
+
+REDACTED: Final = "[redacted]"
+_LOOKED_AT: Final = 2 * TEXT_CAP
+# A token begins where no other token can be under way: each is looked at once.
+_START: Final = r"(?<![A-Za-z0-9_-])"
+_PART: Final = r"[0-9A-Za-z_-]{8,4096}"
+_FORMS: Final = (
+    (("AKIA", "ASIA"), _START + r"A[KS]IA[0-9A-Z]{16}"),
+    (("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), _START + r"gh[pousr]_[0-9A-Za-z]{20,255}"),
+    (("github_pat_",), _START + r"github_pat_[0-9A-Za-z_]{20,255}"),
+    (("glpat-",), _START + r"glpat-[0-9A-Za-z_-]{20,255}"),
+    (("sk-",), _START + r"sk-[0-9A-Za-z_-]{20,255}"),
+    (("xox",), _START + r"xox[abeprs]-[0-9A-Za-z-]{10,255}"),
+    (("AIza",), _START + r"AIza[0-9A-Za-z_-]{35}"),
+    (("eyJ",), _START + rf"eyJ{_PART}\.{_PART}\.[0-9A-Za-z_-]{{0,4096}}"),
+    (("earer ", "asic "), r"(?i:(?<=bearer )|(?<=basic ))[0-9A-Za-z._~+/=-]{8,4096}"),
+    (("PRIVATE KEY-----",), r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----(?s:.{0,8192})"),
+    (("://",), r"(?<=://)[^/?#@\s]{1,1024}(?=@)"),
+)
+_MARKS: Final = tuple(mark for marks, _ in _FORMS for mark in marks)
+_SECRET: Final = re.compile("|".join(form for _, form in _FORMS))
+
+
+def redacted(draft: Draft) -> Draft:
+    """
+    The draft without what looks like a secret in its request, its outcome or a detail's text.
+    """
+    # Most records have none of the marks, and all of their texts are searched for one together.
+    told = (draft.request, draft.outcome, *(value for _, value in draft.detail))
+    if not _may_hold_one("\n".join([text[:_LOOKED_AT] for text in told if isinstance(text, str)])):
+        return draft
+    return replace(
+        draft,
+        request=_without(draft.request),
+        outcome=_without(draft.outcome),
+        detail=tuple((key, _of_detail(value)) for key, value in draft.detail),
+    )
+
+
+def without_secrets(text: str) -> str:
+    """
+    The text with `[redacted]` in place of each secret in what is stored of it.
+    """
+    looked_at = text[:_LOOKED_AT]
+    if not _may_hold_one(looked_at):
+        return text
+    said = _SECRET.sub(REDACTED, looked_at)
+    return text if said == looked_at else said + text[_LOOKED_AT:]
+
+
+def _may_hold_one(text: str) -> bool:
+    for mark in _MARKS:  # noqa: SIM110 - half as long as `any`, and once for each record
+        if mark in text:
+            return True
+    return False
+
+
+def _without(text: Text | None) -> Text | None:
+    return without_secrets(text) if isinstance(text, str) else text
+
+
+def _of_detail(value: Text | int) -> Text | int:
+    return without_secrets(value) if isinstance(value, str) else value
