@@ -1,0 +1,3 @@
+"""
+Mounts that change only by a commit: what a session writes is its own until then.
+"""
