@@ -1,11 +1,15 @@
 """
 The process cage through gRPC: create to first result with and without a parked box, a one-line
-cell, the private memory of an idle session, CPU against plain Python, the end of a fork bomb.
+cell, the private memory of an idle session, CPU against plain Python, the end of fork bombs; and
+what a zygote pays for the attack on its own box.
 
-Floors, in the same run: an empty gRPC call, a bare fork and end of a Python that has imported what
-the image has, the programs of bench_cpu.py on the Python that runs this file.
+Floors, in the same run and in turn with what they stand beside: an empty gRPC call, a bare fork
+and end of a Python that has imported what the image has, 200 forks that are killed, the programs
+of bench_cpu.py in another process of the same Python, by the CPU time of the thread: others of
+this machine are not in it.
 """
 
+import json
 import math
 import os
 import re
@@ -14,9 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
-from bench_cpu import PROGRAMS, ROUNDS, TIMED
+from bench_cpu import PROGRAMS, ROUNDS
 from bench_sessions import health_check, tree
 from measure import Row, alternating_ms, timed_ms
 
@@ -46,8 +52,9 @@ while True:
     except OSError:
         time.sleep(0.01)
 """
-# The bomb has as many processes as its policy lets it; a parked box has two or three.
-BOMB_LEAST, PARKED_MOST = 30, 12
+# A box has 64 tasks at most, so several sessions make the bomb; a parked box has two or three.
+BOMBS, BOMB_LEAST, PARKED_MOST = 4, 200, 12
+PARKED, COLD, TESTS = 20, 9, 9
 # A Python that forks and waits, which has imported what the image has.
 FORKING = """
 import os, sys, time
@@ -61,6 +68,44 @@ for line in sys.stdin:
     os.waitpid(pid, 0)
     print((time.perf_counter() - started) * 1000, flush=True)
 """
+# By the clock of the thread: what other programs of this machine take is not counted.
+TIMED = """
+import time as _time
+_started = _time.thread_time()
+_result = work()
+repr((_time.thread_time() - _started, _result))
+"""
+PLAIN = """
+import json, sys
+space = {}
+for line in sys.stdin:
+    *programs, last = json.loads(line)
+    for program in programs: exec(program, space)
+    print(json.dumps(eval(eval(last, space))), flush=True)
+"""
+ATTACKED = """
+import sys, time
+from executor.process import images, jail, zygote_boxes
+jail.prepare()
+boxes = zygote_boxes.Boxes(images.find("native-core"))
+for line in sys.stdin:
+    started = time.perf_counter()
+    boxes.attacked()
+    print((time.perf_counter() - started) * 1000, flush=True)
+"""
+KILLED = """
+import os, signal, sys, time
+for line in sys.stdin:
+    born = []
+    for _ in range(200):
+        pid = os.fork()
+        if not pid: time.sleep(1000)
+        born.append(pid)
+    started = time.perf_counter()
+    for pid in born: os.kill(pid, signal.SIGKILL)
+    for pid in born: os.waitpid(pid, 0)
+    print((time.perf_counter() - started) * 1000, flush=True)
+"""
 
 
 def rows():
@@ -69,7 +114,7 @@ def rows():
         folder.chmod(0o755)
         (folder / "boxed.yaml").write_text(POLICY.format(files=50, process=""))
         # Each is a policy of its own, whose first session has no box parked for it.
-        for number in range(ROUNDS):
+        for number in range(COLD):
             text = POLICY.format(files=60 + number, process="").replace("boxed", f"cold{number}")
             (folder / f"cold{number}.yaml").write_text(text)
         text = POLICY.format(files=50, process=FORK).replace("name: boxed", "name: bomb")
@@ -80,14 +125,16 @@ def rows():
 
 def measured(cage):
     create(cage, "boxed")
-    fork = statistics.median(forks(30))
-    time.sleep(1.0)
-    parked = statistics.median(spaced(cage, 20))
-    yield Row(
-        "process cage: create to first result, box parked", parked, 8, "ms", fork, "bare fork"
-    )
-    cold = statistics.median(timed_ms(lambda n=n: create(cage, f"cold{n}")) for n in range(ROUNDS))
-    yield Row("process cage: create to first result, no box", cold, 40, "ms", fork, "bare fork")
+    with asked([sys.executable, "-I", "-c", FORKING, images.find(IMAGE).site_packages[0]]) as fork:
+        time.sleep(1.0)
+        parked, floor = in_turn(spaced(cage, PARKED), fork)
+        yield Row("process cage: create to first result, box parked", parked, 4, "ms", *floor)
+        alone = (timed_ms(lambda n=n: create(cage, f"cold{n}")) for n in range(COLD))
+        cold, floor = in_turn(alone, fork)
+        yield Row("process cage: create to first result, no box", cold, 8, "ms", *floor)
+        with asked([sys.executable, "-c", ATTACKED]) as attacked:
+            tested, floor = in_turn((float(attacked("")) for _ in range(TESTS)), fork)
+            yield Row("process cage: a zygote's attack on two boxes", tested, 40, "ms", *floor)
     empty = health_check(cage.address)
     with cage.session("boxed", image=IMAGE) as session:
         cell, call = alternating_ms(lambda: session.run("1 + 1"), empty, 300)
@@ -97,7 +144,9 @@ def measured(cage):
     detail = ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items())
     mean = math.prod(ratios.values()) ** (1 / len(ratios))
     yield Row(f"process cage: CPU, geometric mean ({detail})", mean, 1.02, "x plain Python")
-    yield Row("process cage: a fork bomb is over after", bomb(cage), 1000, "ms")
+    with asked([sys.executable, "-I", "-c", KILLED]) as killed:
+        floor = float(killed("")), "kill and wait for 200 forks"
+        yield Row("process cage: fork bombs of 200 are over after", bombs(cage), 500, "ms", *floor)
 
 
 def create(cage, policy):
@@ -121,17 +170,27 @@ def first_result(cage):
     return session
 
 
-def forks(count):
-    site = images.find(IMAGE).site_packages[0]
-    command = [sys.executable, "-I", "-c", FORKING, site]
+@contextmanager
+def asked(command):
+    """A function that sends the process a line, and returns the line that it answers."""
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        for _ in range(count):
-            process.stdin.write("\n")
+
+        def ask(line):
+            process.stdin.write(f"{line}\n")
             process.stdin.flush()
-            yield float(process.stdout.readline())
+            return process.stdout.readline()
+
+        yield ask
         process.stdin.close()
+
+
+def in_turn(figures, fork):
+    """The medians of figures, and of bare forks between them with what they are called."""
+    pairs = [(figure, float(fork(""))) for figure in figures]
+    figure, floor = (statistics.median(side) for side in zip(*pairs, strict=True))
+    return figure, (floor, "bare fork")
 
 
 def private(cage):
@@ -155,39 +214,47 @@ def dirty(pid):
 
 
 def speed(cage):
-    """Each program's time in a box against the same Python's outside, the best of several."""
-    with cage.session("boxed", image="native-core") as session:
+    """Each program's CPU time in a box against the same Python's outside, the best of several."""
+    with (
+        cage.session("boxed", image="native-core") as session,
+        asked([sys.executable, "-I", "-c", PLAIN]) as plain,
+    ):
         for name, program in PROGRAMS.items():
             session.run(program)
-            ours, theirs = [], []
-            for _ in range(ROUNDS):
-                ours.append(eval(eval(session.run(TIMED).value))[0])
-                theirs.append(plain(program))
-            yield name, min(ours) / min(theirs)
+            setting, last = TIMED.strip().rsplit("\n", 1)
+            lines = json.dumps([program, setting, last])
+            pairs = [
+                (eval(eval(session.run(TIMED).value)), json.loads(plain(lines)))
+                for _ in range(ROUNDS)
+            ]
+            assert all(ours[1] == theirs[1] for ours, theirs in pairs), name
+            ours, theirs = (min(one[0] for one in side) for side in zip(*pairs, strict=True))
+            yield name, ours / theirs
 
 
-def plain(program):
-    space = {}
-    exec(program, space)
-    started = time.perf_counter()
-    space["work"]()
-    return time.perf_counter() - started
-
-
-def bomb(cage):
-    """From the word to end a session until its fork bomb is gone; boxes that are parked stay."""
+def bombs(cage):
+    """From the word to end sessions until their fork bombs are gone; parked boxes stay."""
     before = set(tree(os.getpid()))
-    session = cage.session("bomb", image="native-core")
-    cell = iter(session.stream(BOMB))
-    next(cell), next(cell)
-    time.sleep(0.5)
-    born = set(tree(os.getpid())) - before
-    assert len(born) > BOMB_LEAST, "the bomb did not go off"
+    sessions = [cage.session("bomb", image="native-core") for _ in range(BOMBS)]
+    cells = [iter(session.stream(BOMB)) for session in sessions]
+    for cell in cells:
+        next(cell), next(cell)
+    born = grown(before)
     started = time.perf_counter()
-    session.close()
+    with ThreadPoolExecutor(BOMBS) as at_once:
+        list(at_once.map(lambda session: session.close(), sessions))
     while sum(alive(pid) for pid in born) > PARKED_MOST:
         time.sleep(0.002)
     return (time.perf_counter() - started) * 1000
+
+
+def grown(before):
+    """The processes that the bombs have made, once there are as many as are asked."""
+    until = time.monotonic() + 30
+    while len(born := set(tree(os.getpid())) - before) < BOMB_LEAST:
+        assert time.monotonic() < until, f"the bombs have {len(born)} processes"
+        time.sleep(0.05)
+    return born
 
 
 def alive(pid):

@@ -10,7 +10,7 @@ import time
 from measure import timed_ms
 
 # The server makes the pool's next worker meanwhile; an agent thinks for longer.
-_PAUSE = 0.05
+PAUSE = 0.05
 _FORKS = """
 import gc, os, sys, time
 from executor.images import catalog
@@ -64,7 +64,7 @@ def each(cage, image, count, warm=5):
             with opened[0] as session:
                 if index >= warm:
                     yield session, created, forker.fork_ms()
-            time.sleep(_PAUSE)
+            time.sleep(PAUSE)
 
 
 def _first_result(cage, image):

@@ -18,6 +18,7 @@ import bench_policy
 import bench_process
 import bench_sessions
 import bench_start
+import bench_tools
 
 MODULES = (
     bench_sessions,
@@ -26,6 +27,7 @@ MODULES = (
     bench_network,
     bench_policy,
     bench_start,
+    bench_tools,
     bench_cpu,
 )
 

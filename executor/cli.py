@@ -14,7 +14,6 @@ import platform
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING, TextIO, TypeAlias, cast
 
 from agent_client import errors
@@ -91,7 +90,7 @@ def parser_for(wanted: Command | None) -> argparse.ArgumentParser:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"codecage {_version('codecage')}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
         if command is wanted:
@@ -131,6 +130,19 @@ def version(args: argparse.Namespace) -> int:
     return OK
 
 
+class _Version(argparse.Action):
+    """
+    `--version`, for which alone the version is looked up.
+    """
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """
+        Print it and leave, as argparse's own action does.
+        """
+        print(f"codecage {_version('codecage')}")
+        parser.exit(OK)
+
+
 def _run(arguments: list[str]) -> int:
     wanted = next((one for one in COMMANDS if arguments[:1] == [one.name]), None)
     if wanted and wanted.needs_server and missing_parts():
@@ -152,6 +164,9 @@ def _registrar(command: Command) -> "Callable[[Subparsers], None]":
 
 
 def _version(package: str) -> str:
+    # A hundredth of a second, which no other command has to spend.
+    from importlib import metadata  # noqa: PLC0415
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

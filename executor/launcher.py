@@ -3,8 +3,10 @@ The launcher: a small process that starts zygotes, so that the server never fork
 
 The server holds gRPC's threads and, later, users' sessions; a fork of it would copy both. So it
 executes this program before it imports anything large, and asks it by one datagram for each
-zygote. The datagram names an index into a table that came on the command line: whoever took the
-server over could have a known zygote started again, and nothing else.
+zygote. The datagram names an index into a table that was the first datagram of all, sent before
+anybody was served: whoever takes the server over later can have a known zygote started again, and
+nothing else. Until the table comes, the launcher starts one program ahead, which imports and
+waits for its row (`kernel/ahead.py`): a zygote's imports then run beside the server's.
 
 It ends when the server does: its socket closes, and the kernel sends SIGKILL when the thread
 that started it is gone. Zygotes hold the same two ropes to it and to the server.
@@ -16,10 +18,8 @@ know by itself are put in front. (Rejected: `-P` with PYTHONPATH, which would le
 site directory and every other PYTHON* variable in force.)
 """
 
-import argparse
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -28,8 +28,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from executor.kernel.spawn import MESSAGE_MAX, StartZygote
-from executor.linux.prctl import set_not_dumpable, set_parent_death_signal
+from executor.kernel.ahead import TABLE_MAX
+from executor.kernel.spawn import StartZygote
 
 _BOOT: Final = (
     "import json, runpy, sys; "
@@ -40,7 +40,7 @@ _BOOT: Final = (
 # Where caches of images are found, and how programs and certificates are; nothing of the user's.
 _KEPT: Final = ("PATH", "HOME", "XDG_CACHE_HOME", "CODECAGE_CACHE")
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin"
-_FOUND_BROKEN: Final = 1
+_PROCESS: Final = "executor.launching"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,18 @@ class Launcher:
     channel: socket.socket
     process: subprocess.Popen[bytes]
     ahead: dict[int, socket.socket] = field(default_factory=dict)
+
+    def give(self, table: Sequence[Sequence[str]]) -> None:
+        """
+        Give the command lines that may be run, once and before anything is asked for;
+        `--socket FD` is added to them.
+
+        Raises ValueError for a table of more than 100,000 bytes, OSError when the launcher is gone.
+        """
+        data = json.dumps([list(row) for row in table]).encode()
+        if len(data) > TABLE_MAX:
+            raise ValueError(f"a table of {len(data)} bytes; {TABLE_MAX} are possible")
+        self.channel.send(data)
 
     def start_zygote(self, number: int, image: int, end: socket.socket) -> None:
         """
@@ -92,32 +104,29 @@ class Launcher:
             self.process.wait()
 
 
-def launch(table: Sequence[Sequence[str]]) -> Launcher:
+def launch(table: Sequence[Sequence[str]] | None = None, *, ahead: str = "") -> Launcher:
     """
-    Start the launcher with the command lines that it may run; `--socket FD` is added to them.
+    Start the launcher, and give it the table if there is one yet (else: `Launcher.give`).
 
-    Call it from the main thread, before threads start: the parent-death signal is bound to the
-    calling thread. Raises OSError when it cannot be started.
+    `ahead` is a module that waits for its row if it is run as `MODULE --ahead FD`; it is started
+    at once. Call it from the main thread, before threads start: the parent-death signal is bound
+    to the calling thread. Raises OSError when it cannot be started.
     """
+    waiting = program(ahead) if ahead else ()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         number = theirs.fileno()
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            program(
-                "executor.launcher",
-                "--socket",
-                str(number),
-                "--parent",
-                str(os.getpid()),
-                "--table",
-                json.dumps([list(row) for row in table]),
-            ),
+            program(_PROCESS, str(number), str(os.getpid()), *waiting),
             env=environment(os.environ),
             pass_fds=(number,),
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-    return Launcher(ours, process)
+    started = Launcher(ours, process)
+    if table is not None:
+        started.give(table)
+    return started
 
 
 def program(module: str, *arguments: str) -> tuple[str, ...]:
@@ -151,61 +160,3 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
     """
     kept = {name: given[name] for name in _KEPT if name in given}
     return {"PATH": _PATH, **kept, "LANG": "C.UTF-8"}
-
-
-def main(arguments: Sequence[str]) -> int:
-    """
-    Serve until the server's socket closes; exit status 1 when the server broke the protocol.
-    """
-    parser = argparse.ArgumentParser(prog="executor.launcher")
-    parser.add_argument("--socket", type=int, required=True)
-    parser.add_argument("--parent", type=int, required=True)
-    parser.add_argument("--table", type=json.loads, required=True)
-    given = parser.parse_args(arguments)
-    set_parent_death_signal(signal.SIGKILL)
-    # Whoever writes its memory starts programs as the server's user.
-    set_not_dumpable()
-    if os.getppid() != given.parent:
-        return 0  # the server ended before the signal was armed
-    # A service manager signals every process of the service; the server alone decides the end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with socket.socket(fileno=given.socket) as channel:
-        return _serve(channel, given.table)
-
-
-def _serve(channel: socket.socket, table: Sequence[Sequence[str]]) -> int:
-    children: list[subprocess.Popen[bytes]] = []
-    # Runs between two receives and leaves no zombies. (Ignoring the signal would do so too, but
-    # would be inherited, and zygotes have to wait for children of their own.)
-    signal.signal(signal.SIGCHLD, lambda *_: _reap(children))
-    while True:
-        data, received, _, _ = socket.recv_fds(channel, MESSAGE_MAX, 2)
-        if not data:
-            return 0
-        try:
-            if len(received) != 1:
-                return _FOUND_BROKEN
-            children.append(_start(table[StartZygote.unpack(data).image], received[0]))
-        except (ValueError, IndexError):
-            return _FOUND_BROKEN
-        finally:
-            for descriptor in received:
-                os.close(descriptor)
-
-
-def _reap(children: list[subprocess.Popen[bytes]]) -> None:
-    children[:] = [child for child in children if child.poll() is None]
-
-
-def _start(command: Sequence[str], descriptor: int) -> subprocess.Popen[bytes]:
-    # Not a session of its own: it is already the launcher's, away from any terminal.
-    return subprocess.Popen(  # noqa: S603 - a row of the table, which the server fixed
-        [*command, "--socket", str(descriptor)],
-        pass_fds=(descriptor,),
-        stdin=subprocess.DEVNULL,
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

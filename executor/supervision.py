@@ -22,14 +22,12 @@ from pathlib import Path
 from typing import Final
 
 from codecage.worker.v1 import worker_pb2 as frames_pb2
-from executor import launcher
 from executor.audit.record import Origin
 from executor.audit.session import SessionLog
 from executor.channel import Channel, Pace
 from executor.errors import CageUnavailable, ProtocolBroken, WorkerGone
-from executor.identity import Account
 from executor.kernel.cage import BoxEnds
-from executor.kernel.errors import InternalError
+from executor.kernel.errors import InternalError, WorkerFault
 from executor.kernel.gate import Gate
 from executor.launcher import Launcher
 from executor.linux.errors import MechanismError
@@ -39,7 +37,6 @@ from executor.workers import require_locked
 from policy.types import Policy
 
 _LOG = logging.getLogger(__name__)
-_SUPERVISOR: Final = "executor.process.supervisor"
 _READY: Final = b"ready "
 _START_PATIENCE: Final = 30.0
 _ATTACH_PATIENCE: Final = 10.0
@@ -49,16 +46,6 @@ _CREDENTIALS: Final = struct.Struct("3i")
 # A path is looked up component by component, so the kernel asks more often than a guest would.
 _PACE: Final = Pace(rate=32_000.0, burst=8_000.0)
 _GONE: Final = "the process that serves its files and hears of its refused calls has ended"
-
-
-def supervisor_command(guest: Account) -> tuple[str, ...]:
-    """
-    The command line of the supervisor.
-    """
-    identity: tuple[str, ...] = ()
-    if guest.changes:
-        identity = ("--uid", str(guest.uid), "--gid", str(guest.gid))
-    return launcher.program(_SUPERVISOR, *identity)
 
 
 class Supervision:
@@ -151,7 +138,7 @@ class Attendance:
         except (InternalError, MechanismError) as error:
             if not self.lost.done():
                 _LOG.exception("session %s is served no more", self._session)
-                broken = isinstance(error, ProtocolBroken)
+                broken = isinstance(error, WorkerFault)
                 why = f"its supervisor broke the protocol ({error})" if broken else why
         finally:
             self._channel.close()

@@ -1,9 +1,9 @@
 """
 The zygote process: boots one image, then forks a worker for every request on its socket.
 
-It is exec'd by the launcher, has one thread, never imports gRPC, and never holds anything of a
-session: a request is a number and a socket that goes straight to the child. It ends when its
-socket closes, and the kernel ends its workers with it.
+It is exec'd by the launcher, sometimes before its image is known; it has one thread, never imports
+gRPC, and never holds anything of a session: a request is a number and a socket that goes straight
+to the child. It ends when its socket closes, and the kernel ends its workers with it.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import threading
 from executor.images import catalog
 from executor.images.bootable import parts
 from executor.images.cache import default_cache
+from executor.kernel.ahead import take_over
 from executor.kernel.errors import InternalError
 from executor.kernel.spawn import MESSAGE_MAX, SpawnWorker, WorkerExited, WorkerSpawned, ZygoteReady
 from executor.linux import oom, prctl, rlimits
@@ -53,6 +54,11 @@ def main(arguments: list[str] | None = None) -> int:
     rlimits.apply({rlimits.Limit.STACK: STACK})
     for name in CODECS:
         codecs.lookup(name)
+    row = options if options.ahead is None else _row(options.ahead)
+    return 0 if row is None else _serve(row, score)
+
+
+def _serve(options: argparse.Namespace, score: oom.Score) -> int:
     image = catalog.find_key(options.key, default_cache())
     if image is None:
         raise InternalError(f"the image {options.image} with key {options.key} is not in the cache")
@@ -70,11 +76,24 @@ def main(arguments: list[str] | None = None) -> int:
         return Zygote(server, birth, score).serve()
 
 
+def _row(waiting: int) -> argparse.Namespace | None:
+    """
+    The arguments that come to a zygote which was started ahead; None when none will.
+    """
+    with socket.socket(fileno=waiting) as ours:
+        taken = take_over(ours)
+    if taken is None:
+        return None
+    arguments, server = taken
+    return _parser().parse_args([*arguments, "--socket", str(server)])
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="codecage-zygote")
-    parser.add_argument("--image", required=True)
-    parser.add_argument("--key", required=True)
-    parser.add_argument("--socket", type=int, required=True)
+    parser.add_argument("--image")
+    parser.add_argument("--key")
+    parser.add_argument("--socket", type=int)
+    parser.add_argument("--ahead", type=int)
     parser.add_argument("--uid", type=int, default=0)
     parser.add_argument("--gid", type=int, default=0)
     return parser

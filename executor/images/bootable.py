@@ -2,11 +2,12 @@
 From an image to what a guest is booted from: every file checked as it is opened.
 """
 
-from executor.images import sealed
+from executor.images import pyc, sealed
 from executor.images.manifest import (
     CLOSURES,
     EXTRA,
     PYTHON,
+    RUNTIME,
     SITE_PACKAGES,
     STDLIB,
     TRAMPOLINE,
@@ -35,6 +36,7 @@ def parts(image: Image) -> Parts:
         warm=manifest.warm,
         image=image.name,
         elsewhere=elsewhere(image.name),
+        runtime=pyc.unpack(sealed.read(image, RUNTIME)) if manifest.has(RUNTIME) else {},
     )
 
 
@@ -42,7 +44,7 @@ def _module(image: Image, name: str) -> str:
     """
     The path of a sealed copy of a compiled module; empty where the image has none of that name.
     """
-    if name not in {entry.name for entry in image.manifest.files}:
+    if not image.manifest.has(name):
         return ""
     return f"/proc/self/fd/{sealed.open_module(image, name)}"
 
@@ -63,6 +65,5 @@ def _tree(image: Image, folder: str) -> dict[str, bytes]:
     """
     The files below a folder of the image, by their path in it.
     """
-    names = [entry.name for entry in image.manifest.files]
-    inside = [name for name in names if name.startswith(f"{folder}/")]
-    return {name.removeprefix(f"{folder}/"): sealed.read(image, name) for name in inside}
+    read = sealed.read_folder(image, folder)
+    return {name.removeprefix(f"{folder}/"): data for name, data in read.items()}

@@ -313,6 +313,7 @@ def _place_bytecode(plan: _Plan, draft: Path, work: Path) -> None:
     packages = taken(work / pyc.PACKED, _LARGEST)
     (draft / manifest.STDLIB).unlink()
     write_new(draft / manifest.STDLIB, library)
+    write_new(draft / manifest.RUNTIME, taken(work / manifest.RUNTIME, _LARGEST))
     pyc.install(packages, draft / manifest.SITE_PACKAGES, plan.kind.layout.cache_tag)
 
 

@@ -22,21 +22,23 @@ from pathlib import Path
 from typing import Final
 
 from executor.images import pyc
-from executor.images.manifest import STDLIB
+from executor.images.manifest import RUNTIME, STDLIB
 from executor.wasm.boot import boot
 from executor.wasm.booted import Guest
 from executor.wasm.parts import Parts
+from executor.wasm.program import FILE, SOURCES, source_digest
 
-# Runs in the guest; `files` are (path as the guest sees it, source). What does not compile is
-# left out: packages ship tests of syntax errors.
+# Runs in the guest; `files` are (path as the guest sees it, source), `shown` is what tracebacks
+# call them, where that is not the path. What does not compile is left out: packages ship tests of
+# syntax errors.
 _PROGRAM: Final = """
-def compile_all(files):
+def compile_all(files, shown):
     import _imp, base64, importlib.util, marshal
     made = {}
     for path, text in files:
         source = base64.b64decode(text)
         try:
-            code = compile(source, path, "exec", dont_inherit=True, optimize=0)
+            code = compile(source, shown or path, "exec", dont_inherit=True, optimize=0)
         except (SyntaxError, ValueError):
             continue
         head = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")
@@ -50,6 +52,8 @@ def compile_all(files):
         target.write(out)
 """
 _BATCH: Final = 50
+# What a .pyc has before its marshalled code (PEP 552).
+_HEAD: Final = 16
 # The time stamp of every entry of the zip: a zip's epoch.
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 
@@ -70,6 +74,8 @@ def main(arguments: list[str]) -> int:
             site_packages={},
         )
     )
+    # First: no package's text has been before the guest yet.
+    Path(target, RUNTIME).write_bytes(pyc.pack(_runtime(guest)))
     sources = _members(library)
     seen = guest.layout.stdlib
     compiled = _compile(guest, {f"{seen}/{name}": data for name, data in sources.items()})
@@ -84,7 +90,16 @@ def _members(library: bytes) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
 
 
-def _compile(guest: Guest, sources: Mapping[str, bytes]) -> dict[str, bytes]:
+def _runtime(guest: Guest) -> dict[str, bytes]:
+    """
+    The marshalled code of the guest's half of the cells, by the digest of each source.
+    """
+    sources = {f"{source_digest(text)}.py": text.encode() for text in SOURCES.values()}
+    compiled = _compile(guest, sources, FILE)
+    return {name.removesuffix(".py"): code[_HEAD:] for name, code in compiled.items()}
+
+
+def _compile(guest: Guest, sources: Mapping[str, bytes], shown: str = "") -> dict[str, bytes]:
     """
     The bytecode of every source that compiles, by the guest's path of the source.
 
@@ -98,7 +113,7 @@ def _compile(guest: Guest, sources: Mapping[str, bytes]) -> dict[str, bytes]:
         batch = [
             (path, base64.b64encode(data).decode()) for path, data in wanted[start : start + _BATCH]
         ]
-        _cell(guest, f"compile_all({batch!r})")
+        _cell(guest, f"compile_all({batch!r}, {shown!r})")
         made = pyc.unpack(guest.read_file("/tmp/bytecode"))  # noqa: S108 - the guest's own
         strange = made.keys() - dict(batch).keys()
         if strange:

@@ -14,7 +14,7 @@ from executor.images.guests import GUESTS, GuestKind
 from executor.images.lock import LockedPackage
 from executor.images.manifest import FORMAT
 from executor.images.pins import installed_wasmtime, load_pins
-from executor.wasm.engine import CONFIG_ID
+from executor.wasm.engine_config import CONFIG_ID
 from executor.wasm.target import this_target
 
 PLAIN_NAME = "core"

@@ -3,7 +3,8 @@ What an image is: its manifest, as data and as JSON.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ PYTHON = "python.cwasm"
 TRAMPOLINE = "trampoline.cwasm"
 CLOSURES = "closures.cwasm"
 STDLIB = "stdlib.zip"
+# Bytecode of the guest's half of the cells (`pyc.pack`); images of earlier releases have none.
+RUNTIME = "runtime.bytecode"
 SITE_PACKAGES = "site-packages"
 # Further files of the guest: below this directory lies its tree from the root.
 EXTRA = "extra"
@@ -91,6 +94,10 @@ class Manifest:
     modules: tuple[NativeModule, ...]
     facts: tuple[tuple[str, int], ...]
     files: tuple[FileEntry, ...]
+    _entries: Mapping[str, FileEntry] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_entries", {entry.name: entry for entry in self.files})
 
     @property
     def size(self) -> int:
@@ -103,10 +110,16 @@ class Manifest:
         """
         The entry of one file. Raises ImageRefusedError where the image has no such file.
         """
-        for entry in self.files:
-            if entry.name == name:
-                return entry
-        raise ImageRefusedError(f"The image {self.name} has no file {name!r} in its manifest.")
+        found = self._entries.get(name)
+        if found is None:
+            raise ImageRefusedError(f"The image {self.name} has no file {name!r} in its manifest.")
+        return found
+
+    def has(self, name: str) -> bool:
+        """
+        Whether the image has a file of this name.
+        """
+        return name in self._entries
 
 
 @dataclass(frozen=True, slots=True)

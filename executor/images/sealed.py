@@ -18,6 +18,7 @@ import mmap
 import os
 import stat
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 
 from executor.images.errors import ImageRefusedError
@@ -61,9 +62,23 @@ def read(image: Image, filename: str) -> bytes:
     """
     entry = image.manifest.entry(filename)
     with _opened(image, entry) as source:
-        data = b"".join(_chunks(source, entry))
-    _require_hash(entry, hashlib.sha256(data).hexdigest())
-    return data
+        return _checked(source, entry)
+
+
+def read_folder(image: Image, folder: str) -> dict[str, bytes]:
+    """
+    The files below a folder of an image, by name, checked as `open_module` checks them; each
+    directory is checked once.
+    """
+    entries = [entry for entry in image.manifest.files if entry.name.startswith(f"{folder}/")]
+    found: dict[str, bytes] = {}
+    for _, neighbours in groupby(entries, key=lambda entry: entry.name.rpartition("/")[0]):
+        first, *others = neighbours
+        with _directory(image, first) as held:
+            for entry in (first, *others):
+                with _opened_in(held, entry) as source:
+                    found[entry.name] = _checked(source, entry)
+    return found
 
 
 def read_private(path: Path, limit: int) -> bytes:
@@ -88,21 +103,30 @@ def read_private(path: Path, limit: int) -> bytes:
 
 @contextlib.contextmanager
 def _opened(image: Image, entry: FileEntry) -> Iterator[int]:
+    with _directory(image, entry) as held, _opened_in(held, entry) as source:
+        yield source
+
+
+@contextlib.contextmanager
+def _directory(image: Image, entry: FileEntry) -> Iterator[int]:
     # Component by component, each relative to a checked directory: a directory of the image
     # that was swapped for a link is refused like a file that was.
-    *directories, last = PurePosixPath(entry.name).parts
+    held = _open(entry, image.path, _DIRECTORY)
     try:
-        held = os.open(image.path, _DIRECTORY)
-        try:
-            for name in directories:
-                _require_safe(entry.name, os.fstat(held), stat.S_ISDIR)
-                held = _step(held, name)
+        for name in PurePosixPath(entry.name).parts[:-1]:
             _require_safe(entry.name, os.fstat(held), stat.S_ISDIR)
-            source = os.open(last, _FILE, dir_fd=held)
-        finally:
+            inner = _open(entry, name, _DIRECTORY, held)
             os.close(held)
-    except OSError as error:
-        raise _refused(entry, f"it cannot be opened: {error.strerror}") from error
+            held = inner
+        _require_safe(entry.name, os.fstat(held), stat.S_ISDIR)
+        yield held
+    finally:
+        os.close(held)
+
+
+@contextlib.contextmanager
+def _opened_in(held: int, entry: FileEntry) -> Iterator[int]:
+    source = _open(entry, entry.name.rpartition("/")[2], _FILE, held)
     try:
         _require_safe(entry.name, os.fstat(source), stat.S_ISREG)
         yield source
@@ -110,10 +134,17 @@ def _opened(image: Image, entry: FileEntry) -> Iterator[int]:
         os.close(source)
 
 
-def _step(held: int, name: str) -> int:
-    inner = os.open(name, _DIRECTORY, dir_fd=held)
-    os.close(held)
-    return inner
+def _open(entry: FileEntry, path: str | Path, flags: int, held: int | None = None) -> int:
+    try:
+        return os.open(path, flags, dir_fd=held)
+    except OSError as error:
+        raise _refused(entry, f"it cannot be opened: {error.strerror}") from error
+
+
+def _checked(source: int, entry: FileEntry) -> bytes:
+    data = b"".join(_chunks(source, entry))
+    _require_hash(entry, hashlib.sha256(data).hexdigest())
+    return data
 
 
 def _sealed_copy(source: int, entry: FileEntry) -> int:

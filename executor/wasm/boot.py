@@ -7,7 +7,7 @@ from typing import Final
 from executor.linux import rlimits
 from executor.wasm.booted import Guest
 from executor.wasm.emscripten import EmscriptenGuest
-from executor.wasm.engine import MAX_WASM_STACK
+from executor.wasm.engine_config import MAX_WASM_STACK
 from executor.wasm.layout import WASI_315
 from executor.wasm.parts import Parts
 from executor.wasm.wasip1 import WasiGuest

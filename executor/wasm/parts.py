@@ -36,7 +36,9 @@ class Parts:
 
     `native` maps a path below site-packages to its side module. `extra` are further files as
     the guest sees them, by absolute path, and `facts` what the build found out about the guest.
-    `elsewhere` names, for modules that this image has not, the images that have them.
+    `elsewhere` names, for modules that this image has not, the images that have them. `runtime`
+    is the bytecode of the guest's half of the cells, by the digest of its sources; what is not
+    in it is compiled.
     """
 
     python: str
@@ -51,3 +53,4 @@ class Parts:
     facts: Mapping[str, int] = field(default_factory=dict)
     image: str = ""
     elsewhere: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    runtime: Mapping[str, bytes] = field(default_factory=dict)

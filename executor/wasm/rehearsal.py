@@ -17,14 +17,12 @@ import socket
 from collections.abc import Iterator
 from typing import Final
 
-from codecage.worker.v1 import worker_pb2 as wire
 from executor.kernel.frames import encode
-from executor.wasm.backend import Session
-from executor.wasm.booted import LINEAR_MAX, Guest
+from executor.wasm.backend import REHEARSAL, Session
+from executor.wasm.booted import Guest
 
 # A function is rewritten after eight runs, an instruction in it after some more.
 _SESSIONS: Final = 10
-_CELLS: Final = 2
 # Of CPython's allocator (Objects/obmalloc.c): sizes that it keeps, and where a pool begins.
 _SMALLEST: Final = 16
 _LARGEST: Final = 512
@@ -51,29 +49,9 @@ def rehearse_sessions(guest: Guest) -> None:
 def _rehearse(guest: Guest) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs, contextlib.closing(Session(guest, theirs)) as session:
-        ours.sendall(b"".join(map(_encoded, _frames())))
+        ours.sendall(b"".join(map(encode, REHEARSAL)))
         ours.shutdown(socket.SHUT_WR)
         session.serve("", bytes(32))
-
-
-def _frames() -> Iterator[wire.ToWorker]:
-    begin = wire.Begin(
-        entropy=bytes(32),
-        deterministic=True,
-        frozen_clock_ns=1,
-        memory_bytes=LINEAR_MAX,
-        scratch_bytes=2**20,
-        max_files=64,
-        max_open_files=64,
-        output_bytes=2**20,
-    )
-    yield wire.ToWorker(begin=begin)
-    for _ in range(_CELLS):
-        yield wire.ToWorker(run=wire.RunCell(timeout_message="its time is over"))
-
-
-def _encoded(frame: wire.ToWorker) -> bytes:
-    return encode(frame.SerializeToString())
 
 
 def gap_fillers() -> list[object]:
