@@ -36,7 +36,18 @@ if TYPE_CHECKING:
         SessionLost,
         SessionNotFound,
     )
-    from agent_client.events import Ended, Event, Output, Started, Status, Stream, Value
+    from agent_client.events import (
+        Ended,
+        Event,
+        Final,
+        Output,
+        Started,
+        Status,
+        Stream,
+        ToolCalled,
+        ToolCancelled,
+        Value,
+    )
     from agent_client.observation import Observation
     from agent_client.records import (
         AuditHead,
@@ -54,6 +65,7 @@ if TYPE_CHECKING:
         SessionInfo,
         SessionState,
     )
+    from agent_client.transactions import Change, ChangeKind, CommitOutcome, CommitReport
 
 _HOMES = {
     "AsyncCage": "aio",
@@ -64,12 +76,17 @@ _HOMES = {
     "CageKind": "records",
     "CellFailure": "records",
     "CellRunning": "errors",
+    "Change": "transactions",
+    "ChangeKind": "transactions",
     "CodecageError": "errors",
+    "CommitOutcome": "transactions",
+    "CommitReport": "transactions",
     "Denied": "errors",
     "Display": "displays",
     "Ended": "events",
     "Event": "events",
     "FileInfo": "records",
+    "Final": "events",
     "Hold": "records",
     "ImageInfo": "records",
     "InvalidRequest": "errors",
@@ -96,6 +113,8 @@ _HOMES = {
     "Started": "events",
     "Status": "events",
     "Stream": "events",
+    "ToolCalled": "events",
+    "ToolCancelled": "events",
     "Value": "events",
     "connect": "client",
     "connect_async": "aio",
@@ -110,12 +129,17 @@ __all__ = [
     "CageKind",
     "CellFailure",
     "CellRunning",
+    "Change",
+    "ChangeKind",
     "CodecageError",
+    "CommitOutcome",
+    "CommitReport",
     "Denied",
     "Display",
     "Ended",
     "Event",
     "FileInfo",
+    "Final",
     "Hold",
     "ImageInfo",
     "InvalidRequest",
@@ -142,6 +166,8 @@ __all__ = [
     "Started",
     "Status",
     "Stream",
+    "ToolCalled",
+    "ToolCancelled",
     "Value",
     "connect",
     "connect_async",

@@ -6,27 +6,35 @@ stands in `calls.py`, once. One connection belongs to one event loop.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Collection,
+    Generator,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import grpc
 import grpc.aio
 
 from agent_client import calls, embedded, reading
-from agent_client.calls import Call
+from agent_client.calls import Call, Gives
 from agent_client.cell import CellReader, Collector
 from agent_client.client import OnDisplay, OnOutput
 from agent_client.displays import Display
 from agent_client.embedded import AnyPath
 from agent_client.errors import CodecageError, ServerUnavailable, SessionNotFound
-from agent_client.events import Event, Output
+from agent_client.events import Event, Output, ToolCalled, ToolCancelled
 from agent_client.failures import closed
 from agent_client.link import (
     CHANNEL_OPTIONS,
     NO_LABELS,
+    NO_VARIABLES,
     PATIENCE_SECONDS,
     Link,
     SessionHandle,
@@ -41,6 +49,8 @@ from agent_client.records import (
     ServerInfo,
     SessionInfo,
 )
+from agent_client.tools import Function, Toolbox
+from agent_client.transactions import CommitReport
 from codecage.v1 import codecage_pb2 as pb
 from codecage.v1.codecage_pb2_grpc import CodecageStub
 
@@ -87,8 +97,9 @@ class AsyncCage:
         if self._link is None:
             self._link = await self._reach()
             self._channel = grpc.aio.insecure_channel(self._link.address, CHANNEL_OPTIONS)
-            self._stub = CodecageStub(self._channel)
+            self._stub = cast("Any", CodecageStub(self._channel))
             self._stub.Execute = calls.execute_once(self._channel)
+            self._stub.Converse = calls.converse(self._channel)
         try:
             self._info = await self.call(calls.server_info())
         except BaseException:
@@ -117,6 +128,13 @@ class AsyncCage:
         """
         return await self.call(calls.policies())
 
+    async def reload_policies(self) -> tuple[PolicyInfo, ...]:
+        """
+        Have the server read its policies anew, and return them; sessions that exist keep theirs.
+        Raises an error where they are refused, and then nothing has changed.
+        """
+        return await self.call(calls.reload_policies())
+
     async def sessions(self) -> tuple[SessionInfo, ...]:
         """
         The sessions that the server holds now.
@@ -129,17 +147,24 @@ class AsyncCage:
         *,
         image: str | None = None,
         labels: Mapping[str, str] = NO_LABELS,
+        tools: Sequence[Function] = (),
+        variables: Mapping[str, object] = NO_VARIABLES,
+        final_answer: bool = False,
     ) -> "Opening":
         """
         Open a session: `await` it, or enter it with `async with`, which also closes it.
-        """
-        return Opening(self, calls.create_session(policy, image, labels))
 
-    def attach(self, session_id: str) -> "Opening":
+        See `Cage.session`. Async functions of `tools` run on this event loop, others in threads.
+        """
+        toolbox = Toolbox(tools)
+        gives = Gives(toolbox, variables, final_answer)
+        return Opening(self, calls.create_session(policy, image, labels, gives), toolbox)
+
+    def attach(self, session_id: str, *, tools: Sequence[Function] = ()) -> "Opening":
         """
         Come back to a session of the server by its id, in the same two ways.
         """
-        return Opening(self, calls.get_session(session_id))
+        return Opening(self, calls.get_session(session_id), Toolbox(tools))
 
     async def close(self) -> None:
         """
@@ -210,9 +235,10 @@ class Opening:
     A session to come: `await` gives it, `async with` gives it and closes it at the end.
     """
 
-    def __init__(self, cage: AsyncCage, call: Call[SessionInfo]) -> None:
+    def __init__(self, cage: AsyncCage, call: Call[SessionInfo], toolbox: Toolbox) -> None:
         self._cage = cage
         self._call = call
+        self._toolbox = toolbox
         self._session: AsyncSession | None = None
 
     def __await__(self) -> Generator[Any, None, "AsyncSession"]:
@@ -232,7 +258,7 @@ class Opening:
             await self._session.__aexit__(kind, error, trace)
 
     async def _open(self) -> "AsyncSession":
-        return AsyncSession(self._cage, await self._cage.call(self._call))
+        return AsyncSession(self._cage, await self._cage.call(self._call), self._toolbox)
 
 
 class AsyncSession(SessionHandle):
@@ -240,9 +266,10 @@ class AsyncSession(SessionHandle):
     A session: variables and files that live from cell to cell.
     """
 
-    def __init__(self, cage: AsyncCage, info: SessionInfo) -> None:
+    def __init__(self, cage: AsyncCage, info: SessionInfo, toolbox: Toolbox) -> None:
         super().__init__(info)
         self._cage = cage
+        self._toolbox = toolbox
 
     async def run(
         self,
@@ -253,6 +280,7 @@ class AsyncSession(SessionHandle):
         on_display: OnDisplay | None = None,
         max_chars: int = DEFAULT_MAX_CHARS,
         keep: float | None = None,
+        narrow: Collection[str] = (),
     ) -> Observation:
         """
         Run Python and wait for its end; see `Session.run`. Cancelling this interrupts the cell.
@@ -260,7 +288,7 @@ class AsyncSession(SessionHandle):
         collector = Collector(calls.checked_max_chars(max_chars))
         reader = CellReader()
         try:
-            async with aclosing(self._cell(code, timeout, keep, reader)) as events:
+            async with aclosing(self._cell(code, timeout, keep, reader, narrow)) as events:
                 async for event in events:
                     collector.add(event)
                     if on_output is not None and isinstance(event, Output):
@@ -323,6 +351,22 @@ class AsyncSession(SessionHandle):
         """
         await self._cage.call(calls.remove_file(self._open_id(), path))
 
+    async def commit(self, mount: str = "", *, dry_run: bool = False) -> CommitReport:
+        """
+        Make what the session has changed below `mount` the host's, all of it or nothing; with
+        `dry_run`, only say what that would do. `mount` may be left out where there is one alone.
+
+        A conflict is an answer. Raises Denied where the policy grants no commit, InvalidRequest
+        where there is no transaction or a file is still open, CellRunning, SessionLost.
+        """
+        return await self._cage.call(calls.commit(self._open_id(), mount, dry_run=dry_run))
+
+    async def rollback(self, mount: str = "") -> None:
+        """
+        Drop what the session has changed below `mount`. Raises as `commit` does.
+        """
+        await self._cage.call(calls.rollback(self._open_id(), mount))
+
     async def audit(self, *, after: int = 0) -> tuple[AuditRecord, ...]:
         """
         The audit records of this session, in order; also once the session is closed.
@@ -359,10 +403,43 @@ class AsyncSession(SessionHandle):
                 raise
 
     def _cell(
-        self, code: str, timeout: float | None, keep: float | None, reader: CellReader
+        self,
+        code: str,
+        timeout: float | None,
+        keep: float | None,
+        reader: CellReader,
+        narrow: Collection[str] = (),
     ) -> AsyncGenerator[Event, None]:
-        request = calls.execute(self._open_id(), code, timeout, keep)
+        answers = bool(self._toolbox)
+        request = calls.execute(
+            self._open_id(), code, timeout, keep, answers=answers, narrow=narrow
+        )
+        if answers:
+            return self._performed(request, reader)
         return _events(self._cage.listen("Execute", request), reader)
+
+    async def _performed(
+        self, request: pb.ExecuteRequest, reader: CellReader
+    ) -> AsyncGenerator[Event, None]:
+        """
+        The events of a cell; its calls of tools are tasks beside it, which end with it.
+        """
+        sending: asyncio.Queue[pb.ExecuteRequest] = asyncio.Queue()
+        sending.put_nowait(request)
+        performing: dict[int, asyncio.Task[None]] = {}
+        messages = self._cage.listen("Converse", _queued(sending))
+        try:
+            async with aclosing(_events(messages, reader)) as events:
+                async for event in events:
+                    yield event
+                    if isinstance(event, ToolCalled):
+                        work = _perform(self._toolbox, event, sending)
+                        performing[event.number] = asyncio.create_task(work)
+                    elif isinstance(event, ToolCancelled) and event.number in performing:
+                        performing.pop(event.number).cancel()
+        finally:
+            for task in performing.values():
+                task.cancel()
 
 
 async def _events(
@@ -373,6 +450,18 @@ async def _events(
             for event in reader.read(message):
                 yield event
     reader.finish()
+
+
+async def _queued(sending: asyncio.Queue[pb.ExecuteRequest]) -> AsyncIterator[pb.ExecuteRequest]:
+    while True:
+        yield await sending.get()
+
+
+async def _perform(
+    toolbox: Toolbox, called: ToolCalled, sending: asyncio.Queue[pb.ExecuteRequest]
+) -> None:
+    for message in await toolbox.call_async(called):
+        sending.put_nowait(message)
 
 
 def _stop_unwanted(starting: "asyncio.Future[embedded.PrivateServer]") -> None:

@@ -6,7 +6,7 @@ how they wait for it. Arguments are checked here, before anything is sent.
 """
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,12 @@ from typing import Any, Generic, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 
-from agent_client import reading
+from agent_client import reading, transactions
 from agent_client.errors import InvalidRequest
 from agent_client.observation import MIN_MAX_CHARS
 from agent_client.records import AuditHead, FileInfo, PolicyInfo, ServerInfo, SessionInfo
+from agent_client.tools import Toolbox, variables_of
+from agent_client.transactions import CommitReport
 from codecage.v1 import codecage_pb2 as pb
 
 Result = TypeVar("Result")
@@ -55,8 +57,30 @@ def policies() -> Call[tuple[PolicyInfo, ...]]:
     return Call("ListPolicies", pb.ListPoliciesRequest(), read)
 
 
+@dataclass(frozen=True, slots=True)
+class Gives:
+    """
+    What a session is given when it is opened: tools, variables, and whether it may give an answer.
+    """
+
+    toolbox: Toolbox
+    variables: Mapping[str, object]
+    final_answer: bool
+
+
+def reload_policies() -> Call[tuple[PolicyInfo, ...]]:
+    """
+    The policies read anew.
+    """
+
+    def read(reply: pb.ReloadPoliciesResponse) -> tuple[PolicyInfo, ...]:
+        return tuple(map(reading.policy, reply.policies))
+
+    return Call("ReloadPolicies", pb.ReloadPoliciesRequest(), read)
+
+
 def create_session(
-    policy: str | None, image: str | None, labels: Mapping[str, str]
+    policy: str | None, image: str | None, labels: Mapping[str, str], gives: Gives
 ) -> Call[SessionInfo]:
     """
     Open a session under the named policy, or the built-in one that grants only computing; with
@@ -67,6 +91,9 @@ def create_session(
         policy=_text(policy or "", "the policy's name"),
         image=_text(image or "", "the image's name"),
         labels=sent,
+        tools=gives.toolbox.described(),
+        variables=variables_of(gives.variables),
+        final_answer=gives.final_answer,
     )
     return Call("CreateSession", request, reading.session)
 
@@ -126,6 +153,23 @@ def remove_file(session_id: str, path: str) -> Call[None]:
     return Call("RemoveFile", request, lambda _: None)
 
 
+def commit(session_id: str, mount: str, *, dry_run: bool) -> Call[CommitReport]:
+    """
+    Commit a transaction, or ask what that would do.
+    """
+    where = guest_path(mount) if mount else ""
+    request = pb.CommitRequest(session_id=session_id, mount=where, dry_run=dry_run)
+    return Call("Commit", request, transactions.report)
+
+
+def rollback(session_id: str, mount: str) -> Call[None]:
+    """
+    Drop the changes of a transaction.
+    """
+    request = pb.RollbackRequest(session_id=session_id, mount=guest_path(mount) if mount else "")
+    return Call("Rollback", request, lambda _: None)
+
+
 def get_file(session_id: str, path: str) -> pb.GetFileRequest:
     """
     Ask for a file's bytes, which come as a stream.
@@ -159,14 +203,25 @@ def put_file(session_id: str, path: str, source: io.BufferedIOBase) -> Iterator[
 
 
 def execute(
-    session_id: str, code: str, timeout: float | None, keep: float | None
+    session_id: str,
+    code: str,
+    timeout: float | None,
+    keep: float | None,
+    *,
+    answers: bool = False,
+    narrow: Collection[str] = (),
 ) -> pb.ExecuteRequest:
     """
     Start a cell. `timeout` and `keep` are seconds; `keep` lets it outlive a broken connection.
+    `answers` says that calls of tools are performed here, `narrow` which rights it does without.
     """
     start = pb.StartCell(session_id=session_id, code=_text(code, "the code"), together=True)
     if timeout is not None:
         start.wall_time.CopyFrom(_duration(timeout, "timeout"))
+    start.answers_tools = answers
+    if isinstance(narrow, str):
+        raise InvalidRequest(f"narrow is a list of rights: [{narrow!r}]")
+    start.narrow.extend(narrow)
     if keep is None:
         start.cancel.SetInParent()
     else:
@@ -244,6 +299,17 @@ def execute_once(channel: Any) -> Any:
     is such a stream. Without an iterator of requests gRPC needs no thread to read it.
     """
     return channel.unary_stream(
+        "/codecage.v1.Codecage/Execute",
+        request_serializer=pb.ExecuteRequest.SerializeToString,
+        response_deserializer=pb.Event.FromString,
+    )
+
+
+def converse(channel: Any) -> Any:
+    """
+    `Execute` on a channel of either kind, as what it is: messages go both ways.
+    """
+    return channel.stream_stream(
         "/codecage.v1.Codecage/Execute",
         request_serializer=pb.ExecuteRequest.SerializeToString,
         response_deserializer=pb.Event.FromString,

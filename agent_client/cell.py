@@ -8,9 +8,21 @@ import codecs
 
 from agent_client.displays import Display
 from agent_client.errors import ServerUnavailable
-from agent_client.events import Ended, Event, Output, Started, Status, Stream, Value
+from agent_client.events import (
+    Ended,
+    Event,
+    Final,
+    Output,
+    Started,
+    Status,
+    Stream,
+    ToolCalled,
+    ToolCancelled,
+    Value,
+)
 from agent_client.observation import DEFAULT_MAX_CHARS, Observation, Shown, observe
 from agent_client.records import AuditHead, CellFailure
+from codecage import values
 from codecage.v1 import codecage_pb2 as pb
 
 _STREAMS = {pb.STREAM_STDOUT: Stream.STDOUT, pb.STREAM_STDERR: Stream.STDERR}
@@ -68,6 +80,13 @@ class CellReader:
             case "value":
                 value = event.value
                 return [Value(value.text, value.full_length, value.truncated)]
+            case "tool_call":
+                call = event.tool_call
+                return [ToolCalled(call.call, call.name, call.arguments, call.beside)]
+            case "tool_cancelled":
+                return [ToolCancelled(event.tool_cancelled.call)]
+            case "final":
+                return [_final(event.final.value)]
             case "ended":
                 self._ended = True
                 return [*self._leftovers(), _ended(event.ended)]
@@ -102,6 +121,7 @@ class Collector:
         self._runs: list[tuple[Stream, list[str]]] = []
         self._displays: list[tuple[int, Display]] = []
         self._value: Value | None = None
+        self._final: Final | None = None
         self._ended: Ended | None = None
 
     def add(self, event: Event) -> None:
@@ -116,9 +136,11 @@ class Collector:
                 self._displays.append((len(self._runs), event))
             case Value():
                 self._value = event
+            case Final():
+                self._final = event
             case Ended():
                 self._ended = event
-            case Started():
+            case Started() | ToolCalled() | ToolCancelled():
                 pass
 
     def observation(self, shown_bytes: int) -> Observation:
@@ -130,7 +152,7 @@ class Collector:
         if self._ended is None:
             raise ServerUnavailable(_NOT_ENDED)
         shown = Shown(self.chunks(), tuple(self._displays), shown_bytes)
-        return observe(shown, self._value, self._ended, self._max_chars)
+        return observe(shown, self._value, self._ended, self._max_chars, self._final)
 
     def chunks(self) -> tuple[tuple[Stream, str], ...]:
         """
@@ -143,6 +165,13 @@ class Collector:
         if interrupted or not self._runs or self._runs[-1][0] is not output.stream:
             self._runs.append((output.stream, []))
         self._runs[-1][1].append(output.text)
+
+
+def _final(data: bytes) -> Final:
+    try:
+        return Final(values.decode(data))
+    except values.Refused as error:
+        return Final(None, str(error))
 
 
 def _decoder() -> codecs.IncrementalDecoder:
@@ -172,6 +201,8 @@ def _ended(ended: pb.CellEnded) -> Ended:
         network_sent=usage.network_sent_bytes,
         network_received=usage.network_received_bytes,
         requests_by_kind=dict(usage.requests_by_kind),
+        tool_calls=usage.tool_calls,
+        audit_mode=ended.audit_mode,
     )
 
 

@@ -5,25 +5,27 @@ The client for ordinary programs: every call waits for its answer.
 Sessions and connections may be used from several threads, for example to interrupt a cell.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar, cast
 
 import grpc
 import grpc.experimental
 
 from agent_client import calls, embedded, reading
-from agent_client.calls import Call
+from agent_client.calls import Call, Gives
 from agent_client.cell import CellReader, Collector
 from agent_client.displays import Display
 from agent_client.embedded import AnyPath
 from agent_client.errors import CodecageError, ServerUnavailable, SessionNotFound
-from agent_client.events import Event, Output
+from agent_client.events import Event, Output, ToolCalled, ToolCancelled
 from agent_client.link import (
     CHANNEL_OPTIONS,
     NO_LABELS,
+    NO_VARIABLES,
     PATIENCE_SECONDS,
     Link,
     SessionHandle,
@@ -38,6 +40,8 @@ from agent_client.records import (
     ServerInfo,
     SessionInfo,
 )
+from agent_client.tools import Background, Function, Send, Toolbox
+from agent_client.transactions import CommitReport
 from codecage.v1 import codecage_pb2 as pb
 from codecage.v1.codecage_pb2_grpc import CodecageStub
 
@@ -90,8 +94,9 @@ class Cage:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._channel = grpc.insecure_channel(link.address, (*CHANNEL_OPTIONS, *_OWN_THREAD))
-        self._stub: Any = CodecageStub(self._channel)
+        self._stub = cast("Any", CodecageStub(self._channel))
         self._stub.Execute = calls.execute_once(self._channel)
+        self._stub.Converse = calls.converse(self._channel)
         try:
             self._info = self.call(calls.server_info())
         except BaseException:
@@ -117,6 +122,13 @@ class Cage:
         """
         return self.call(calls.policies())
 
+    def reload_policies(self) -> tuple[PolicyInfo, ...]:
+        """
+        Have the server read its policies anew, and return them; sessions that exist keep theirs.
+        Raises an error where they are refused, and then nothing has changed.
+        """
+        return self.call(calls.reload_policies())
+
     def sessions(self) -> tuple[SessionInfo, ...]:
         """
         The sessions that the server holds now.
@@ -129,6 +141,9 @@ class Cage:
         *,
         image: str | None = None,
         labels: Mapping[str, str] = NO_LABELS,
+        tools: Sequence[Function] = (),
+        variables: Mapping[str, object] = NO_VARIABLES,
+        final_answer: bool = False,
     ) -> "Session":
         """
         Open a session under a policy of the server; without a name, one that may only compute.
@@ -137,17 +152,27 @@ class Cage:
         policy's first. The first session of an image may wait some seconds for it. `labels` are
         words of your own (up to 16 pairs of 64 and 256 bytes) that the audit record keeps.
 
+        `tools` are functions of yours that the session's code can call, as far as the policy's
+        `tools:` grant it; they are called in the thread that runs the cell, async ones in one of
+        their own. `variables` are values that the code finds by these names. With `final_answer`
+        it has a function of that name, which ends its cell; see `Observation.final`.
+
         Raises PolicyNotFound, Denied for an image that the policy does not have, InvalidRequest
         for one that the server's machine does not have (the message says how to build it), and
         LimitReached where no further session is possible.
         """
-        return Session(self, self.call(calls.create_session(policy, image, labels)))
+        toolbox = Toolbox(tools)
+        gives = Gives(toolbox, variables, final_answer)
+        info = self.call(calls.create_session(policy, image, labels, gives))
+        return Session(self, info, toolbox)
 
-    def attach(self, session_id: str) -> "Session":
+    def attach(self, session_id: str, *, tools: Sequence[Function] = ()) -> "Session":
         """
         Come back to a session of the server by its id. Raises SessionNotFound.
+
+        `tools` are those that the session was opened with: who runs a cell performs its calls.
         """
-        return Session(self, self.call(calls.get_session(session_id)))
+        return Session(self, self.call(calls.get_session(session_id)), Toolbox(tools))
 
     def close(self) -> None:
         """
@@ -203,9 +228,11 @@ class Session(SessionHandle):
     A session: variables and files that live from cell to cell. Use it with `with`, or `close` it.
     """
 
-    def __init__(self, cage: Cage, info: SessionInfo) -> None:
+    def __init__(self, cage: Cage, info: SessionInfo, toolbox: Toolbox) -> None:
         super().__init__(info)
         self._cage = cage
+        self._toolbox = toolbox
+        self._background = Background()
 
     def run(
         self,
@@ -216,6 +243,7 @@ class Session(SessionHandle):
         on_display: OnDisplay | None = None,
         max_chars: int = DEFAULT_MAX_CHARS,
         keep: float | None = None,
+        narrow: Collection[str] = (),
     ) -> Observation:
         """
         Run Python and wait for its end.
@@ -224,7 +252,8 @@ class Session(SessionHandle):
         called with the stream's name and a text as the output arrives, `on_display` with what is
         shown. `max_chars` (500 or more) bounds the observation's `text`. `keep` lets the cell go
         on for so many seconds if the connection breaks; else it is interrupted, as it is when an
-        exception leaves this call.
+        exception leaves this call. `narrow` names rights that the cell does without, whatever the
+        policy grants: `network`, `tools`, or `tools.` and a tool's name.
 
         What the code does wrong is in the observation. Raises CellRunning, SessionLost,
         SessionNotFound, LimitReached, InvalidRequest, ServerUnavailable.
@@ -232,7 +261,7 @@ class Session(SessionHandle):
         collector = Collector(calls.checked_max_chars(max_chars))
         reader = CellReader()
         try:
-            with closing(self._cell(code, timeout, keep, reader)) as events:
+            with closing(self._cell(code, timeout, keep, reader, narrow)) as events:
                 for event in events:
                     collector.add(event)
                     if on_output is not None and isinstance(event, Output):
@@ -296,6 +325,22 @@ class Session(SessionHandle):
         """
         self._cage.call(calls.remove_file(self._open_id(), path))
 
+    def commit(self, mount: str = "", *, dry_run: bool = False) -> CommitReport:
+        """
+        Make what the session has changed below `mount` the host's, all of it or nothing; with
+        `dry_run`, only say what that would do. `mount` may be left out where there is one alone.
+
+        A conflict is an answer. Raises Denied where the policy grants no commit, InvalidRequest
+        where there is no transaction or a file is still open, CellRunning, SessionLost.
+        """
+        return self._cage.call(calls.commit(self._open_id(), mount, dry_run=dry_run))
+
+    def rollback(self, mount: str = "") -> None:
+        """
+        Drop what the session has changed below `mount`. Raises as `commit` does.
+        """
+        self._cage.call(calls.rollback(self._open_id(), mount))
+
     def audit(self, *, after: int = 0) -> tuple[AuditRecord, ...]:
         """
         The audit records of this session, in order; also once the session is closed.
@@ -312,6 +357,7 @@ class Session(SessionHandle):
         if self._closed:
             return None
         self._closed = True
+        self._background.close()
         try:
             return self._cage.call(calls.close_session(self.id))
         except SessionNotFound:
@@ -334,10 +380,46 @@ class Session(SessionHandle):
                 raise
 
     def _cell(
-        self, code: str, timeout: float | None, keep: float | None, reader: CellReader
+        self,
+        code: str,
+        timeout: float | None,
+        keep: float | None,
+        reader: CellReader,
+        narrow: Collection[str] = (),
     ) -> Generator[Event, None, None]:
-        request = calls.execute(self._open_id(), code, timeout, keep)
+        answers = bool(self._toolbox)
+        request = calls.execute(
+            self._open_id(), code, timeout, keep, answers=answers, narrow=narrow
+        )
+        if answers:
+            return self._performed(request, reader)
         return _events(self._cage.listen("Execute", request), reader)
+
+    def _performed(
+        self, request: pb.ExecuteRequest, reader: CellReader
+    ) -> Generator[Event, None, None]:
+        """
+        The events of a cell, and between them its calls of tools.
+        """
+        sending: SimpleQueue[pb.ExecuteRequest | None] = SimpleQueue()
+        sending.put(request)
+        messages = self._cage.listen("Converse", iter(sending.get, None))
+        try:
+            with closing(_events(messages, reader)) as events:
+                for event in events:
+                    yield event
+                    self._perform(event, sending.put)
+        finally:
+            sending.put(None)
+
+    def _perform(self, event: Event, send: Send) -> None:
+        if isinstance(event, ToolCancelled):
+            self._background.cancel(event.number)
+        elif isinstance(event, ToolCalled) and self._toolbox.is_async(event.name):
+            self._background.begin(self._toolbox, event, send)
+        elif isinstance(event, ToolCalled):
+            for message in self._toolbox.call(event):
+                send(message)
 
 
 def _events(

@@ -65,6 +65,41 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCalled:
+    """
+    The code calls one of this client's tools, which the policy has allowed; it is performed next.
+
+    `arguments` is a document (`codecage.values.decode`): data of the guest. With `beside` the code
+    goes on meanwhile.
+    """
+
+    number: int
+    name: str
+    arguments: bytes
+    beside: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCancelled:
+    """
+    The code waits for this call no more.
+    """
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """
+    What the code gave to `final_answer`. `problem` says why it cannot be read, where it cannot:
+    only code that has tampered with its side sends such a value.
+    """
+
+    value: object
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """
     The cell's end: the last event of every cell.
@@ -74,7 +109,9 @@ class Ended:
     of the gate, `requests_by_kind` the same by kind (`read`, `write`, `connect`, `http`, ...).
     `connections` and `http_requests` are those that were granted, `network_sent` and
     `network_received` their bytes: of a request once it is answered, of other streams once they
-    end. `reason` is the server's sentence where the cell did not end by itself.
+    end; `tool_calls` those of this client's tools. `reason` is the server's sentence where the cell
+    did not end by itself. `audit_mode` says that the policy was in audit mode, and may have let
+    pass what it denies.
     """
 
     status: Status
@@ -95,6 +132,8 @@ class Ended:
     network_sent: int = 0
     network_received: int = 0
     requests_by_kind: Mapping[str, int] = field(default_factory=dict)
+    tool_calls: int = 0
+    audit_mode: bool = False
 
 
-Event: TypeAlias = Started | Output | Display | Value | Ended
+Event: TypeAlias = Started | Output | Display | Value | ToolCalled | ToolCancelled | Final | Ended

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from agent_client.displays import Display
-from agent_client.events import Ended, Status, Stream, Value
+from agent_client.events import Ended, Final, Status, Stream, Value
 from agent_client.records import AuditHead, CellFailure
 
 DEFAULT_MAX_CHARS = 20_000
@@ -30,7 +30,9 @@ class Observation:
     seconds, `peak_memory` bytes; `requests` counts what the code asked of the policy
     (`requests_by_kind`: `read`, `connect`, `http` and the like), and `denied` how often it was
     refused; `connections`, `http_requests`, `network_sent` and `network_received` what of it went
-    to the network (the last two in bytes). `ended` has the rest.
+    to the network (the last two in bytes); `tool_calls` those of this client's tools. Where the
+    code gave its answer by `final_answer`, `is_final` is true and `final` the answer. `ended` has
+    the rest.
     """
 
     status: Status
@@ -57,6 +59,9 @@ class Observation:
     network_sent: int = 0
     network_received: int = 0
     requests_by_kind: Mapping[str, int] = field(default_factory=dict)
+    tool_calls: int = 0
+    is_final: bool = False
+    final: object = field(default=None, compare=False)
 
     @property
     def ok(self) -> bool:
@@ -113,9 +118,20 @@ class Observation:
         if self.value_cut_from is not None and self.value is not None:
             shown = f"{len(self.value):,} of {self.value_cut_from:,}"
             marks.append(f"value truncated: {shown} characters shown")
+        if self.is_final:
+            marks.append("the final answer was given")
+        if self.audit_mode:
+            marks.append("audit mode: the policy may have let pass what it denies")
         if ending := self._ending():
             marks.append(ending)
         return [f"[{mark}]" for mark in marks]
+
+    @property
+    def audit_mode(self) -> bool:
+        """
+        Whether the policy was in audit mode, and may have let pass what it denies.
+        """
+        return self.ended.audit_mode
 
     def _of(self, stream: Stream) -> str:
         return "".join(text for written, text in self.chunks if written is stream)
@@ -186,6 +202,7 @@ def observe(
     value: Value | None,
     ended: Ended,
     max_chars: int = DEFAULT_MAX_CHARS,
+    final: Final | None = None,
 ) -> Observation:
     """
     The observation that a cell's events add up to.
@@ -215,6 +232,9 @@ def observe(
         network_sent=ended.network_sent,
         network_received=ended.network_received,
         requests_by_kind=ended.requests_by_kind,
+        tool_calls=ended.tool_calls,
+        is_final=final is not None,
+        final=final.value if final is not None else None,
     )
 
 

@@ -56,7 +56,9 @@ def policy(info: pb.PolicyInfo) -> PolicyInfo:
     """
     A policy as its server describes it.
     """
-    mounts = tuple(Mount(mount.path, mount.writable, mount.scratch) for mount in info.mounts)
+    mounts = tuple(
+        Mount(mount.path, mount.writable, mount.scratch, mount.transaction) for mount in info.mounts
+    )
     return PolicyInfo(
         name=info.name,
         description=info.description,
@@ -66,6 +68,7 @@ def policy(info: pb.PolicyInfo) -> PolicyInfo:
         images=tuple(info.images) or (info.image,),
         mounts=mounts,
         limits=_limits(info.limits),
+        audit_mode=info.audit_mode,
     )
 
 

@@ -38,12 +38,14 @@ class CellFailure:
 @dataclass(frozen=True, slots=True)
 class Mount:
     """
-    A directory that a session sees; `scratch` is memory of the session itself.
+    A directory that a session sees; `scratch` is memory of the session itself, and what is
+    written in a `transaction` becomes the host's by a commit.
     """
 
     path: str
     writable: bool
     scratch: bool
+    transaction: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class PolicyInfo:
     A policy as its server describes it; `digest` identifies its meaning.
 
     `images` are those that a session may ask for; `image`, the first, is that of one that does
-    not.
+    not. `audit_mode` says that sessions may look at more than the policy allows, which is recorded.
     """
 
     name: str
@@ -76,6 +78,7 @@ class PolicyInfo:
     images: tuple[str, ...]
     mounts: tuple[Mount, ...]
     limits: Limits
+    audit_mode: bool = False
 
 
 class SessionState(StrEnum):

@@ -43,7 +43,7 @@ class Brokers:
         self._row = row
         self._resolvers = tuple(resolvers)
         self._idle = idle
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[tuple[str, ...], _Line] = {}
         self._numbers = itertools.count(1)
 
     def join(self, policy: Policy) -> Way | None:
@@ -53,11 +53,13 @@ class Brokers:
         """
         if not policy.network:
             return None
-        if policy.name not in self._lines:
-            secrets = {one.credential.secret for one in policy.network if one.credential}
-            setup = broker_pb2.Setup(resolvers=self._resolvers, secrets=sorted(secrets))
-            self._lines[policy.name] = _Line(self, policy.name, setup, self._idle)
-        line = self._lines[policy.name]
+        secrets = sorted({one.credential.secret for one in policy.network if one.credential})
+        # Another state of a policy may name others, and a broker has those that it began with.
+        key = (policy.name, *secrets)
+        if key not in self._lines:
+            setup = broker_pb2.Setup(resolvers=self._resolvers, secrets=secrets)
+            self._lines[key] = _Line(self, policy.name, setup, self._idle)
+        line = self._lines[key]
         line.join()
         return Lease(line, self._numbers)
 

@@ -10,18 +10,29 @@ gets, which is how it knows. Output that nobody has been given yet is joined to 
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Final, Self
+from typing import Final as Constant
+from typing import Self
 
-from executor.events import Display, Ended, Event, Numbered, Output, Stream
+from executor.events import (
+    Display,
+    Ended,
+    Event,
+    Final,
+    Numbered,
+    Output,
+    Stream,
+    ToolCall,
+    ToolCancelled,
+)
 from executor.kernel import bundles
 
-KEPT: Final = 4 * 2**20
+KEPT: Constant = 4 * 2**20
 # Memory that an event costs besides its bytes, rounded up.
-_OVERHEAD: Final = 512
-_LARGEST_OUTPUT: Final = 2**20
+_OVERHEAD: Constant = 512
+_LARGEST_OUTPUT: Constant = 2**20
 # What goes out together, and what is not held back for more.
-_TOGETHER: Final = 2**20
-_MUCH: Final = 2**14
+_TOGETHER: Constant = 2**20
+_MUCH: Constant = 2**14
 
 
 class CellLog:
@@ -38,6 +49,7 @@ class CellLog:
         self._given = 0
         self._waits = True
         self._ended = False
+        self._called = False
         self._readers: set[Reader] = set()
         self._waiting: list[asyncio.Future[None]] = []
         self._on_left = on_left
@@ -74,6 +86,7 @@ class CellLog:
         if not self._join(event):
             self._append(event)
         self._ended = self._ended or isinstance(event, Ended)
+        self._called = self._called or isinstance(event, ToolCall)
         self._notify()
 
     def stop_waiting(self) -> None:
@@ -86,9 +99,12 @@ class CellLog:
 
     async def next(self, reader: "Reader") -> Numbered | None:
         """
-        The event after the reader's last one, when there is one; None after the end.
+        The event after the reader's last one, when there is one; None after the end. Raises what
+        the reader was aborted by.
         """
-        while (found := self._after(reader.position)) is None:
+        while (found := self._after(reader.position)) is None or reader.aborted:
+            if reader.aborted:
+                raise reader.aborted
             if self._ended:
                 return None
             await self._change()
@@ -97,7 +113,8 @@ class CellLog:
 
     async def settle(self, deadline: float) -> None:
         """
-        Wait until the last event is there, or much is, or the loop's clock has reached `deadline`.
+        Wait until the last event is there, or much is, or a call that the guest waits for, or the
+        loop's clock has reached `deadline`.
         """
         late = False
 
@@ -108,7 +125,7 @@ class CellLog:
 
         timer = asyncio.get_running_loop().call_at(deadline, give_up)
         try:
-            while not (self._ended or late or self._size >= _MUCH):
+            while not (self._ended or late or self._called or self._size >= _MUCH):
                 await self._change()
         finally:
             timer.cancel()
@@ -200,6 +217,7 @@ class Reader:
     def __init__(self, log: CellLog, after: int) -> None:
         self._log = log
         self.position = after
+        self.aborted: Exception | None = None
 
     async def __aiter__(self) -> AsyncIterator[Numbered]:
         while (found := await self._log.next(self)) is not None:
@@ -226,6 +244,13 @@ class Reader:
             self._log.moved()
             if isinstance(group[-1].event, Ended):
                 return
+
+    def abort(self, error: Exception) -> None:
+        """
+        Have `error` raised where this reader is read.
+        """
+        self.aborted = error
+        self._log.moved()
 
     def close(self) -> None:
         """
@@ -256,11 +281,15 @@ class _Entry:
     def size(self) -> int:
         if isinstance(self._event, Display):
             return _OVERHEAD + bundles.cost(self._event.forms)
+        if isinstance(self._event, ToolCall):
+            return _OVERHEAD + len(self._event.arguments)
+        if isinstance(self._event, Final):
+            return _OVERHEAD + len(self._event.value)
         return _OVERHEAD + len(self._data or b"")
 
     @property
     def droppable(self) -> bool:
-        return isinstance(self._event, Output | Display)
+        return isinstance(self._event, Output | Display | ToolCall | ToolCancelled)
 
     def join(self, output: Output) -> bool:
         if self._data is None or self._stream is not output.stream:

@@ -4,6 +4,7 @@ Between the wire and the server: requests are checked and decoded here, replies 
 A request that passes has fields of the right size; whether it may be done is decided elsewhere.
 """
 
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -24,7 +25,7 @@ from executor.kernel.frames import MAX_CODE
 from executor.kernel.paths import check_path
 from executor.session import Session, State
 from policy.cages import cage_of
-from policy.types import Access, CageKind, Limits, Policy
+from policy.types import Access, CageKind, Limits, Mode, Policy
 
 _IMAGE_NAME: Final = 64
 _LABELS: Final = 16
@@ -45,6 +46,11 @@ class CellRequest:
     wall_time: float | None
     keep: float | None
     together: bool
+    answers: bool
+    narrow: frozenset[str]
+
+
+_RIGHT: Final = re.compile("network|tools|tools[.][A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 
 
 def cell_request(first: wire.ExecuteRequest | None) -> CellRequest:
@@ -67,7 +73,29 @@ def cell_request(first: wire.ExecuteRequest | None) -> CellRequest:
         keep = _seconds(message.keep.duration)
         if keep < 0:
             raise InvalidRequest("KEEP_INVALID", "keep.duration has to be 0 or more")
-    return CellRequest(message.session_id, message.code, wall_time, keep, message.together)
+    return CellRequest(
+        message.session_id,
+        message.code,
+        wall_time,
+        keep,
+        message.together,
+        message.answers_tools,
+        _narrow(message.narrow),
+    )
+
+
+def _narrow(rights: Sequence[str]) -> frozenset[str]:
+    for right in rights[: _MOST_RIGHTS + 1]:
+        if not _RIGHT.fullmatch(right) or len(rights) > _MOST_RIGHTS:
+            raise InvalidRequest(
+                "NARROW_INVALID",
+                f"narrow names at most {_MOST_RIGHTS} rights that the cell does without, each "
+                "`network`, `tools`, or `tools.` and a tool's name",
+            )
+    return frozenset(rights)
+
+
+_MOST_RIGHTS: Final = 64
 
 
 def put_start(first: wire.PutFileRequest | None) -> wire.PutFileStart:
@@ -149,6 +177,13 @@ def session(found: Session) -> wire.Session:
     )
 
 
+def mount(path: str) -> str:
+    """
+    A mount that a client names; "" where it names none. Raises InvalidRequest.
+    """
+    return guest_path(path) if path else ""
+
+
 def isolation_parts(found: Holding | None) -> list[wire.IsolationPart]:
     """
     What holds a box, part by part.
@@ -168,8 +203,9 @@ def policy(found: Policy) -> wire.PolicyInfo:
     mounts = [
         wire.Mount(
             path=grant.mount,
-            writable=grant.access is Access.READ_WRITE,
+            writable=grant.access.writes,
             scratch=grant.source is None,
+            transaction=grant.access is Access.TRANSACTION,
         )
         for grant in found.filesystem
     ]
@@ -183,6 +219,7 @@ def policy(found: Policy) -> wire.PolicyInfo:
         images=found.images,
         mounts=mounts,
         limits=_limits(found.limits),
+        audit_mode=found.mode is Mode.AUDIT,
     )
 
 
@@ -200,6 +237,13 @@ def event(numbered: events.Numbered) -> wire.Event:
         case events.Value(text, full_length, truncated):
             value = wire.Value(text=text, full_length=full_length, truncated=truncated)
             body = wire.Event(value=value)
+        case events.ToolCall(number, name, arguments, beside):
+            call = wire.ToolCall(call=number, name=name, arguments=arguments, beside=beside)
+            body = wire.Event(tool_call=call)
+        case events.ToolCancelled(number):
+            body = wire.Event(tool_cancelled=wire.ToolCancelled(call=number))
+        case events.Final(document):
+            body = wire.Event(final=wire.Final(value=document))
         case events.Ended() as ended:
             body = wire.Event(ended=_ended(ended))
     body.sequence = numbered.sequence
@@ -305,10 +349,12 @@ def _ended(ended: events.Ended) -> wire.CellEnded:
             requests_by_kind=usage.kinds,
             network_sent_bytes=usage.sent,
             network_received_bytes=usage.received,
+            tool_calls=usage.tool_calls,
         ),
         audit_head=head(ended.head),
         session_lost=ended.session_lost,
         reason=ended.reason,
+        audit_mode=ended.audit_mode,
     )
     if error is not None:
         found = wire.CellError(name=error.name, message=error.message, traceback=error.traceback)

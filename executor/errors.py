@@ -17,7 +17,8 @@ What can go wrong between a client's call and its session.
     │   ├── Draining               the server is stopping
     │   └── CannotStart            the server's options or its host
     ├── InternalError
-    │   └── ProtocolBroken         a worker sent what no correct worker sends
+    │   └── WorkerFault            of the kernel's: a worker asked for what none asks for
+    │       └── ProtocolBroken     a worker sent what is not even a frame in its turn
     └── WorkerGone                 a worker's process has ended; it never leaves the session
 
 Every message says what was asked, what is allowed and what to do, and holds no path of the host.
@@ -25,7 +26,7 @@ Every message says what was asked, what is allowed and what to do, and holds no 
 
 import errno
 
-from executor.kernel.errors import CodecageError, ExecutorError, InternalError, Status
+from executor.kernel.errors import CodecageError, ExecutorError, Status, WorkerFault
 
 
 class WorkerGone(CodecageError):
@@ -34,7 +35,7 @@ class WorkerGone(CodecageError):
     """
 
 
-class ProtocolBroken(InternalError):
+class ProtocolBroken(WorkerFault):
     """
     A worker sent what no correct worker sends; it is taken for hostile and killed.
     """

@@ -73,6 +73,37 @@ class Display:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """
+    A tool that the client is to call; `arguments` is a document, and the guest's. With `beside`
+    the guest goes on meanwhile.
+    """
+
+    number: int
+    name: str
+    arguments: bytes
+    beside: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCancelled:
+    """
+    Nobody waits for this call any more.
+    """
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """
+    What the guest has given as its answer: a document, and the guest's.
+    """
+
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class CellError:
     """
     The exception that ended a cell, in text.
@@ -90,8 +121,8 @@ class Usage:
 
     `displays` counts what was shown, and `displayed` its bytes; `connections` those granted,
     `exchanges` the HTTP requests that were passed on, `sent` and `received` the bytes of both as
-    far as the network broker has told. `kinds` are the requests by kind, in the words of
-    `policy.requests.kind_of`.
+    far as the network broker has told, `tool_calls` those passed on to the client. `kinds` are the
+    requests by kind, in the words of `policy.requests.kind_of`.
     """
 
     wall_time: float
@@ -108,6 +139,7 @@ class Usage:
     exchanges: int = 0
     sent: int = 0
     received: int = 0
+    tool_calls: int = 0
     kinds: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -115,6 +147,7 @@ class Usage:
 class Ended:
     """
     The last event of a cell, sent after its record is written; `head` is that record.
+    `audit_mode` says that the session's policy lets pass what it denies.
     """
 
     status: CellStatus
@@ -124,9 +157,10 @@ class Ended:
     exit_code: int = 0
     session_lost: bool = False
     reason: str = ""
+    audit_mode: bool = False
 
 
-Event = Started | Output | Display | Value | Ended
+Event = Started | Output | Display | Value | ToolCall | ToolCancelled | Final | Ended
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,10 @@ from codecage.worker.v1 import worker_pb2 as frames_pb2
 from executor.audit.record import Detail
 from executor.kernel.cage import Caged
 from executor.kernel.orders import BoxOrder
+from executor.kernel.tooling import NOTHING, Given, told
 from policy.cages import cage_of
-from policy.types import Access, Clock, Policy
+from policy.relaxing import prepared
+from policy.types import Clock, Mode, Policy
 
 WORK: Final = "/work"
 # The time at which a frozen clock stands and a virtual one begins, the same for every image:
@@ -32,7 +34,8 @@ class Facts:
     has, and the caller's labels.
 
     `created_ns` is nanoseconds since 1970; `entropy` are the 32 bytes from which the guest's
-    generators are seeded. `order` is what its box was made after, in the process cage.
+    generators are seeded. `order` is what its box was made after, in the process cage; `given` are
+    the client's tools and variables.
     """
 
     id: str
@@ -42,10 +45,15 @@ class Facts:
     created_ns: int
     entropy: bytes
     order: BoxOrder | None = None
+    given: Given = NOTHING
 
 
 def new_facts(
-    policy: Policy, image: str, labels: Mapping[str, str], order: BoxOrder | None = None
+    policy: Policy,
+    image: str,
+    labels: Mapping[str, str],
+    order: BoxOrder | None = None,
+    given: Given = NOTHING,
 ) -> Facts:
     """
     The facts of a new session; its entropy is the policy's where that has a seed.
@@ -58,6 +66,7 @@ def new_facts(
         created_ns=time.time_ns(),
         entropy=_entropy(policy.seed),
         order=order,
+        given=given,
     )
 
 
@@ -65,7 +74,7 @@ def begin_frame(facts: Facts) -> frames_pb2.ToWorker:
     """
     What the worker is told: guest paths and numbers, no host path and no rule.
     """
-    policy, limits = facts.policy, facts.policy.limits
+    policy, limits = prepared(facts.policy), facts.policy.limits
     order = facts.order  # a box has its mounts and its network by itself
     begin = frames_pb2.Begin(
         mounts=_mounts(policy) if order is None else _served(policy, order.served),
@@ -82,6 +91,9 @@ def begin_frame(facts: Facts) -> frames_pb2.ToWorker:
         max_requests=limits.requests,
         policy_name=policy.name,
         max_connections=limits.connections if policy.network and order is None else 0,
+        tools=told(facts.given.tools),
+        variables=facts.given.variables,
+        final_answer=facts.given.final_answer,
     )
     return frames_pb2.ToWorker(begin=begin)
 
@@ -102,8 +114,21 @@ def creation_detail(facts: Facts, worker: Caged) -> Detail:
         ("isolation", worker.isolation),
         *_vector(worker),
         ("labels", json.dumps(dict(facts.labels), sort_keys=True)),
+        *_given(facts.given),
+        *((("mode", facts.policy.mode.value),) if facts.policy.mode is Mode.AUDIT else ()),
         ("worker", worker.pid),
     )
+
+
+def _given(given: Given) -> Detail:
+    """
+    Which tools the client has told of, and how much it has told: no value of its own.
+    """
+    if given == NOTHING:
+        return ()
+    digest = hashlib.sha256(told(given.tools) + given.variables).hexdigest()
+    names = " ".join(tool.name for tool in given.tools)
+    return (("given", digest), ("tools", names), ("variables_size", len(given.variables)))
 
 
 def _vector(worker: Caged) -> Detail:
@@ -133,7 +158,7 @@ def _mounts(policy: Policy) -> list[frames_pb2.MountPoint]:
     mounts = [
         frames_pb2.MountPoint(
             path=grant.mount,
-            writable=grant.access is Access.READ_WRITE,
+            writable=grant.access.writes,
             scratch=grant.source is None,
             quota_bytes=grant.quota,
             max_files=grant.max_files,

@@ -22,6 +22,7 @@ from executor.linux import mounts
 from executor.linux.errors import MechanismError
 from executor.process.network import ports_of
 from policy.lint import hides_below
+from policy.ratchets import watches
 from policy.types import Access, FileGrant, Policy
 
 HOME: Final = "/home/agent"
@@ -80,7 +81,7 @@ def is_shown(policy: Policy, grant: FileGrant) -> bool:
     """
     if grant.source is None or grant.access is not Access.READ or grant.deny:
         return False
-    if any(hides_below(deny, grant.mount) for deny in policy.deny):
+    if any(hides_below(deny, grant.mount) for deny in policy.deny) or watches(policy, grant.mount):
         return False
     if _found(grant).st_mode & _ALL_MAY_LIST != _ALL_MAY_LIST:
         return False

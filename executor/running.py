@@ -7,6 +7,7 @@ taken from the kernel's clocks here; the worker is not asked how long it ran.
 """
 
 import asyncio
+import errno
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,14 +15,27 @@ from enum import Enum
 from typing import Final
 
 from codecage.worker.v1 import worker_pb2 as frames_pb2
-from executor.audit.record import Head
+from executor.audit.record import Detail, Head
 from executor.cells import CellLog
 from executor.displays import Joiner
 from executor.errors import ProtocolBroken
-from executor.events import CellError, CellStatus, Display, Ended, Output, Stream, Usage, Value
+from executor.events import (
+    CellError,
+    CellStatus,
+    Display,
+    Ended,
+    Output,
+    Stream,
+    ToolCall,
+    ToolCancelled,
+    Usage,
+    Value,
+)
+from executor.events import Final as FinalAnswer
 from executor.kernel import bundles
 from executor.kernel.cage import Caged
 from executor.kernel.docket import Counts
+from executor.kernel.tools import Calling
 from policy.types import Limits
 
 GRACE: Final = 1.0
@@ -48,6 +62,20 @@ class Stop(Enum):
     def __init__(self, status: CellStatus, words: str) -> None:
         self.status = status
         self.words = words
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """
+    A cell that a client wants run: times in seconds, None where it says nothing. `answers` says
+    that it performs calls of tools, `narrow` which rights the cell does without.
+    """
+
+    code: str
+    wall_time: float | None
+    keep: float | None
+    answers: bool
+    narrow: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +125,7 @@ class RunningCell:
         self._parts = Joiner()
         self._truncated = False
         self._has_value = False
+        self._has_answer = False
         self._finished = False
         self._abandoned: asyncio.TimerHandle | None = None
         self._kill: asyncio.TimerHandle | None = None
@@ -187,6 +216,35 @@ class RunningCell:
         full = max(frame.full_length, len(frame.text))
         await self.log.add(Value(text, full, truncated=full > len(text)))
 
+    async def final(self, value: bytes) -> frames_pb2.Answer:
+        """
+        Pass the guest's answer on, as large as the output limit lets it be; there is one.
+        """
+        if self._has_answer:
+            return frames_pb2.Answer(errno=errno.EALREADY, reason="the cell has given its answer")
+        size = bundles.BUNDLE_COST + len(value)
+        if size > self._limits.output - sum(self._bytes.values()) - self._displayed:
+            reason = f"the answer takes {size:,} bytes, and limits.output has no room for it"
+            return frames_pb2.Answer(errno=errno.EDQUOT, reason=reason)
+        self._displayed += size
+        self._has_answer = True
+        await self.log.add(FinalAnswer(value))
+        return frames_pb2.Answer()
+
+    async def perform(self, calling: Calling) -> None:
+        """
+        Have the client call a tool.
+        """
+        await self.log.add(
+            ToolCall(calling.number, calling.name, calling.arguments, calling.beside)
+        )
+
+    def cancel(self, number: int) -> None:
+        """
+        Tell the client that nobody waits for a call any more.
+        """
+        self.log.put(ToolCancelled(number))
+
     def status(self, done: frames_pb2.CellDone) -> CellStatus:
         """
         How the cell ended, from the worker's word and from what we did to it.
@@ -245,6 +303,7 @@ class RunningCell:
             exchanges=self._counts.exchanges - self._before.exchanges,
             sent=self._counts.sent - self._before.sent,
             received=self._counts.received - self._before.received,
+            tool_calls=self._counts.tool_calls - self._before.tool_calls,
         )
 
     def _keep_limits(self) -> None:
@@ -294,4 +353,26 @@ def _error(done: frames_pb2.CellDone) -> CellError | None:
         done.error_name[:_LONGEST_NAME],
         done.error_message[:_LONGEST_TEXT],
         done.traceback[:_LONGEST_TRACEBACK],
+    )
+
+
+def detail_of(usage: Usage) -> Detail:
+    """
+    What a cell used, for the record.
+    """
+    return (
+        ("wall_us", int(usage.wall_time * 1e6)),
+        ("cpu_us", int(usage.cpu_time * 1e6)),
+        ("stdout", usage.stdout),
+        ("stderr", usage.stderr),
+        ("displays", usage.displays),
+        ("displayed", usage.displayed),
+        ("truncated", int(usage.truncated)),
+        ("requests", usage.requests),
+        ("denied", usage.denied),
+        ("connections", usage.connections),
+        ("exchanges", usage.exchanges),
+        ("sent", usage.sent),
+        ("received", usage.received),
+        ("tool_calls", usage.tool_calls),
     )

@@ -2,16 +2,20 @@
 Starting the server: a fixed order of steps, each of which holds or stops the start.
 
 What needs root or reads the administrator's files comes first; what users' requests reach comes
-after the server has become its account. The launcher is executed before gRPC is imported, because
-gRPC and fork do not mix; and everything is imported before the account changes, because the
-interpreter may live where that account may not look.
+after the server has become its account. The launcher is executed before all this, and so before
+gRPC is imported, because gRPC and fork do not mix; and everything is imported before the account
+changes, because the interpreter may live where that account may not look. What the first guest
+does not wait for is imported while it boots.
 """
 
 import asyncio
 import importlib
 import logging
+import shutil
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -30,10 +34,12 @@ from executor.networking import (
     require_network,
 )
 from executor.offers import Offer, offers
-from executor.supervision import supervisor_command
 from policy.doubts import doubts
 
 if TYPE_CHECKING:
+    from executor.audit.rotation import Rotation
+    from executor.checkpointing import CheckpointOptions
+    from executor.reloading import Loads
     from executor.serving import Setup
     from policy.types import Policy
 
@@ -54,6 +60,7 @@ _LATE: Final = (
 _NOBODY: Final = "nobody"
 _ALWAYS: Final = "core"
 _BUILT_IN: Final = "calculator"
+_SUPERVISOR: Final = "executor.process.supervisor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,9 @@ class Options:
     workers of each image wait ahead of need (0 to 64); `lifeline` a descriptor whose other end
     means that somebody still wants the server; `ephemeral` that the socket's directory goes with
     it; `grace` (seconds) how long running cells have when the server is told to stop; `network`
-    what the network brokers are given.
+    what the network brokers are given; `allow_audit_mode` that policies may be in audit mode;
+    `checkpoints` where heads of the record are signed and kept, None for nowhere;
+    `rotate_bytes` (65,536 or more) and `rotate_daily` when a file of the record is closed.
     """
 
     listen: str
@@ -78,14 +87,19 @@ class Options:
     ephemeral: bool = False
     grace: float = 10.0
     network: NetworkOptions = field(default_factory=NetworkOptions)
+    allow_audit_mode: bool = False
+    checkpoints: "CheckpointOptions | None" = None
+    rotate_bytes: int | None = None
+    rotate_daily: bool = False
 
 
-def serve(options: Options) -> int:
+def serve(options: Options, started: launcher.Launcher) -> int:
     """
     Serve until SIGTERM, SIGINT or the end of the lifeline; the exit status.
 
-    Call it in the main thread. Raises CannotStart, PolicyError, SourceUnavailable, the errors of
-    the audit record and of images: then nothing has been served and nothing is left behind.
+    `started` is a launcher without a table, which the caller stops. Call it in the main thread.
+    Raises CannotStart, PolicyError, SourceUnavailable, the errors of the audit record and of
+    images: then nothing has been served and nothing is left behind.
     """
     _check_platform()
     _check_options(options)
@@ -95,19 +109,18 @@ def serve(options: Options) -> int:
     commands = [_command(image, who) for image in images]
     guest = _guest_account(who)
     broker = broker_command(options.network, guest)
-    started = launcher.launch([*commands, broker, supervisor_command(guest)])
-    try:
-        names = [image.name for image in images]
-        # The built-in policy's image is always wanted: its guest boots while we read policies.
-        _start_ahead(started, names, {_ALWAYS})
-        policies = _policies(options, where)
-        _require_images(policies, names)
-        require_network(policies, options.network)
-        _warn(policies, names)
-        _start_ahead(started, names, {policy.image for policy in policies.values()} - {_ALWAYS})
-        return _serve(options, who, where, policies, images, started)
-    finally:
-        started.stop()
+    started.give([*commands, broker, launcher.program(_SUPERVISOR, *_identity(guest))])
+    names = [image.name for image in images]
+    # The built-in policy's image is always wanted: its guest boots while we read policies.
+    _start_ahead(started, names, {_ALWAYS})
+    policies = _policies(options, where)
+    _require_images(policies, names)
+    require_network(policies, options.network)
+    _require_mode(policies, options)
+    _warn(policies, names)
+    reloads = partial(_reloaded, options, where, names, _secrets(policies))
+    _start_ahead(started, names, {policy.image for policy in policies.values()} - {_ALWAYS})
+    return _serve(options, who, where, policies, images, started, reloads)
 
 
 def _serve(
@@ -117,11 +130,14 @@ def _serve(
     policies: "Mapping[str, Policy]",
     images: list[Offer],
     started: launcher.Launcher,
+    reloads: "Loads",
 ) -> int:
     for name in _LATE:
         importlib.import_module(name)
     from executor import serving  # noqa: PLC0415 - it imports gRPC: after the launcher's start
 
+    for name in serving.parts(policies):
+        importlib.import_module(name)
     for directory in dict.fromkeys((where.path.parent, options.audit.absolute().parent)):
         private_directory(directory, who)
     setup = serving.Setup(
@@ -135,6 +151,10 @@ def _serve(
         lifeline=options.lifeline,
         grace=options.grace,
         resolvers=options.network.resolvers,
+        rotation=_rotation(options),
+        # With the rights that we have now: the server's account may not read the key.
+        signer=options.checkpoints.start() if options.checkpoints else None,
+        reloads=reloads,
     )
     become(who)
     if who.is_root:
@@ -146,6 +166,48 @@ def _serve(
         where.path.unlink(missing_ok=True)
         if options.ephemeral:
             _remove(setup)
+
+
+def _reloaded(
+    options: Options, where: Place, names: list[str], known: frozenset[str]
+) -> "Mapping[str, Policy]":
+    """
+    The policies as they are now, for a server that runs: checked as at its start, with the rights
+    of its account, which may not look at secrets, those in `known` excepted, and cannot load more
+    of the program. Raises what the start raises.
+    """
+    from executor import serving  # noqa: PLC0415 - it has been imported long ago
+
+    policies = _policies(options, where)
+    _require_images(policies, names)
+    require_network(_naming_others(policies, known), options.network)
+    _require_mode(policies, options)
+    if any(name not in sys.modules for name in serving.parts(policies)):
+        raise CannotStart(
+            "the policies grant connections or have native images, and those that the server "
+            "started with did not; restart the server"
+        )
+    _warn(policies, names)
+    return policies
+
+
+def _secrets(policies: "Mapping[str, Policy]") -> frozenset[str]:
+    grants = (grant for policy in policies.values() for grant in policy.network)
+    return frozenset(one.credential.secret for one in grants if one.credential is not None)
+
+
+def _naming_others(
+    policies: "Mapping[str, Policy]", known: frozenset[str]
+) -> "Mapping[str, Policy]":
+    """
+    The policies with no more of their network than what names other secrets than `known`.
+    """
+    left = {}
+    for name, policy in policies.items():
+        given = [(one, one.credential) for one in policy.network]
+        others = tuple(one for one, named in given if named and named.secret not in known)
+        left[name] = replace(policy, network=others)
+    return left
 
 
 def _check_platform() -> None:
@@ -166,15 +228,30 @@ def _check_options(options: Options) -> None:
     if options.grace < 0:
         raise CannotStart(f"a grace of {options.grace} s: it is 0 or more")
     check_network_options(options.network)
+    if options.checkpoints is not None:
+        options.checkpoints.check()
+    _rotation(options)
+
+
+def _rotation(options: Options) -> "Rotation | None":
+    if options.rotate_bytes is None and not options.rotate_daily:
+        return None
+    from executor.audit.rotation import Rotation  # noqa: PLC0415 - it brings SQLite along
+
+    try:
+        return Rotation(options.rotate_bytes, options.rotate_daily)
+    except ValueError as error:
+        raise CannotStart(f"--audit-rotate-size: {error}") from error
 
 
 def _policies(options: Options, where: Place) -> "Mapping[str, Policy]":
-    # pydantic and ruamel.yaml: a tenth of a second, in which the first guest boots.
-    from policy.builtin import CALCULATOR  # noqa: PLC0415
-    from policy.parse import load_directory  # noqa: PLC0415
+    from policy.builtin import CALCULATOR  # noqa: PLC0415 - while the first guest boots
 
     loaded: dict[str, Policy] = {}
     if options.policies is not None:
+        # pydantic and ruamel.yaml, for who has files: a tenth of a second.
+        from policy.parse import load_directory  # noqa: PLC0415
+
         # The policy files, not their directory: a folder of data beside a policy is natural,
         # and a grant that covers the directory itself covers the files.
         root = options.policies.absolute()
@@ -185,6 +262,7 @@ def _policies(options: Options, where: Place) -> "Mapping[str, Policy]":
             str(default_cache().root.absolute()),
             *map(str, files),
             *options.network.protected(),
+            *(options.checkpoints.protected() if options.checkpoints else ()),
             *launcher.runtime_paths(),
         )
         loaded = load_directory(str(root), protected)
@@ -201,6 +279,20 @@ def _require_images(policies: "Mapping[str, Policy]", built: list[str]) -> None:
                 f"the image {policy.image}, which sessions under the policy {policy.name} get "
                 f"unasked, is not built for this machine; build it with "
                 f"{build_command(policy.image)}"
+            )
+
+
+def _require_mode(policies: "Mapping[str, Policy]", options: Options) -> None:
+    """
+    A policy that lets pass what it denies is one that whoever starts the server has agreed to.
+    """
+    from policy.types import Mode  # noqa: PLC0415 - as in `_policies`
+
+    for policy in policies.values():
+        if policy.mode is Mode.AUDIT and not options.allow_audit_mode:
+            raise CannotStart(
+                f"the policy {policy.name} has `mode: audit`, which lets pass what it denies; "
+                "write `mode: enforce`, or start the server with --allow-audit-mode"
             )
 
 
@@ -234,10 +326,14 @@ def _start_ahead(started: launcher.Launcher, names: list[str], wanted: set[str])
 def _command(image: Offer, who: Account) -> tuple[str, ...]:
     arguments = ["--image", image.name, "--key", image.key]
     guest = _guest_account(who)
-    if guest.changes and not is_boxed(image.name):
+    if not is_boxed(image.name):
         # The zygotes of the other cage stay who they are: each box has a user of its own.
-        arguments += ["--uid", str(guest.uid), "--gid", str(guest.gid)]
+        arguments += _identity(guest)
     return launcher.program(image.zygote, *arguments)
+
+
+def _identity(guest: Account) -> list[str]:
+    return ["--uid", str(guest.uid), "--gid", str(guest.gid)] if guest.changes else []
 
 
 def _guest_account(who: Account) -> Account:
@@ -248,7 +344,10 @@ def _remove(setup: "Setup") -> None:
     """
     Remove the socket's directory with what this server put there, and nothing else.
     """
+    from executor.transacting import changes_directory  # noqa: PLC0415 - as `serving` above
+
     directory = setup.where.path.parent
+    shutil.rmtree(changes_directory(setup.audit), ignore_errors=True)
     names = {"server.log", *(setup.audit.name + end for end in ("", "-wal", "-shm", ".lock"))}
     for name in names:
         (directory / name).unlink(missing_ok=True)

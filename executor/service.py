@@ -4,7 +4,8 @@ The wire API: each method decodes, asks the part that knows, and encodes.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,15 +14,21 @@ import grpc
 
 from codecage.v1 import codecage_pb2 as wire
 from codecage.v1 import codecage_pb2_grpc
-from executor import convert, files
+from executor import convert, files, transacting
 from executor.answering import many, one
 from executor.audit import read
 from executor.audit.record import Record
+from executor.cells import Reader
 from executor.errors import InvalidRequest, SessionNotFound
+from executor.given import given
 from executor.kernel.boxing import Holding
 from executor.kernel.frames import MAX_CODE
+from executor.performing import Performing
+from executor.session import Session
 from executor.sessions import Sessions
+from policy.types import Policy
 
+Reload = Callable[[], Awaitable[Mapping[str, Policy]]]
 _Context = grpc.aio.ServicerContext[Any, Any]
 _PAGE: Final = 500
 # How long the first events of a cell wait for those of its end, in seconds.
@@ -50,13 +57,17 @@ class About:
 
 class Service(codecage_pb2_grpc.CodecageServicer):
     """
-    The service `codecage.v1.Codecage`; `audit` is where the record is read from.
+    The service `codecage.v1.Codecage`; `audit` is where the record is read from, `reload` reads the
+    policies anew, where there is something to read.
     """
 
-    def __init__(self, about: About, sessions: Sessions, audit: Path) -> None:
+    def __init__(
+        self, about: About, sessions: Sessions, audit: Path, reload: Reload | None = None
+    ) -> None:
         self._about = about
         self._sessions = sessions
         self._audit = audit
+        self._reload = reload
 
     @one
     async def GetServerInfo(self, _: wire.GetServerInfoRequest, __: _Context) -> wire.ServerInfo:
@@ -83,12 +94,24 @@ class Service(codecage_pb2_grpc.CodecageServicer):
         return wire.ListPoliciesResponse(policies=[convert.policy(policy) for _, policy in found])
 
     @one
+    async def ReloadPolicies(
+        self, _: wire.ReloadPoliciesRequest, __: _Context
+    ) -> wire.ReloadPoliciesResponse:
+        """
+        Read the policies anew, all of them or none.
+        """
+        policies = self._sessions.policies if self._reload is None else await self._reload()
+        found = sorted(policies.items())
+        return wire.ReloadPoliciesResponse(policies=[convert.policy(policy) for _, policy in found])
+
+    @one
     async def CreateSession(self, request: wire.CreateSessionRequest, _: _Context) -> wire.Session:
         """
         Open a session.
         """
         labels = convert.labels(request.labels)
-        made = await self._sessions.create(request.policy, labels, convert.image(request.image))
+        image, gives = convert.image(request.image), given(request)
+        made = await self._sessions.create(request.policy, labels, image, gives)
         return convert.session(made)
 
     @one
@@ -128,13 +151,32 @@ class Service(codecage_pb2_grpc.CodecageServicer):
         self._sessions.require_serving()
         cell = convert.cell_request(await _first(requests))
         session = self._sessions.get(cell.session)
-        with await session.execute(cell.code, cell.wall_time, cell.keep) as reader:
-            if cell.together:
-                async for group in reader.groups(_HOLD):
-                    yield convert.together(group)
-                return
-            async for numbered in reader:
-                yield convert.event(numbered)
+        if cell.answers:
+            async for event in self._performed(session, cell, requests):
+                yield event
+            return
+        reader = await session.execute(cell.code, cell.wall_time, cell.keep, narrow=cell.narrow)
+        with reader:
+            async for event in _sent(reader, cell):
+                yield event
+
+    async def _performed(
+        self,
+        session: Session,
+        cell: convert.CellRequest,
+        requests: AsyncIterator[wire.ExecuteRequest],
+    ) -> AsyncIterator[wire.Event]:
+        """
+        The events of a cell whose client performs calls of tools, which come after `start`.
+        """
+        reader = await session.execute(
+            cell.code, cell.wall_time, cell.keep, answers=True, narrow=cell.narrow
+        )
+        with reader:
+            performing = Performing(session, reader, requests)
+            async with performing, aclosing(_sent(reader, cell)) as events:
+                async for event in events:
+                    yield event
 
     @many
     async def Attach(self, request: wire.AttachRequest, _: _Context) -> AsyncIterator[wire.Event]:
@@ -204,6 +246,23 @@ class Service(codecage_pb2_grpc.CodecageServicer):
         await files.remove(session, convert.guest_path(request.path))
         return wire.RemoveFileResponse()
 
+    @one
+    async def Commit(self, request: wire.CommitRequest, _: _Context) -> wire.CommitResponse:
+        """
+        Make the changes of a transaction the host's, or tell what that would do.
+        """
+        session = self._sessions.get(request.session_id)
+        mount = convert.mount(request.mount)
+        return await transacting.commit(session, mount, dry_run=request.dry_run)
+
+    @one
+    async def Rollback(self, request: wire.RollbackRequest, _: _Context) -> wire.RollbackResponse:
+        """
+        Drop the changes of a transaction.
+        """
+        session = self._sessions.get(request.session_id)
+        return await transacting.rollback(session, convert.mount(request.mount))
+
     @many
     async def ReadAudit(
         self, request: wire.ReadAuditRequest, _: _Context
@@ -234,6 +293,15 @@ def _held(image: wire.ImageInfo, holding: Holding | None) -> wire.ImageInfo:
         found.isolation_level = holding.level
         found.isolation_parts.extend(convert.isolation_parts(holding))
     return found
+
+
+async def _sent(reader: Reader, cell: convert.CellRequest) -> AsyncGenerator[wire.Event, None]:
+    if cell.together:
+        async for group in reader.groups(_HOLD):
+            yield convert.together(group)
+        return
+    async for numbered in reader:
+        yield convert.event(numbered)
 
 
 async def _first(requests: AsyncIterator[Any]) -> Any:

@@ -8,10 +8,10 @@ import importlib.metadata
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
@@ -19,24 +19,32 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[i
 from codecage.v1 import codecage_pb2 as wire
 from codecage.v1 import codecage_pb2_grpc
 from executor import convert
-from executor.attaching import BoxNetworks
 from executor.audit.record import Detail, Draft, Event
+from executor.audit.rotation import Rotation
 from executor.audit.store import AuditStore
-from executor.brokers import Brokers
-from executor.errors import CageUnavailable, CannotStart
+from executor.errors import AuditRefuses, CageUnavailable, CannotStart
 from executor.holding import CageMissing, is_boxed
 from executor.identity import Account
+from executor.kernel.cage import Attaches
 from executor.kernel.errors import SourceUnavailable
+from executor.kernel.orders import BoxOrder
 from executor.kernel.pool import FilePool
 from executor.launcher import Launcher
 from executor.listening import Place
 from executor.offers import Offer
-from executor.ordering import order_of
+from executor.reloading import Loads, PoliciesRefused, Reloading, loaded
 from executor.service import About, Service
 from executor.sessions import Served, Sessions
 from executor.supervision import Supervision
+from executor.transacting import changes_directory, prepare_transactions
 from executor.zygotes import ImageRow, Zygotes
+from policy.relaxing import prepared
 from policy.types import Policy
+
+if TYPE_CHECKING:
+    from executor.attaching import BoxNetworks
+    from executor.brokers import Brokers
+    from executor.checkpointing import Checkpoints, SignerProcess
 
 _LOG = logging.getLogger(__name__)
 _SERVICE: Final = "codecage.v1.Codecage"
@@ -83,6 +91,9 @@ class Setup:
     lifeline: int | None
     grace: float
     resolvers: tuple[str, ...]
+    signer: "SignerProcess | None"
+    reloads: Loads
+    rotation: Rotation | None
 
 
 async def run(setup: Setup) -> int:
@@ -90,21 +101,36 @@ async def run(setup: Setup) -> int:
     Serve until told to stop; the exit status. Raises what opening the record raises, CannotStart.
     """
     orders = _Orders(setup.lifeline)
-    with AuditStore.open(setup.audit) as store:
+    with AuditStore.open(setup.audit, rotation=setup.rotation) as store:
         await _record_start(store, setup)
+        checkpoints = await _checkpoints(setup, store)
         rows = [ImageRow(image.name, image.key) for image in setup.images]
         zygotes = Zygotes(setup.launcher, rows, pool=setup.pool)
         files = FilePool()
         # Their rows of the launcher's table come after those of the images.
-        brokers = Brokers(setup.launcher, len(rows), setup.resolvers)
         supervision = Supervision(setup.launcher, len(rows) + 1)
-        attaches = (supervision, BoxNetworks())
+        brokers, networks = _networks(setup, len(rows))
+        attaches: tuple[Attaches, ...] = (supervision, *networks)
+        changes = await asyncio.to_thread(
+            prepare_transactions, setup.policies.values(), changes_directory(setup.audit)
+        )
         sessions = Sessions(
-            Served(setup.policies, store, zygotes, files, brokers=brokers, attaches=attaches)
+            Served(
+                setup.policies,
+                store,
+                zygotes,
+                files,
+                brokers=brokers,
+                attaches=attaches,
+                changes=changes,
+            )
         )
         ready = health.aio.HealthServicer()
-        server = _server(Service(_about(setup, zygotes), sessions, setup.audit), ready, setup.where)
+        reloading = Reloading(setup.reloads, sessions, store)
+        service = Service(_about(setup, zygotes), sessions, setup.audit, reloading.reload)
+        server = _server(service, ready, setup.where)
         await server.start()
+        orders.listen_for_reload(reloading)
         starting = asyncio.get_running_loop().create_task(_start_images(setup, zygotes, ready))
         try:
             await orders.stop.wait()
@@ -113,13 +139,56 @@ async def run(setup: Setup) -> int:
             await ready.enter_graceful_shutdown()
             await _drain(sessions, orders, setup.grace)
             await server.stop(_LAST_EVENTS)
-            brokers.close()
+            if brokers is not None:
+                brokers.close()
             supervision.close()
             await zygotes.close()
             files.close()
             await store.append(Draft(event=Event.SERVER_STOP), durable=True)
+            if checkpoints is not None:
+                await checkpoints.finish()
             orders.close()
     return 0
+
+
+def _networks(setup: Setup, row: int) -> "tuple[Brokers | None, tuple[BoxNetworks, ...]]":
+    """
+    What makes connections, for sessions of either cage, where a policy grants any.
+    """
+    if not _grant_network(setup.policies):
+        return None, ()
+    # Imported before, see `parts`.
+    from executor.attaching import BoxNetworks  # noqa: PLC0415
+    from executor.brokers import Brokers  # noqa: PLC0415
+
+    return Brokers(setup.launcher, row, setup.resolvers), (BoxNetworks(),)
+
+
+def parts(policies: Mapping[str, Policy]) -> Iterator[str]:
+    """
+    The modules that sessions under these policies need beside what is imported here.
+
+    To be imported as long as whoever starts the server can see where they lie.
+    """
+    if _grant_network(policies):
+        yield from ("executor.attaching", "executor.brokers")
+    if any(is_boxed(image) for policy in policies.values() for image in policy.images):
+        yield "executor.ordering"
+
+
+def _grant_network(policies: Mapping[str, Policy]) -> bool:
+    return any(prepared(policy).network for policy in policies.values())
+
+
+async def _checkpoints(setup: Setup, store: AuditStore) -> "Checkpoints | None":
+    if setup.signer is None:
+        return None
+    # Few servers have a signer, and none waits for what it brings along but those.
+    from executor.checkpointing import Checkpoints  # noqa: PLC0415
+
+    made = Checkpoints(setup.signer, store)
+    await made.begin()
+    return made
 
 
 class _Orders:
@@ -131,6 +200,7 @@ class _Orders:
         self.stop = asyncio.Event()
         self.hurry = asyncio.Event()
         self._lifeline = lifeline
+        self._reloads: set[asyncio.Task[None]] = set()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
@@ -140,10 +210,22 @@ class _Orders:
 
     def close(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
         if self._lifeline is not None:
             loop.remove_reader(self._lifeline)
+
+    def listen_for_reload(self, reloading: Reloading) -> None:
+        """
+        From now on SIGHUP has the policies read anew; before, it ends the process.
+        """
+
+        def on_hangup() -> None:
+            task = asyncio.get_running_loop().create_task(_reload(reloading))
+            self._reloads.add(task)  # the loop itself holds only weak references
+            task.add_done_callback(self._reloads.discard)
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, on_hangup)
 
     def _on_signal(self) -> None:
         if self.stop.is_set():
@@ -159,6 +241,15 @@ class _Orders:
             asyncio.get_running_loop().remove_reader(self._lifeline)
             self.stop.set()
             self.hurry.set()
+
+
+async def _reload(reloading: Reloading) -> None:
+    try:
+        await reloading.reload()
+    except PoliciesRefused:
+        return  # it has been logged
+    except AuditRefuses:
+        _LOG.error("the policies were not reloaded: that could not be recorded")
 
 
 async def _drain(sessions: Sessions, orders: _Orders, grace: float) -> None:
@@ -202,7 +293,7 @@ async def _start_image(
     name: str, zygotes: Zygotes, ready: health.aio.HealthServicer, policy: Policy | None = None
 ) -> None:
     try:
-        order = None if policy is None else await asyncio.to_thread(order_of, policy)
+        order = None if policy is None else await _order(policy)
         digest = await zygotes.start(name, order)
     except (CageUnavailable, CageMissing, SourceUnavailable) as error:
         _LOG.error("image %s: %s", name, error.detail)
@@ -212,6 +303,12 @@ async def _start_image(
     _LOG.info("image %s is ready (%s)", name, said)
     await ready.set("", health_pb2.HealthCheckResponse.SERVING)
     await ready.set(_SERVICE, health_pb2.HealthCheckResponse.SERVING)
+
+
+async def _order(policy: Policy) -> BoxOrder:
+    from executor.ordering import order_of  # noqa: PLC0415 - imported before, as above
+
+    return await asyncio.to_thread(order_of, policy)
 
 
 async def _record_start(store: AuditStore, setup: Setup) -> None:
@@ -226,14 +323,7 @@ async def _record_start(store: AuditStore, setup: Setup) -> None:
     )
     await store.append(Draft(event=Event.SERVER_START, detail=detail))
     for policy in setup.policies.values():
-        named: Detail = (
-            ("file", policy.file),
-            ("image", " ".join(policy.images)),
-            ("policy", policy.name),
-        )
-        await store.append(
-            Draft(event=Event.POLICY_LOAD, policy_digest=policy.digest, detail=named)
-        )
+        await store.append(loaded(policy))
 
 
 def _about(setup: Setup, zygotes: Zygotes) -> About:

@@ -11,8 +11,9 @@ command, the record.
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from enum import Enum
 from typing import Final
 
@@ -36,10 +37,13 @@ from executor.events import CellStatus, Ended, Started, Usage
 from executor.facts import Facts
 from executor.kernel.boxing import Holding
 from executor.kernel.cage import Attached, Caged
-from executor.kernel.errors import InternalError
+from executor.kernel.errors import InternalError, WorkerFault
 from executor.kernel.gate import Gate
+from executor.kernel.reply import Reply
+from executor.kernel.tools import Tools
 from executor.linux.errors import MechanismError
-from executor.running import GRACE, RunningCell, Start, Stop
+from executor.running import GRACE, Asked, RunningCell, Start, Stop, detail_of
+from policy.types import Mode
 
 _LOG = logging.getLogger(__name__)
 _COMMAND_PATIENCE: Final = 30.0
@@ -98,6 +102,8 @@ class Session:
         self._rest()
         self._reading = asyncio.get_running_loop().create_task(self._serve())
         self._reading.add_done_callback(_report)
+        # It may end while the reading task waits for a tool.
+        asyncio.ensure_future(worker.ended).add_done_callback(lambda _: gate.tools.end_cell())
 
     @property
     def state(self) -> State:
@@ -124,17 +130,34 @@ class Session:
         """
         return self._worker.holding
 
-    async def execute(self, code: str, wall_time: float | None, keep: float | None) -> Reader:
+    @property
+    def tools(self) -> Tools:
+        """
+        The functions that its client performs.
+        """
+        return self._gate.tools
+
+    async def execute(
+        self,
+        code: str,
+        wall_time: float | None,
+        keep: float | None,
+        *,
+        answers: bool = False,
+        narrow: frozenset[str] = frozenset(),
+    ) -> Reader:
         """
         Start a cell and return a reader of its events, which the caller closes.
 
-        `wall_time` (seconds) may only shorten the policy's; `keep` as in `Start`. Raises
-        CellRunning, SessionLost, LimitReached, AuditRefuses. When the caller is cancelled the
-        cell counts as abandoned.
+        `wall_time` (seconds) may only shorten the policy's; `keep` as in `Start`; `answers` says
+        that the caller performs calls of tools; `narrow` are rights that the cell does without, as
+        `Gate.narrow` has them. Raises CellRunning, SessionLost, LimitReached,
+        AuditRefuses. When the caller is cancelled the cell counts as abandoned.
         """
-        if (reader := self._start_at_once(code, wall_time, keep)) is not None:
+        asked = Asked(code, wall_time, keep, answers, narrow)
+        if (reader := self._start_at_once(asked)) is not None:
             return reader
-        starting = asyncio.get_running_loop().create_task(self._start(code, wall_time, keep))
+        starting = asyncio.get_running_loop().create_task(self._start(asked))
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
@@ -167,8 +190,21 @@ class Session:
 
         Raises CellRunning, SessionLost.
         """
-        task = asyncio.get_running_loop().create_task(self._command(command))
-        return await asyncio.shield(task)  # the reply comes even when the client has gone
+        # The reply comes even when the client has gone.
+        return await asyncio.shield(self._command(command))
+
+    @asynccontextmanager
+    async def between_cells(self) -> AsyncIterator[Gate]:
+        """
+        Hold the session between two cells. Raises CellRunning, SessionLost.
+        """
+        async with self._turn:
+            self._require_idle()
+            self._busy()
+            try:
+                yield self._gate
+            finally:
+                self._rest()
 
     async def record_file(
         self, request: str, outcome: str, size: int | None = None, digest: bytes | None = None
@@ -199,6 +235,7 @@ class Session:
         self._asked_to_end = why
         self._busy()
         self._worker.kill()
+        self._gate.tools.end_cell()
         # A stuck host file system may hold the reading task; the session does not wait for it.
         await asyncio.wait({self._reading}, timeout=_END_PATIENCE)
         try:
@@ -207,9 +244,7 @@ class Session:
             _LOG.warning("the end of session %s is not in the record", self.facts.id)
             return self._store.head()
 
-    def _start_at_once(
-        self, code: str, wall_time: float | None, keep: float | None
-    ) -> Reader | None:
+    def _start_at_once(self, asked: Asked) -> Reader | None:
         """
         The usual case: nobody else starts something, and the record can be written now. Nothing
         is waited for, so nobody can be cancelled in the middle. None where it is not the case.
@@ -217,25 +252,25 @@ class Session:
         if self._turn.locked():
             return None
         self._require_startable()
-        data = code.encode()
+        data = asked.code.encode()
         digest = hashlib.sha256(data).digest()
         try:
             if self._log.cell_start_at_once(self.cells + 1, digest, len(data)) is None:
                 return None
         except AuditError as error:
             raise AuditRefuses from error
-        return self._run(code, wall_time, keep)
+        return self._run(asked)
 
-    async def _start(self, code: str, wall_time: float | None, keep: float | None) -> Reader:
+    async def _start(self, asked: Asked) -> Reader:
         async with self._turn:
             self._require_startable()
-            data = code.encode()
+            data = asked.code.encode()
             try:
                 await self._log.cell_start(self.cells + 1, hashlib.sha256(data).digest(), len(data))
             except AuditError as error:
                 raise AuditRefuses from error
             await self._still_idle()
-            return self._run(code, wall_time, keep)
+            return self._run(asked)
 
     def _require_startable(self) -> None:
         self._require_idle()
@@ -251,24 +286,26 @@ class Session:
             await self._log.cell_end(CellStatus.WORKER_LOST.value)
             self._require_idle()
 
-    def _run(self, code: str, asked: float | None, keep: float | None) -> Reader:
+    def _run(self, asked: Asked) -> Reader:
         self._busy()
         self.cells += 1
         longest = self.facts.policy.limits.wall_time
-        wall_time = min(asked or longest, longest)
+        wall_time = min(asked.wall_time or longest, longest)
         cell = RunningCell(
-            Start(self.cells, wall_time, keep),
+            Start(self.cells, wall_time, asked.keep),
             self._worker,
             self.facts.policy.limits,
             self._gate.counts,
-            self._count_interrupt,
+            self._on_interrupt,
         )
         self._cell = self._last = cell
+        self._gate.narrow(asked.narrow)
+        self._gate.tools.begin_cell(cell, answers=asked.answers)
         reader = cell.log.read()
         cell.log.put(Started(self.facts.id, cell.number))
         frame = frames_pb2.RunCell(
             cell=cell.number,
-            code=code,
+            code=asked.code,
             interrupts_sent=self._interrupts,
             timeout_message=(
                 f"a limit of the cell is reached: {wall_time:g} s in all, "
@@ -280,9 +317,7 @@ class Session:
         return reader
 
     async def _command(self, command: frames_pb2.FileCommand) -> frames_pb2.FileReply:
-        async with self._turn:
-            self._require_idle()
-            self._busy()
+        async with self.between_cells():
             self._reply = asyncio.get_running_loop().create_future()
             try:
                 async with asyncio.timeout(_COMMAND_PATIENCE):
@@ -293,7 +328,6 @@ class Session:
                 raise SessionLost("its worker did not answer a file command") from error
             finally:
                 self._reply = None
-                self._rest()
 
     async def _serve(self) -> None:
         broken = ""
@@ -302,7 +336,7 @@ class Session:
                 await self._take(await self._worker.channel.receive())
         except WorkerGone as error:
             _LOG.debug("session %s: %s", self.facts.id, error)
-        except ProtocolBroken as error:
+        except WorkerFault as error:
             broken = f"its worker broke the protocol ({error})"
         except (InternalError, MechanismError):
             broken = "of a fault in the server"
@@ -334,15 +368,21 @@ class Session:
                 raise ProtocolBroken(f"a frame {kind!r} out of turn")
 
     async def _answer(self, ask: frames_pb2.Ask) -> None:
-        reply = await self._gate.answer(ask)
+        reply = await (self._final(ask.final) if ask.HasField("final") else self._gate.answer(ask))
         try:
             frame = frames_pb2.ToWorker(answer=reply.answer)
             await self._worker.channel.send(frame, reply.passed)
         finally:
             reply.close()
 
+    async def _final(self, value: bytes) -> Reply:
+        if not self.facts.given.final_answer:
+            raise ProtocolBroken("a final answer in a session that has none")
+        return Reply(await self._running("a final answer").final(value))
+
     async def _done(self, done: frames_pb2.CellDone) -> None:
         cell = self._running("the end of a cell")
+        self._gate.tools.end_cell()
         if done.status == frames_pb2.CellDone.GUEST_ENDED:
             self._guest_end = done
             asyncio.get_running_loop().call_later(GRACE, self._worker.kill)
@@ -357,27 +397,13 @@ class Session:
     async def _over(self, cell: RunningCell, last: Ended) -> None:
         # Idle before the client hears of it: it may send the next cell at once.
         self._cell = None
+        self._gate.narrow()
         cell.over.set()
-        await cell.log.add(last)
+        await cell.log.add(replace(last, audit_mode=self.facts.policy.mode is Mode.AUDIT))
 
     async def _record_end(self, status: CellStatus, usage: Usage) -> Head:
-        detail = (
-            ("wall_us", int(usage.wall_time * 1e6)),
-            ("cpu_us", int(usage.cpu_time * 1e6)),
-            ("stdout", usage.stdout),
-            ("stderr", usage.stderr),
-            ("displays", usage.displays),
-            ("displayed", usage.displayed),
-            ("truncated", int(usage.truncated)),
-            ("requests", usage.requests),
-            ("denied", usage.denied),
-            ("connections", usage.connections),
-            ("exchanges", usage.exchanges),
-            ("sent", usage.sent),
-            ("received", usage.received),
-        )
         try:
-            return await self._log.cell_end(status.value, detail)
+            return await self._log.cell_end(status.value, detail_of(usage))
         except AuditError:
             # The cell has run; its end cannot be undone, and its client has to be told.
             _LOG.warning("the end of a cell of session %s is not in the record", self.facts.id)
@@ -385,6 +411,7 @@ class Session:
 
     async def _end(self, broken: str) -> None:
         self._worker.kill()
+        self._gate.tools.end_cell()
         how = await self._exit()
         reason = self._asked_to_end or self._why_lost(broken, how)
         if not self._asked_to_end:
@@ -457,8 +484,10 @@ class Session:
             self._unserved = self._unserved or lost.result()
             self._worker.kill()
 
-    def _count_interrupt(self) -> None:
+    def _on_interrupt(self) -> None:
         self._interrupts += 1
+        # The guest may be waiting for a tool, where no signal reaches it.
+        self._gate.tools.stop()
 
     def _busy(self) -> None:
         if self._idle is not None:

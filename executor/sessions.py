@@ -8,13 +8,12 @@ from collections import Counter
 from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from executor.audit.errors import AuditError
 from executor.audit.record import OK, Answer, Draft, Event, Head
 from executor.audit.session import SessionLog
 from executor.audit.store import AuditStore
-from executor.brokers import Brokers
 from executor.choice import ImageNotAllowed, require_room
 from executor.errors import (
     AuditRefuses,
@@ -28,20 +27,26 @@ from executor.errors import (
 from executor.facts import Facts, begin_frame, creation_detail, new_facts
 from executor.holding import CageMissing, is_boxed, require_held, require_kept
 from executor.kernel.cage import Attached, Attaches, Cage, Caged
+from executor.kernel.committing import MountLocks
 from executor.kernel.errors import InternalError
 from executor.kernel.gate import Gate
 from executor.kernel.orders import BoxOrder
 from executor.kernel.paths import HostTrees
 from executor.kernel.pool import FilePool, Share
+from executor.kernel.standing import Standing, Taints, reach_of
+from executor.kernel.tooling import NOTHING, Given
 from executor.kernel.way import Way
 from executor.linux.errors import MechanismError
-from executor.ordering import order_of
 from executor.running import Stop
 from executor.session import Session
 from policy.cages import cage_of
 from policy.decide import compile_policy, decide
+from policy.relaxing import prepared
 from policy.requests import FORK, FileAction, FileRequest, ImageRequest, ProcessRequest, Request
 from policy.types import Decision, Policy
+
+if TYPE_CHECKING:
+    from executor.brokers import Brokers
 
 _R = TypeVar("_R")
 DEFAULT_POLICY: Final = "calculator"
@@ -53,6 +58,7 @@ class Served:
     What sessions are made from: policies by name, the record, the cage, the threads for files,
     how many sessions there may be at a time, and the network brokers. Without these no session
     can be made under a policy that grants connections. `attaches` serve boxes from outside.
+    `changes` is the directory in which transactions keep what they change.
     """
 
     policies: Mapping[str, Policy]
@@ -60,8 +66,9 @@ class Served:
     cage: Cage
     files: FilePool
     most_sessions: int = 256
-    brokers: Brokers | None = None
+    brokers: "Brokers | None" = None
     attaches: tuple[Attaches, ...] = ()
+    changes: str | None = None
 
 
 class Sessions:
@@ -71,9 +78,12 @@ class Sessions:
 
     def __init__(self, served: Served) -> None:
         self._served = served
+        self._policies = served.policies
+        self._taints = Taints()
         self._sessions: dict[str, Session] = {}
         self._taken: Counter[str] = Counter()
         self._draining = False
+        self._locks = MountLocks()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -81,11 +91,20 @@ class Sessions:
         """
         The policies that sessions can be created under, by name.
         """
-        return self._served.policies
+        return self._policies
 
-    async def create(self, policy: str, labels: Mapping[str, str], image: str = "") -> Session:
+    def replace_policies(self, policies: Mapping[str, Policy]) -> None:
         """
-        Make a session under the policy of this name, with this image or the policy's first.
+        Sessions are created under these from now on; those that exist keep what they have.
+        """
+        self._policies = policies
+
+    async def create(
+        self, policy: str, labels: Mapping[str, str], image: str = "", given: Given = NOTHING
+    ) -> Session:
+        """
+        Make a session under the policy of this name, with this image or the policy's first, and
+        with what its client gives it.
 
         Raises PolicyNotFound, ImageNotAllowed, ImageNotBuilt, ImageTooLarge, LimitReached,
         Draining, CageUnavailable, AuditRefuses, what `holding.py` has where the process cage
@@ -93,14 +112,14 @@ class Sessions:
         that cannot be held. A caller who is cancelled leaves a session that ends when its idle
         time is over.
         """
-        found = self._served.policies.get(policy or DEFAULT_POLICY)
+        found = self._policies.get(policy or DEFAULT_POLICY)
         if found is None:
             raise PolicyNotFound(policy)
         self.require_serving()
         chosen = await self._choose(found, image or found.image, labels)
         self._require_room(found)
         self._taken[found.name] += 1
-        making = self._in_background(self._make(found, chosen, labels))
+        making = self._in_background(self._make(found, chosen, labels, given))
         return await asyncio.shield(making)
 
     def get(self, identity: str) -> Session:
@@ -174,23 +193,31 @@ class Sessions:
         if self._taken[policy.name] >= (most := policy.limits.sessions):
             raise LimitReached("limits.sessions", most, "close one, or try again later")
 
-    async def _make(self, policy: Policy, image: str, labels: Mapping[str, str]) -> Session:
+    async def _make(
+        self, policy: Policy, image: str, labels: Mapping[str, str], given: Given
+    ) -> Session:
         share = self._served.files.share(policy.name)
         trees: HostTrees | None = None
         worker: Caged | None = None
         way: Way | None = None
         try:
-            way = self._join(policy)
+            ready = prepared(policy)
+            way = self._join(ready)
             # What opens nothing needs no thread.
-            opens = any(grant.source is not None for grant in policy.filesystem)
-            trees = await share.run(HostTrees, policy.filesystem) if opens else HostTrees(())
+            opens = any(grant.source is not None for grant in ready.filesystem)
+            trees = HostTrees(())
+            if opens:
+                trees = await share.run(HostTrees, ready.filesystem, self._served.changes)
             order = await self._order(policy, image, share if opens else None)
             worker = await self._take(policy, image, order)
             if order is None:  # what a box shares with its zygote is not counted as its own
                 require_room(policy, image, worker.boot_memory)
-            facts = new_facts(policy, image, labels, order)
+            facts = new_facts(policy, image, labels, order, given)
             log = SessionLog(self._served.store, facts.id, policy.digest, policy.limits.requests)
-            gate = Gate(compile_policy(policy), trees, log, share, way, cage_of(image))
+            standing = Standing(compile_policy(policy))
+            gate = Gate(standing, trees, log, share, way, cage_of(image), given.tools, self._locks)
+            if policy.after:
+                self._taints.join(standing, await share.run(reach_of, policy))
             return await self._begin(facts, worker, gate, log)
         except BaseException:
             self._taken[policy.name] -= 1
@@ -223,6 +250,8 @@ class Sessions:
     async def _order(self, policy: Policy, image: str, share: Share | None) -> BoxOrder | None:
         if not is_boxed(image):
             return None
+        from executor.ordering import order_of  # noqa: PLC0415 - with what only boxes need
+
         return order_of(policy) if share is None else await share.run(order_of, policy)
 
     def _join(self, policy: Policy) -> Way | None:

@@ -14,7 +14,7 @@ import os
 import select
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from executor.boxed import BoxedWorker, ends_of
@@ -259,7 +259,9 @@ class Zygote:
         if refused.number == 0:
             self._refusal = refused
         elif refused.number in self._waiting:
-            self._fail(refused.number, _refused(refused))
+            order = self._waiting[refused.number].order
+            reason = refused.reason if order is None else order.named(refused.reason)
+            self._fail(refused.number, _refused(replace(refused, reason=reason)))
 
     def _exited(self, exited: BoxExited) -> None:
         worker = self._workers.get(exited.number)

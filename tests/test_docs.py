@@ -7,6 +7,7 @@ import shlex
 import tempfile
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -187,10 +188,24 @@ def test_the_readmes_session_of_another_image_runs(folder):
     import agent_client
 
     names = {"agent_client": agent_client}
-    exec(blocks(README, "python")[1], names)
+    (example,) = [block for block in blocks(README, "python") if 'image="data"' in block]
+    exec(example, names)
     assert names["observation"].ok
     assert names["observation"].text.startswith("count    3.0\nmean     2.0\n")
     assert names["pictures"] == []
+
+
+@pytest.mark.image
+@pytest.mark.skipif(catalog.find("core") is None, reason="the image `core` is not built")
+def test_the_readmes_tool_is_called(folder, capsys):
+    import agent_client
+
+    (grants,) = re.findall(r"`(tools: \[\{.*?\}\])`", README)
+    (folder / "policies" / "shop.yaml").write_text(f"version: 1\nname: shop\n{grants}\n")
+    (example,) = [block for block in blocks(README, "python") if "search_orders" in block]
+    database = SimpleNamespace(orders=lambda _, limit: [{"total": 7}] * limit)
+    exec(example, {"agent_client": agent_client, "database": database})
+    assert capsys.readouterr().out == "35 1\n"
 
 
 @pytest.mark.image

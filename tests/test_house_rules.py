@@ -46,8 +46,6 @@ POINTER_USERS = {
     "executor/linux/capset.py": "structures of our own for capset(2)",
     "executor/linux/clone.py": "a structure of our own for clone3(2)",
     "executor/linux/descriptors.py": "structures of our own for recvmsg(2)",
-    "executor/linux/landlock.py": "structures of our own for Landlock's calls",
-    "executor/linux/mounts.py": "paths and structures of our own for the mount calls",
     "executor/linux/prctl.py": "a structure of our own for prctl(2)",
     "executor/linux/seccomp.py": "the filter's program for seccomp(2)",
     "executor/wasm/calls.py": "handles of the engine's, and the array of a call's raw values",

@@ -22,6 +22,8 @@ RANKS = {
     "codecage.v1": 0,
     "executor.kernel.errors": 1,
     "executor.linux": 1,
+    "executor.kernel.descriptors": 1.2,
+    "executor.transactions": 1.5,
     "executor.kernel": 2,
     "executor.audit": 1,
     "executor.wasm": 3,

@@ -8,19 +8,24 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from executor import launcher
 from executor.audit.errors import AuditError
+from executor.errors import CannotStart
 from executor.images.errors import ImageError
 from executor.kernel.errors import CodecageError
 from executor.linux.errors import MechanismError
-from executor.networking import NetworkOptions
-from executor.server import Options, serve
 from policy.errors import PolicyError
+from policy.units import SIZE_FORMS, parse_size
 
 if TYPE_CHECKING:
+    from executor.checkpointing import CheckpointOptions
+    from executor.server import Options
+
     # argparse gives this type no public name.
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
 _POLICY_FAILED, _SERVER_FAILED = 1, 3
+_ZYGOTE = "executor.zygote"
 _LEVELS = ("debug", "info", "warning", "error")
 _EXAMPLE = """\
 example:
@@ -54,7 +59,7 @@ def default_audit_path() -> Path:
     """
     The user's own record; the module that knows it is imported when it is wanted.
     """
-    from executor.audit.cli import default_path  # noqa: PLC0415
+    from executor.audit.place import default_path  # noqa: PLC0415
 
     return default_path()
 
@@ -69,13 +74,24 @@ def run(args: argparse.Namespace) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     try:
-        return serve(_options(args))
+        return _serve(args)
     except PolicyError as error:
         print(error, file=sys.stderr)
         return _POLICY_FAILED
     except (CodecageError, AuditError, ImageError, MechanismError, OSError) as error:
         print(f"codecage serve: {error}", file=sys.stderr)
         return _SERVER_FAILED
+
+
+def _serve(args: argparse.Namespace) -> int:
+    # Before the server is imported: the launcher, and a zygote's imports, run beside it.
+    started = launcher.launch(ahead=_ZYGOTE)
+    try:
+        from executor.server import serve  # noqa: PLC0415
+
+        return serve(_options(args), started)
+    finally:
+        started.stop()
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +106,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="PATH",
         default=None,
-        help="the audit record (default: $XDG_STATE_HOME/codecage/audit.sqlite3)",
+        help="the audit record (default: codecage/audit.sqlite3 in $XDG_STATE_HOME, for"
+        " root in /var/lib)",
     )
     parser.add_argument(
         "--run-as", metavar="USER", help="the account that opens files; root has to name one"
@@ -114,6 +131,21 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS:PORT",
         help="a name server to ask, in place of the system's and /etc/hosts; may be repeated",
     )
+    parser.add_argument(
+        "--allow-audit-mode",
+        action="store_true",
+        help="serve policies with `mode: audit` too, which let pass what they deny",
+    )
+    _add_checkpoint_options(parser)
+    parser.add_argument(
+        "--audit-rotate-size",
+        type=_size,
+        metavar="SIZE",
+        help="close the record's file once it is so large (512Mi), and go on in a new one",
+    )
+    parser.add_argument(
+        "--audit-rotate-daily", action="store_true", help="the same once a day (UTC) has ended"
+    )
     parser.add_argument("--log-level", choices=_LEVELS, default="info", help="default: info")
     parser.add_argument(
         "--lifeline", type=int, metavar="FD", help="stop when the other end of this pipe closes"
@@ -123,7 +155,55 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _options(args: argparse.Namespace) -> Options:
+def _size(text: str) -> int:
+    if (size := parse_size(text)) is None:
+        raise argparse.ArgumentTypeError(f"{text!r}: {SIZE_FORMS}")
+    return size
+
+
+def _add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--checkpoints",
+        type=Path,
+        metavar="FILE",
+        help="add signed heads of the record to this file; with --checkpoint-key",
+    )
+    parser.add_argument(
+        "--checkpoint-key", type=Path, metavar="FILE", help="the key, from `codecage audit key`"
+    )
+    parser.add_argument(
+        "--checkpoint-every",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="sign when the last signed head is so old, 1 to 86400 (default: 60)",
+    )
+    parser.add_argument(
+        "--checkpoint-records",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="sign when so many records were added since (default: 10000)",
+    )
+
+
+def _checkpoints(args: argparse.Namespace) -> "CheckpointOptions | None":
+    if args.checkpoints is None and args.checkpoint_key is None:
+        return None
+    # It brings SQLite along, which the launcher's start does not wait for.
+    from executor.checkpointing import CheckpointOptions  # noqa: PLC0415
+
+    if args.checkpoints is None or args.checkpoint_key is None:
+        raise CannotStart("--checkpoints and --checkpoint-key go together: a file, and who signs")
+    return CheckpointOptions(
+        args.checkpoint_key, args.checkpoints, args.checkpoint_every, args.checkpoint_records
+    )
+
+
+def _options(args: argparse.Namespace) -> "Options":
+    from executor.networking import NetworkOptions  # noqa: PLC0415 - after the launcher's start
+    from executor.server import Options  # noqa: PLC0415
+
     return Options(
         listen=args.listen,
         audit=args.audit or default_audit_path(),
@@ -133,4 +213,8 @@ def _options(args: argparse.Namespace) -> Options:
         lifeline=args.lifeline,
         ephemeral=args.ephemeral,
         network=NetworkOptions(args.secrets, args.trust, tuple(args.resolver)),
+        allow_audit_mode=args.allow_audit_mode,
+        checkpoints=_checkpoints(args),
+        rotate_bytes=args.audit_rotate_size,
+        rotate_daily=args.audit_rotate_daily,
     )

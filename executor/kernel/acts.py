@@ -8,7 +8,7 @@ is `gate.py`. An ask without a row is one that no correct worker sends.
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
@@ -153,6 +153,15 @@ def recorded(act: Act, places: tuple[Place, ...]) -> list[tuple[FileRequest, Dec
         if place.final != place.requested:
             rows.append((FileRequest(asked.action, place.final), place.decisions[count]))
     return rows
+
+
+def granted(act: Act, places: tuple[Place, ...]) -> Iterator[FileRequest]:
+    """
+    All that an allowed act is allowed, by the names that were asked and by those where links led.
+    """
+    for target, place in zip(act.targets, places, strict=True):
+        for path in dict.fromkeys((target.path, place.final)):
+            yield from (FileRequest(action, path) for action in target.actions)
 
 
 def _stat(ask: frames_pb2.Ask) -> Act:

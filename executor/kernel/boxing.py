@@ -18,7 +18,7 @@ from executor.kernel.orders import ORDER_MAX, BoxOrder
 from executor.kernel.spawn import INTERRUPT_SIGNAL, LIMIT_SIGNAL
 
 # A native zygote's longest datagrams, to it and from it; longer ones are cut, and then refused.
-TO_ZYGOTE_MAX: Final = ORDER_MAX + 64
+TO_ZYGOTE_MAX: Final = 2 * ORDER_MAX + 64
 FROM_ZYGOTE_MAX: Final = 2**15
 # The most descriptors that come with a box: its pidfd, and what `BoxSpawned` counts.
 DESCRIPTORS_MAX: Final = 128
@@ -71,23 +71,58 @@ class SpawnBox:
 
     number: int
     order: BoxOrder
-    _form = struct.Struct("<4sI")
 
     def pack(self) -> bytes:
         """
         The datagram. Raises ValueError for an order that is too long.
         """
-        return self._form.pack(b"box1", self.number) + self.order.pack()
+        told, whole = self.order.without_names().pack(), self.order.pack()
+        return _SPAWN_BOX.pack(b"box1", self.number, len(told)) + told + whole
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
         """
         The message in a datagram; ValueError if it is another.
         """
-        size = cls._form.size
-        if len(data) < size or not data.startswith(b"box1"):
-            raise ValueError(f"expected a box1 message, got {data[:64]!r}")
-        return cls(cls._form.unpack(data[:size])[1], BoxOrder.unpack(data[size:]))
+        sealed = SealedBox.unpack(memoryview(data))
+        return cls(sealed.number, sealed.opened())
+
+
+# A tag, a number, and how long the order without names is; then that order, then the whole one.
+_SPAWN_BOX = struct.Struct("<4sII")
+
+
+@dataclass(frozen=True, slots=True)
+class SealedBox:
+    """
+    A `SpawnBox` as the zygote reads it: `told` is the order without names; of the whole one it has
+    the bytes, in the memory where the datagram lies, for the box to read and for it to erase.
+    """
+
+    number: int
+    told: BoxOrder
+    whole: memoryview
+
+    @classmethod
+    def unpack(cls, data: memoryview) -> Self:
+        """
+        The message in a datagram, whose whole order nobody looks at; ValueError if it is another.
+        """
+        size = _SPAWN_BOX.size
+        if len(data) < size or bytes(data[:4]) != b"box1":
+            raise ValueError(f"expected a box1 message, got one of {len(data)} bytes")
+        _, number, length = _SPAWN_BOX.unpack(data[:size])
+        told = BoxOrder.unpack(bytes(data[size : size + length]))
+        return cls(number, told, data[size + length :])
+
+    def opened(self) -> BoxOrder:
+        """
+        The whole order; ValueError if it is none, or not the one that was told of.
+        """
+        order = BoxOrder.unpack(bytes(self.whole))
+        if order.without_names() != self.told:
+            raise ValueError("the order of a box is not the one that its zygote was told of")
+        return order
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,7 @@ class Connection:
         self._exchange: Head | None = None
         self._sent = self._received = 0
         self._over = False
+        self._dropped = False
 
     @property
     def exchanging(self) -> bool:
@@ -181,7 +182,10 @@ class Connection:
         Have the connection made over `stream`, and decide what the broker asks until it is over.
         """
         try:
-            self._open(await way.link(), stream)
+            link = await way.link()
+            if self._dropped:
+                return
+            self._open(link, stream)
             while (heard := await self._inbox.get()) is not None:
                 if isinstance(heard, _Requested):
                     await self._judge(heard)
@@ -201,6 +205,7 @@ class Connection:
         """
         Tell the broker to close it, unless it is over.
         """
+        self._dropped = True
         if self._link is not None and not self._over:
             self._link.send(broker_pb2.ToBroker(drop=self.number))
 

@@ -14,6 +14,7 @@ is opened.
 import ctypes
 import errno
 import os
+from collections.abc import Generator
 from enum import Enum
 from types import TracebackType
 from typing import Self
@@ -126,20 +127,78 @@ class Descriptor:
         """
         return f"/proc/self/fd/{self.number}"
 
+    def names(self) -> Generator[bytes, None, None]:
+        """
+        The names in this directory, in no order, without `.` and `..`. Raises OSError.
+        """
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        with (
+            Descriptor(os.open(".", flags, dir_fd=self.number)) as opened,
+            os.scandir(opened.number) as found,
+        ):
+            for entry in found:
+                yield os.fsencode(entry.name)
+
+    def to_change(self) -> None:
+        """
+        Say that the object itself is about to be changed. Here nothing has to be done for that.
+        """
+
+    def was_read(self, opened: "Descriptor") -> None:
+        """
+        Say that the object has been opened to be read.
+        """
+
+    def create(self, name: bytes, flags: int, mode: int) -> "Descriptor":
+        """
+        Make a file in this directory, which did not have the name, and open it (open(2)).
+        """
+        made = flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
+        return Descriptor(os.open(name, made, mode, dir_fd=self.number))
+
+    def make_directory(self, name: bytes, mode: int) -> None:
+        """
+        Make a directory in this one (mkdir(2)).
+        """
+        os.mkdir(name, mode, dir_fd=self.number)
+
+    def remove(self, name: bytes) -> None:
+        """
+        Remove a name that is no directory (unlink(2)).
+        """
+        os.unlink(name, dir_fd=self.number)
+
+    def remove_directory(self, name: bytes) -> None:
+        """
+        Remove an empty directory (rmdir(2)).
+        """
+        os.rmdir(name, dir_fd=self.number)
+
+    def rename(self, name: bytes, target: "Descriptor", new: bytes) -> None:
+        """
+        Move a name to `new` in the directory `target` (rename(2)).
+        """
+        os.rename(name, new, src_dir_fd=self.number, dst_dir_fd=target.number)
+
     def release(self) -> int:
         """
         Give the number away; whoever takes it has to close it.
         """
-        number, self._number = self.number, _CLOSED
+        number = self.number
+        self._forget()
         return number
 
     def close(self) -> None:
         """
         Close the descriptor, if it is still open.
         """
-        number, self._number = self._number, _CLOSED
+        number = self._number
+        self._forget()
         if number != _CLOSED:
             os.close(number)
+
+    def _forget(self) -> None:
+        self._number = _CLOSED
 
     def __enter__(self) -> Self:
         return self

@@ -12,16 +12,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from executor.audit.record import Detail, Head
+from executor.audit.record import OK, Detail, Head
 from executor.audit.session import SessionLog
 from executor.kernel.errors import GuestError, InternalError
 from executor.kernel.refusals import refusal
+from executor.kernel.standing import Standing
 from policy.decide import Decider
 from policy.requests import Request, kind_of
 from policy.types import Decision, Policy
 
 # A path of a program has a few components, and nothing that the kernel is told of one lasts.
 LOOKUPS_A_REQUEST: Final = 16
+# What is recorded only where it is denied.
+_LOOKS: Final = frozenset({"stat", "list", "resolve", "dial"})
+_MOST_LOOKED: Final = 10_000
 
 
 @dataclass(slots=True)
@@ -29,7 +33,8 @@ class Counts:
     """
     What was asked of the gate since the session began: requests, of which kinds, the kernel's
     lookups on its way to them, and what was denied; connections that were granted, HTTP requests
-    that were passed on, and the bytes that the network brokers have told of so far.
+    that were passed on, and the bytes that the network brokers have told of so far; calls of tools
+    that were passed on to the client.
     """
 
     requests: int = 0
@@ -40,6 +45,7 @@ class Counts:
     exchanges: int = 0
     sent: int = 0
     received: int = 0
+    tool_calls: int = 0
 
 
 class Docket:
@@ -47,10 +53,11 @@ class Docket:
     The requests of one session. It belongs to the event loop of `log`.
     """
 
-    def __init__(self, decider: Decider, log: SessionLog) -> None:
+    def __init__(self, decider: Decider | Standing, log: SessionLog) -> None:
         self.counts = Counts()
-        self._decider = decider
+        self._decider = decider if isinstance(decider, Standing) else Standing(decider)
         self._log = log
+        self._looked: set[Request] = set()
 
     @property
     def policy(self) -> Policy:
@@ -95,8 +102,9 @@ class Docket:
 
     async def _spent(self, request: Request, reason: str, *, first: bool) -> GuestError:
         decision = Decision(False, self.policy.rule("limits.requests"), reason)
-        if first:  # one record tells it all
+        if first:  # one record tells why, and the cell's last one how many more there were
             return await self.denied(request, decision, errno.EDQUOT)
+        self._log.refused(request)
         return _refused(decision, self.policy, errno.EDQUOT)
 
     async def denied(
@@ -120,7 +128,14 @@ class Docket:
         head = await self._log.decision(request, decision, durable=durable)
         if head is None:
             raise InternalError(f"an allowed act has no record: {request}")
+        self.observe(request)
         return head
+
+    def observe(self, request: Request) -> None:
+        """
+        What is granted may take rights away, which are gone before anything else happens.
+        """
+        self._decider.observe(request)
 
     async def admitted(self, request: Request) -> Decision:
         """
@@ -129,7 +144,18 @@ class Docket:
         """
         if not (decision := self.decide(request)).allowed:
             raise await self.denied(request, decision)
+        if decision.would_deny is not None and kind_of(request) in _LOOKS:
+            await self._relaxed(request, decision)
         return decision
+
+    async def _relaxed(self, request: Request, decision: Decision) -> None:
+        """
+        Record a look that only audit mode allows, the first time: others are not recorded where
+        they are allowed, and this is what audit mode is for.
+        """
+        if request not in self._looked and len(self._looked) < _MOST_LOOKED:
+            self._looked.add(request)
+            self.outcome([await self.allowed(request, decision)], OK, None)
 
     def outcome(
         self, heads: Sequence[Head], outcome: str, size: int | None, detail: Detail = ()

@@ -6,7 +6,8 @@ What can go wrong, in three kinds and no fourth.
     ├── ExecutorError    the caller's or the administrator's: a gRPC status
     │   └── SourceUnavailable    a granted host directory cannot be held
     ├── InternalError    "this should never happen": recorded, the session killed, raised
-    │   └── BrokerFault  a network broker said what no correct one says: it is killed
+    │   ├── BrokerFault  a network broker said what no correct one says: it is killed
+    │   └── WorkerFault  a worker asked for what no correct one asks for: it is killed
     └── BrokerGone       a network broker's process has ended; it never leaves the gate
 
 Whoever catches one of these knows from its kind alone who has to act, so a kind is never
@@ -18,8 +19,10 @@ import os
 from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from policy.types import Decision
+if TYPE_CHECKING:
+    from policy.types import Decision
 
 
 class CodecageError(Exception):
@@ -37,14 +40,14 @@ class GuestError(CodecageError):
     `decision` is the refusal that caused it, for the record, or None where none did.
     """
 
-    def __init__(self, number: int, message: str, decision: Decision | None = None) -> None:
+    def __init__(self, number: int, message: str, decision: "Decision | None" = None) -> None:
         super().__init__(f"{message} [{errno.errorcode.get(number, str(number))}]")
         self.errno = number
         self.message = message
         self.decision = decision
 
     @classmethod
-    def of(cls, number: int, what: str, decision: Decision | None = None) -> "GuestError":
+    def of(cls, number: int, what: str, decision: "Decision | None" = None) -> "GuestError":
         """
         The error whose text is what was asked for and the system's own words for `number`.
         """
@@ -138,6 +141,13 @@ class SourceUnavailable(ExecutorError):
 class InternalError(CodecageError):
     """
     Something that this code holds to be impossible has happened; nothing may go on from here.
+    """
+
+
+class WorkerFault(InternalError):
+    """
+    A worker, or the supervisor for it, sent what no correct one sends; it is taken for hostile and
+    killed. A guest of the process cage can do so at will: it is no fault of the server.
     """
 
 

@@ -8,12 +8,14 @@ a link leads is none of its business. A read waits until its decision is written
 it is on disk; if the record cannot be written, nothing is done. The outcome is a record of its own.
 
 What is not here: deciding (`policy`), counting and recording (`docket.py`), resolving
-(`paths.py`), acting (`hostfiles.py`), the network (`net.py`, which takes the same steps), the
-words of the frames (`acts.py`, `handles.py`). What never happens here: a second evaluation of a
-decision to explain it, a path of the host, an exception that is swallowed.
+(`paths.py`), acting (`hostfiles.py`), the network and the client's tools (`net.py` and `tools.py`,
+which take the same steps), the words of the frames (`acts.py`, `handles.py`). What never happens
+here: a second evaluation of a decision to explain it, a path of the host, an exception that is
+swallowed.
 """
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable
 from typing import TypeVar
@@ -22,29 +24,36 @@ from codecage.worker.v1 import worker_pb2 as frames_pb2
 from executor.audit.errors import AuditError
 from executor.audit.record import OK, UNKNOWN, Head
 from executor.audit.session import SessionLog
-from executor.kernel.acts import PATH_ACTS, Act, Grade, Result, Scene, recorded
+from executor.kernel.acts import PATH_ACTS, Act, Grade, Result, Scene, granted, recorded
+from executor.kernel.committing import MountLocks
 from executor.kernel.denials import Denials
 from executor.kernel.docket import Counts, Docket
-from executor.kernel.errors import GuestError, InternalError
+from executor.kernel.errors import GuestError, InternalError, WorkerFault
 from executor.kernel.handles import Handles, Open
 from executor.kernel.limits import Quota
 from executor.kernel.net import NETWORK_ASKS, Net
-from executor.kernel.paths import HostTrees
+from executor.kernel.paths import HostTrees, check_path
 from executor.kernel.places import Place
 from executor.kernel.pool import Share
 from executor.kernel.refusals import answer_to, error_name
 from executor.kernel.reply import Reply
+from executor.kernel.standing import Standing
+from executor.kernel.tooling import Tool
+from executor.kernel.tools import TOOL_ASKS, Tools
+from executor.kernel.transactions import Transactions, Verb, told
 from executor.kernel.way import Way
+from executor.transactions.commits import Report
 from policy.decide import Decider
-from policy.requests import ProcessRequest
-from policy.types import CageKind, Policy
+from policy.ratchets import NETWORK
+from policy.requests import CommitRequest, ProcessRequest
+from policy.types import Access, CageKind, Policy
 
 _R = TypeVar("_R")
 # All that a worker in a box asks for. Its kernel asks for files, through the supervisor, and its
 # connections are accepted. A file's descriptor above all is not for it: none of the box's mounts
 # holds that, so it carries chmod and utime where the box has the server's user, locks that other
 # programs of the host wait for, and code from where the guest has written it.
-_OF_A_BOX = frozenset({"run", "denial", "refusal", "network"})
+_OF_A_BOX = frozenset({"run", "denial", "refusal", "network", "transact", *TOOL_ASKS})
 
 
 class Gate:
@@ -55,28 +64,38 @@ class Gate:
     Each of the two has one ask open; what is done with files is done one at a time. `trees` becomes
     the gate's, which closes it. Blocking acts run on `threads`. `way` leads to the network broker
     of a policy that grants connections. `cage` is the worker's: one in a box asks for little.
+    `tools` are the functions that the client has told of.
+    By `locks`, the server's, its sessions wait for one another's commits.
     """
 
     def __init__(
         self,
-        decider: Decider,
+        decider: Decider | Standing,
         trees: HostTrees,
         log: SessionLog,
         threads: Share,
         way: Way | None = None,
         cage: CageKind = CageKind.WASM,
+        tools: tuple[Tool, ...] = (),
+        locks: MountLocks | None = None,
     ) -> None:
         policy = decider.policy
+        standing = decider if isinstance(decider, Standing) else Standing(decider)
         self._cage = cage
-        self._docket = Docket(decider, log)
+        self._docket = Docket(standing, log)
         self._net = Net(self._docket, way)
+        self._tools = Tools(self._docket, tools)
+        self._standing = standing
+        standing.listen(self._net.revoke)
         self._threads = threads
         self._handles = Handles(policy.limits.open_files)
         self._denials = Denials()
         self._turn = asyncio.Lock()
         self._closed = False
-        quotas = {grant.mount: Quota(grant) for grant in policy.filesystem}
-        self._scene = Scene(trees, decider, quotas)
+        quotas = {grant.mount: Quota(grant) for grant in policy.filesystem} | trees.quotas
+        self._scene = Scene(trees, standing, quotas)
+        self.locks = locks or MountLocks()
+        self._transactions = Transactions(self._docket, trees, self._handles, threads, self.locks)
 
     @property
     def counts(self) -> Counts:
@@ -99,19 +118,30 @@ class Gate:
         """
         return self._net
 
+    @property
+    def tools(self) -> Tools:
+        """
+        The functions that the session's client performs.
+        """
+        return self._tools
+
     async def answer(self, ask: frames_pb2.Ask) -> Reply:
         """
         Answer one ask of the worker; what the guest may not have is an errno in the answer.
 
-        Raises InternalError for an ask that no correct worker sends.
+        Raises WorkerFault for an ask that no correct worker sends.
         """
         kind = ask.WhichOneof("ask") or "nothing"
         self._require_of_worker(kind, ask)
         try:
             if kind in NETWORK_ASKS:
                 return await self._net.answer(kind, ask)
+            if kind in TOOL_ASKS:
+                return await self._tools.answer(kind, ask)
             if kind == "run":
                 return await self._run(ProcessRequest(ask.run))
+            if kind == "transact":
+                return await self._transact(ask.transact)
             if kind == "denial":
                 return Reply(self._denials.take(ask.denial))
             return await self._file(kind, ask)
@@ -123,7 +153,7 @@ class Gate:
         Answer one ask of the supervisor, about files; why something is refused is kept for the
         worker to ask, since an errno is all that the kernel takes.
 
-        Raises InternalError for an ask that no correct supervisor sends.
+        Raises WorkerFault for an ask that no correct supervisor sends.
         """
         kind = ask.WhichOneof("ask") or "nothing"
         path = ""
@@ -134,6 +164,32 @@ class Gate:
             refused = answer_to(error)
             self._denials.keep(path, refused)
             return Reply(refused)
+
+    def narrow(self, without: frozenset[str] = frozenset()) -> None:
+        """
+        A cell begins that does without these rights: `network`, `tools`, `tools.NAME`. Connections
+        of earlier cells are ended where it has no network. Without any, the cell is over.
+        """
+        self._standing.narrow(without)
+        if NETWORK in without:
+            self._net.drop_all()
+
+    async def transact(self, verb: Verb, asked: CommitRequest) -> Report:
+        """
+        Commit a transaction, show what a commit would do, or drop it.
+
+        Do not cancel who waits here. Raises GuestError, AuditError, and InternalError after the
+        session's end.
+        """
+        await self._transactions.closed(asked.path)
+        async with self._turn:
+            if self._closed:
+                raise InternalError(f"{asked} after its session's end")
+            try:
+                return await self._transactions.do(verb, asked)
+            finally:
+                if self._closed:
+                    self._close_all()
 
     async def settle(self) -> None:
         """
@@ -158,11 +214,29 @@ class Gate:
         if not self._turn.locked():
             self._close_all()
 
+    async def _transact(self, ask: frames_pb2.TransactAsk) -> Reply:
+        try:
+            verb = Verb(ask.verb)
+        except ValueError as error:
+            raise InternalError(f"the worker asked to {ask.verb!r} a transaction") from error
+        mount = ask.mount or self._only_transaction()
+        check_path(mount)
+        return Reply(
+            frames_pb2.Answer(report=told(await self.transact(verb, CommitRequest(mount))))
+        )
+
+    def _only_transaction(self) -> str:
+        grants = self.policy.filesystem
+        mounts = [one.mount for one in grants if one.access is Access.TRANSACTION]
+        if len(mounts) == 1:
+            return mounts[0]
+        raise GuestError(errno.EINVAL, f"there are {len(mounts)} transactions: name the mount")
+
     def _require_of_worker(self, kind: str, ask: frames_pb2.Ask) -> None:
         if self._cage is CageKind.PROCESS and kind not in _OF_A_BOX:
-            raise InternalError(f"a worker in a box asked for {kind!r}, which its kernel does")
+            raise WorkerFault(f"a worker in a box asked for {kind!r}, which its kernel does")
         if kind == "lookup" or ask.open.keep:
-            raise InternalError(f"the worker asked for {kind!r} as only the supervisor may")
+            raise WorkerFault(f"the worker asked for {kind!r} as only the supervisor may")
 
     async def _file(self, kind: str, ask: frames_pb2.Ask) -> Reply:
         async with self._turn:
@@ -177,12 +251,13 @@ class Gate:
 
     async def _done_with_file(self, kind: str, ask: frames_pb2.Ask) -> Reply:
         if kind in PATH_ACTS:
+            await self.locks.free(self._scene.trees.sources)
             return await self._act(PATH_ACTS[kind](ask))
         if kind == "close":
             return self._close(ask.close)
         result = await self._threads.run(self._handles.use, kind, ask)
         if result is None:
-            raise InternalError(f"the worker asked for {kind!r}, which nobody can ask for")
+            raise WorkerFault(f"the worker asked for {kind!r}, which nobody can ask for")
         return Reply(result.answer)
 
     def _close_all(self) -> None:
@@ -210,6 +285,8 @@ class Gate:
         durable, heads = act.grade is Grade.CHANGE, []
         for request, decision in recorded(act, places):
             heads.append(await self._docket.allowed(request, decision, durable=durable))
+        for request in granted(act, places):
+            self._docket.observe(request)
         try:
             result = await self._threads.run(act.perform, self._scene, places)
         except BaseException as error:

@@ -121,6 +121,16 @@ class Handles:
         number = _USES[kind][1](ask) if kind in _USES else 0
         return self._open[number].path if number in self._open else ""
 
+    def written_below(self, mount: str) -> list[str]:
+        """
+        The guest paths below a mount that are open to be written.
+        """
+        return [
+            one.path
+            for one in self._open.values()
+            if Right.WRITE in one.handle.rights and one.handle.grant.mount == mount
+        ]
+
     def pop(self, number: int) -> Open:
         """
         Close the file `number`; the caller records its outcome. Raises GuestError (EBADF).

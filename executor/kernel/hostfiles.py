@@ -38,7 +38,9 @@ from executor.kernel.limits import Quota
 from executor.kernel.places import FileStat, Kind, Place
 from executor.kernel.walk import Decides
 from executor.kernel.writehandle import Right, WriteHandle
+from executor.transactions.places import STAGING
 from policy.requests import FileAction, FileRequest
+from policy.types import Access
 
 __all__ = [
     "Creation",
@@ -197,6 +199,7 @@ def open_for_reading(place: Place) -> int:
     with _guest_errors(place), target.reopen(os.O_RDONLY | os.O_NONBLOCK) as opened:
         if not _same_file(opened.status(), status) or not modes.S_ISREG(opened.status().st_mode):
             raise place.fails(errno.EBUSY)  # an overlay has copied the file up meanwhile
+        target.was_read(opened)
         return opened.release()
 
 
@@ -254,6 +257,7 @@ def set_times(place: Place, accessed_ns: int, modified_ns: int) -> None:
         _regular(place)
         _refuse_shared(place, status)
     with _guest_errors(place):
+        target.to_change()
         os.utime(target.magic_link, ns=(accessed_ns, modified_ns))
 
 
@@ -268,7 +272,7 @@ def make_directory(place: Place, quota: Quota) -> None:
         raise place.fails(errno.EEXIST)
     parent = _parent(place)
     with _one_file(place, quota), _guest_errors(place), _naming(parent):
-        os.mkdir(place.name, 0o755, dir_fd=parent.number)
+        parent.make_directory(place.name, 0o755)
 
 
 def remove(place: Place) -> None:
@@ -283,7 +287,7 @@ def remove(place: Place) -> None:
         raise place.fails(errno.EISDIR)
     parent = _parent(place)
     with _guest_errors(place):
-        os.unlink(place.name, dir_fd=parent.number)
+        parent.remove(place.name)
 
 
 def remove_directory(place: Place) -> None:
@@ -296,7 +300,7 @@ def remove_directory(place: Place) -> None:
     _of_kind(place, Kind.DIRECTORY, errno.ENOTDIR)
     parent = _parent(place)
     with _guest_errors(place):
-        os.rmdir(place.name, dir_fd=parent.number)
+        parent.remove_directory(place.name)
 
 
 def rename(old: Place, new: Place, decides: Decides) -> None:
@@ -317,13 +321,15 @@ def rename(old: Place, new: Place, decides: Decides) -> None:
     if old.grant != new.grant:
         raise old.fails(errno.EXDEV)
     source, destination = _parent(old), _parent(new)
+    if old.kind is Kind.DIRECTORY and old.grant.access is Access.TRANSACTION:
+        raise old.fails(errno.EXDEV)  # programs that move one copy it then
     if old.kind is Kind.DIRECTORY:
         _refuse_hiding(old, new, decides)
     _refuse_replacing(new, decides)
     with _guest_errors(old), _naming(source):
         _still(old)
         _still(new)
-        os.rename(old.name, new.name, src_dir_fd=source.number, dst_dir_fd=destination.number)
+        source.rename(old.name, destination, new.name)
 
 
 def _require(place: Place, action: FileAction) -> None:
@@ -357,19 +363,16 @@ def _parent(place: Place) -> Descriptor:
 
 def _names(place: Place, directory: Descriptor) -> Generator[str, None, None]:
     """
-    The names that are UTF-8, as the kernel gives them.
+    The names that are UTF-8, as the kernel gives them, without a commit's own directory.
     """
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-    with (
-        _guest_errors(place),
-        Descriptor(os.open(".", flags, dir_fd=directory.number)) as opened,
-        os.scandir(opened.number) as found,
-    ):
-        for entry in found:
+    with _guest_errors(place), closing(directory.names()) as found:
+        for name in found:
             try:
-                yield os.fsencode(entry.name).decode()
+                text = name.decode()
             except UnicodeDecodeError:
                 continue
+            if text != STAGING:
+                yield text
 
 
 def _entry(place: Place, directory: Descriptor, name: str, decides: Decides) -> Entry | None:
@@ -384,10 +387,9 @@ def _entry(place: Place, directory: Descriptor, name: str, decides: Decides) -> 
 
 def _create(place: Place, opening: Opening, quota: Quota) -> Descriptor:
     parent = _parent(place)
-    flags = opening.flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
     try:
         with _one_file(place, quota), _guest_errors(place), _naming(parent):
-            return Descriptor(os.open(place.name, flags, 0o644, dir_fd=parent.number))
+            return parent.create(place.name, opening.flags, 0o644)
     except GuestError as error:
         if error.errno != errno.EEXIST or opening.creation is Creation.EXCLUSIVE:
             raise
@@ -400,9 +402,11 @@ def _create(place: Place, opening: Opening, quota: Quota) -> Descriptor:
 def _reopen(place: Place, opening: Opening, _quota: Quota) -> Descriptor:
     target, status = _regular(place)
     _refuse_shared(place, status)
-    with _guest_errors(place), target.reopen(opening.flags) as opened:
-        _refuse_shared(place, opened.status())
-        return Descriptor(opened.release())
+    with _guest_errors(place):
+        target.to_change()
+        with target.reopen(opening.flags) as opened:
+            _refuse_shared(place, opened.status())
+            return Descriptor(opened.release())
 
 
 def _refuse_shared(place: Place, status: os.stat_result) -> None:

@@ -23,12 +23,12 @@ class Quota:
     together. Two sessions have a quota each, also when they share the directory.
     """
 
-    __slots__ = ("_bytes", "_files", "_grant", "_lock")
+    __slots__ = ("_bytes", "_files", "_grant", "_lock", "_marked_bytes", "_marked_files")
 
     def __init__(self, grant: FileGrant) -> None:
         self._grant = grant
-        self._bytes = grant.quota
-        self._files = grant.max_files
+        self._bytes = self._marked_bytes = grant.quota
+        self._files = self._marked_files = grant.max_files
         self._lock = Lock()
 
     @property
@@ -92,6 +92,20 @@ class Quota:
         with self._lock:
             self._files += 1
             _not_above(self._files, self._grant.max_files)
+
+    def mark(self) -> None:
+        """
+        What is left now is what `refill` comes back to: what was taken has been spent for good.
+        """
+        with self._lock:
+            self._marked_bytes, self._marked_files = self._bytes, self._files
+
+    def refill(self) -> None:
+        """
+        Come back to what was left at the last mark: what was taken since is on no disk any more.
+        """
+        with self._lock:
+            self._bytes, self._files = self._marked_bytes, self._marked_files
 
 
 def _not_negative(count: int) -> None:

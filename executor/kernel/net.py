@@ -35,14 +35,15 @@ from executor.kernel.accounts import Account
 from executor.kernel.arrivals import Arrival, Arrivals, Place
 from executor.kernel.connection import Connection, End, Granted, Line, reset
 from executor.kernel.docket import Docket
-from executor.kernel.errors import GuestError, InternalError
+from executor.kernel.errors import GuestError, InternalError, WorkerFault
 from executor.kernel.names import NAMES_MAX, Names
-from executor.kernel.refusals import answer_to
+from executor.kernel.refusals import answer_to, error_name
 from executor.kernel.reply import Reply
 from executor.kernel.way import Way
 from policy.hosts import canonical_host
+from policy.ratchets import NETWORK
 from policy.requests import NetworkRequest, ResolveRequest, SocketRequest
-from policy.types import Decision, NetworkGrant, Rule
+from policy.types import Decision, NetworkGrant, Ratchet, Rule
 
 # What of a worker's asks is answered here.
 NETWORK_ASKS: Final = frozenset({"resolve", "connect", "connection_end", "network", "refusal"})
@@ -205,6 +206,11 @@ class Net:
         request, account = wanted.request, wanted.account
         durable = account.grant.raw or (wanted.line is Line.TCP and account.grant.tls)
         head = await self._docket.allowed(request, wanted.decision, durable=durable)
+        # Nothing is waited for from here until the connection is one of those that are open, and
+        # can be dropped: what was revoked while the record was written is gone.
+        if not (decision := self._docket.decide(request)).allowed:
+            self._docket.outcome([head], error_name(errno.EACCES), None)
+            raise await self._docket.denied(request, decision)
         account.name(request.host)
         return Granted(request, head, account, wanted.line)
 
@@ -220,7 +226,7 @@ class Net:
         if number in self._open:
             return End()
         if not 1 <= number <= self._last:
-            raise InternalError(f"the worker asked for the end of connection {number}")
+            raise WorkerFault(f"the worker asked for the end of connection {number}")
         return self._ends.get(number, End(errno.EIO, "how this connection ended is not kept"))
 
     async def _why(self, asked: frames_pb2.RefusalAsk) -> End:
@@ -252,7 +258,7 @@ class Net:
 
     async def _refuse_socket(self, kind: str) -> GuestError:
         if not _KIND.fullmatch(kind):
-            raise InternalError(f"the worker asked for a socket of kind {kind[:64]!r}")
+            raise WorkerFault(f"the worker asked for a socket of kind {kind[:64]!r}")
         request = SocketRequest(kind)
         await self._docket.count(request)
         decision = self._docket.decide(request)
@@ -269,6 +275,20 @@ class Net:
             await self._until(
                 lambda: not any(one.exchanging for one in self._open.values()), _WORD_PATIENCE
             )
+
+    def revoke(self, ratchet: Ratchet) -> None:
+        """
+        End every connection where the network is what is gone from now on.
+        """
+        if NETWORK in ratchet.revoke:
+            self.drop_all()
+
+    def drop_all(self) -> None:
+        """
+        End every connection.
+        """
+        for one in self._open.values():
+            one.drop()
 
     async def close(self) -> None:
         """

@@ -6,16 +6,20 @@ parked before anybody asks for it. Equal orders are equal boxes. What the image 
 the standard library) the zygote knows by itself. Ranges are checked where the box is planned.
 
 An order travels as JSON in the spawn datagram. It comes from the server and is read strictly all
-the same: a field that is missing, unknown or of another kind makes it none.
+the same: a field that is missing, unknown or of another kind makes it none. What it names (paths of
+the host above all) is for the box alone: a zygote forks its memory into boxes of other policies, so
+it reads the same order without its names.
 """
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final, Self
 
 # The longest order, in bytes: a datagram holds it whole.
 ORDER_MAX: Final = 2**16
+# Below it stands what has no name.
+_NAMELESS: Final = "/codecage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,45 @@ class BoxOrder:
                 "fewer or shorter mounts"
             )
         return data
+
+    def without_names(self) -> Self:
+        """
+        The order with numbers in the place of all that it names: what a zygote has to know of it.
+        """
+        return replace(
+            self,
+            shown=(),
+            served=tuple(f"{_NAMELESS}/served/{number}" for number in range(len(self.served))),
+            scratch=tuple(
+                replace(tree, mount=f"{_NAMELESS}/scratch/{number}")
+                for number, tree in enumerate(self.scratch)
+            ),
+            directory="",
+            programs=(f"{_NAMELESS}/programs",) if self.programs else (),
+        )
+
+    def hidden(self, sentence: str) -> str:
+        """
+        A sentence for the zygote to pass on, with numbers in the place of this order's names.
+        """
+        for name, number in self._numbered():
+            sentence = sentence.replace(name, number)
+        return sentence
+
+    def named(self, sentence: str) -> str:
+        """
+        A sentence that was `hidden`, for whoever gave the order.
+        """
+        for name, number in reversed(self._numbered()):
+            sentence = sentence.replace(number, name)
+        return sentence
+
+    def _numbered(self) -> list[tuple[str, str]]:
+        trees = [name for tree in self.shown for name in (tree.source, tree.mount)]
+        own = [tree.mount for tree in self.scratch]
+        # The longest first: one may begin like another.
+        names = sorted({*trees, *own, *self.served, *self.programs} - {""}, key=len, reverse=True)
+        return [(name, f"<{number}>") for number, name in enumerate(names)]
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:

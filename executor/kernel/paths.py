@@ -36,14 +36,19 @@ Rejected: one openat2(2) for the whole path with RESOLVE_IN_ROOT. It is quicker,
 """
 
 import errno
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass
-from threading import Lock
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from threading import Lock, Thread
 from types import TracebackType
 from typing import Self
 
 from executor.kernel.descriptors import Descriptor, open_root
 from executor.kernel.errors import GuestError, InternalError, SourceUnavailable
+from executor.kernel.limits import Quota
 from executor.kernel.places import Kind, Place
 from executor.kernel.walk import (
     MAX_COMPONENT,
@@ -54,8 +59,11 @@ from executor.kernel.walk import (
     covers,
     decide_all,
 )
+from executor.transactions.layer import Layer
+from executor.transactions.merged import Merged
+from executor.transactions.staging import settle
 from policy.requests import FileAction, FileRequest
-from policy.types import FileGrant
+from policy.types import Access, FileGrant
 
 __all__ = ["Decides", "HostTrees", "Kind", "Place", "check_path"]
 
@@ -64,6 +72,8 @@ __all__ = ["Decides", "HostTrees", "Kind", "Place", "check_path"]
 class _Tree:
     grant: FileGrant
     root: Descriptor | None  # None: memory of the session, which the worker serves
+    source: str = ""
+    layer: Layer | None = None  # what the session has changed, where the mount is a transaction
 
 
 class HostTrees:
@@ -72,18 +82,25 @@ class HostTrees:
 
     A root that is renamed or replaced by a link afterwards is still the directory that it was.
     `grants` are all file grants of the policy, scratch included, because a scratch mount hides
-    what is below it. Raises SourceUnavailable, with nothing left open, where a source cannot be
-    held as a directory, or where a mount lies below a granted host directory: two rules for one
-    object. Raises ExecutorError when the kernel lacks openat2(2).
+    what is below it. `state` is an absolute path of the server's own, in which transactions
+    keep what the session changes, made when it is needed; without it a policy that has one is
+    refused. `quotas` are the budgets of the grants, by mount. Raises SourceUnavailable, with
+    nothing left open, where a source cannot be held as a directory, or where a mount lies below a
+    granted host directory: two rules for one object. Raises ExecutorError when the kernel lacks
+    openat2(2).
     """
 
-    def __init__(self, grants: tuple[FileGrant, ...]) -> None:
+    def __init__(self, grants: tuple[FileGrant, ...], state: str | None = None) -> None:
         self._lock = Lock()
         self._closed = False
         _refuse_overlaps(grants)
+        self.quotas = {grant.mount: Quota(grant) for grant in grants}
         with ExitStack() as opened:
-            trees = [_open_tree(grant, opened) for grant in grants]
-            opened.pop_all()
+            directory = _own_directory(grants, state, opened)
+            trees = [
+                _open_tree(grant, opened, directory, self.quotas[grant.mount]) for grant in grants
+            ]
+            self._own = opened.pop_all()
         # The longest mount that covers a path is the first one here that does.
         self._trees = sorted(trees, key=lambda tree: len(tree.grant.mount), reverse=True)
 
@@ -123,9 +140,30 @@ class HostTrees:
         """
         with self._lock:
             self._closed = True
-            for tree in self._trees:
-                if tree.root is not None:
-                    tree.root.close()
+            self._own.close()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """
+        Where the granted host directories lie, as they were found; no guest is told.
+        """
+        return tuple(tree.source for tree in self._trees if tree.source)
+
+    def source(self, mount: str) -> str:
+        """
+        The one of a mount.
+        """
+        return next(tree.source for tree in self._trees if tree.grant.mount == mount)
+
+    def layer(self, mount: str) -> Layer:
+        """
+        What the session has changed below the mount of a transaction. Raises InternalError where
+        it is none.
+        """
+        layers = (tree.layer for tree in self._trees if tree.grant.mount == mount)
+        if (layer := next(layers, None)) is None:
+            raise InternalError(f"{mount} is no transaction")
+        return layer
 
     def _root_of(self, asked: FileRequest) -> tuple[_Tree, Descriptor]:
         # Duplicated under the lock: a walk never starts from a number that close() gave back
@@ -137,7 +175,7 @@ class HostTrees:
                 if covers(tree.grant.mount, asked.path):
                     if tree.root is None:
                         break
-                    return tree, tree.root.duplicate()
+                    return tree, _root_of(tree.layer, tree.root)
         raise GuestError.of(errno.ENOENT, str(asked))
 
     def __enter__(self) -> Self:
@@ -193,13 +231,71 @@ def _refuse_overlaps(grants: tuple[FileGrant, ...]) -> None:
                 )
 
 
-def _open_tree(grant: FileGrant, opened: ExitStack) -> _Tree:
+def _root_of(layer: Layer | None, root: Descriptor) -> Descriptor:
+    return root.duplicate() if layer is None else Merged.root(layer)
+
+
+def _own_directory(
+    grants: tuple[FileGrant, ...], state: str | None, opened: ExitStack
+) -> str | None:
+    """
+    A directory for this session's changes, removed with all that is in it; None without need.
+    """
+    grant = next((one for one in grants if one.access is Access.TRANSACTION), None)
+    if state is None or grant is None:
+        return None
+    try:
+        Path(state).mkdir(mode=0o700, exist_ok=True)
+        directory = mkdtemp(prefix="session-", dir=state)
+    except OSError as error:
+        why = f"the server cannot make a directory for what changes: {error}"
+        raise SourceUnavailable(grant.mount, str(grant.rule), grant.source or "", why) from error
+    opened.callback(_remove_aside, directory)
+    return directory
+
+
+def _open_tree(grant: FileGrant, opened: ExitStack, directory: str | None, quota: Quota) -> _Tree:
     if grant.source is None:
         return _Tree(grant, None)
     try:
         root = open_root(grant.source)
+        real = os.path.realpath(grant.source)
     except (OSError, ValueError) as error:
         why = f"{error}; it must be a directory that the server's user may enter"
         raise SourceUnavailable(grant.mount, str(grant.rule), grant.source, why) from error
     opened.callback(root.close)
-    return _Tree(grant, root)
+    if grant.access is not Access.TRANSACTION:
+        return _Tree(grant, root, real)
+    return _Tree(grant, root, real, _open_layer(grant, root, opened, directory, quota))
+
+
+def _remove_aside(directory: str) -> None:
+    """
+    Remove what a session leaves, which may be many files, while the server goes on. What is still
+    there when the server ends is removed at its next start.
+    """
+    Thread(
+        target=rmtree,
+        name="changes",
+        args=(directory,),
+        kwargs={"ignore_errors": True},
+        daemon=True,
+    ).start()
+
+
+def _open_layer(
+    grant: FileGrant, root: Descriptor, opened: ExitStack, directory: str | None, quota: Quota
+) -> Layer:
+    where = grant.mount, str(grant.rule), grant.source or ""
+    if directory is None:
+        why = "this server has no directory of its own in which transactions keep what changes"
+        raise SourceUnavailable(*where, why)
+    try:
+        settle(root)  # the source may have come to this server after its start
+        own = open_root(mkdtemp(prefix="layer-", dir=directory))
+        opened.callback(own.close)
+        layer = Layer(root, own, grant.mount, quota)
+    except OSError as error:
+        raise SourceUnavailable(*where, f"no transaction can be begun there: {error}") from error
+    opened.callback(layer.close)
+    return layer

@@ -12,7 +12,7 @@ from typing import Self
 from executor.kernel.descriptors import Descriptor
 from executor.kernel.errors import GuestError
 from policy.requests import FileAction, FileRequest
-from policy.types import Access, Decision, FileGrant
+from policy.types import Decision, FileGrant
 
 
 class Kind(Enum):
@@ -65,7 +65,7 @@ class FileStat:
         The part of `status` that an object below `grant` shows.
         """
         kind = Kind.of(status)
-        kept = stat.S_IRWXU if grant.access is Access.READ_WRITE else stat.S_IRUSR | stat.S_IXUSR
+        kept = stat.S_IRWXU if grant.access.writes else stat.S_IRUSR | stat.S_IXUSR
         size = status.st_size if kind is Kind.FILE else 0
         return cls(kind, size, status.st_mtime_ns, status.st_mode & kept)
 

@@ -13,6 +13,7 @@ from typing import Protocol, Self
 from executor.kernel.descriptors import Descriptor
 from executor.kernel.errors import GuestError
 from executor.kernel.places import Kind, Place
+from executor.transactions.places import STAGING
 from policy.requests import FileAction, FileRequest
 from policy.types import Access, Decision, FileGrant
 
@@ -122,6 +123,8 @@ class Walk:
         self._names.append(name)
         self._check_name()
         _decide(self._decides, FileRequest(FileAction.STAT, self.final), self._asked)
+        if name == STAGING:  # where a commit keeps what it puts in place: nobody's business
+            raise self._fails(errno.ENOENT)
         try:
             child = self._held[-1].step(name.encode())
         except FileNotFoundError as error:

@@ -11,15 +11,17 @@ import signal
 import socket
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from codecage.worker.v1 import worker_pb2 as wire
 from executor.kernel import bundles
 from executor.kernel.errors import InternalError
 from executor.kernel.spawn import LIMIT_SIGNAL
+from executor.kernel.toolframes import answered
+from executor.kernel.tooling import given
 from executor.wasm.abi import Errno
-from executor.wasm.booted import Guest, GuestOutOfMemoryError
+from executor.wasm.booted import LINEAR_MAX, Guest, GuestOutOfMemoryError
 from executor.wasm.broker import Broker
 from executor.wasm.calls import GuestTrapped
 from executor.wasm.channel import Channel, ServerGoneError
@@ -32,6 +34,7 @@ from executor.wasm.space import Space
 from executor.wasm.waiting import Waker
 
 _SIGINT: Final = 2
+_CELLS: Final = 2
 _NOTES_MAX: Final = 32
 # An interrupt that was sent arrives within this many seconds, or something is wrong.
 _SETTLE: Final = 5.0
@@ -41,6 +44,27 @@ _STATUS: Final = {
     "exited": wire.CellDone.EXITED,
     "interrupted": wire.CellDone.INTERRUPTED,
 }
+
+
+def _rehearsal() -> Iterator[wire.ToWorker]:
+    begin = wire.Begin(
+        entropy=bytes(32),
+        deterministic=True,
+        frozen_clock_ns=1,
+        memory_bytes=LINEAR_MAX,
+        scratch_bytes=2**20,
+        max_files=64,
+        max_open_files=64,
+        output_bytes=2**20,
+    )
+    yield wire.ToWorker(begin=begin)
+    for _ in range(_CELLS):
+        yield wire.ToWorker(run=wire.RunCell(code="None", timeout_message="its time is over"))
+
+
+# A session of cells that leave nothing, whose chance and clock are constants. An expression takes
+# the way of most cells, and a value of None is neither shown nor kept.
+REHEARSAL: Final = tuple(frame.SerializeToString() for frame in _rehearsal())
 
 
 class Interrupts:
@@ -53,7 +77,8 @@ class Interrupts:
 
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         # Its own calls are made with the condition held; only the wait itself is not.
         self._waker = Waker()
         self._running = False
@@ -65,7 +90,7 @@ class Interrupts:
         """
         An interrupt has come (watchdog thread).
         """
-        with self._changed:
+        with self._lock:
             self._taken += 1
             if self._running:
                 self._pending = True
@@ -79,8 +104,8 @@ class Interrupts:
         """
         A cell begins, after `sent` interrupts. Raises InternalError when one of them is missing.
         """
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._taken >= sent, _SETTLE):
+        with self._lock:
+            if self._taken < sent and not self._settled(sent):
                 raise InternalError("an interrupt that was sent has not arrived")
             self._clear()
             self._running = True
@@ -89,7 +114,7 @@ class Interrupts:
         """
         The cell has ended.
         """
-        with self._changed:
+        with self._lock:
             self._running = False
             self._clear()
 
@@ -97,7 +122,7 @@ class Interrupts:
         """
         The guest polls: the signal's number once, then 0.
         """
-        with self._changed:
+        with self._lock:
             number = _SIGINT if self._pending else 0
             self._clear()
             return number
@@ -125,11 +150,14 @@ class Interrupts:
         """
         Wait until a descriptor has one of its poll(2) events; true when an interrupt is pending.
         """
-        with self._changed:
+        with self._lock:
             if self._pending and not self._guest.signal_pending():
                 # The interpreter has taken it without asking: it wakes no later sleep.
                 self._clear()
         return self._waker.wait(descriptors, seconds)
+
+    def _settled(self, sent: int) -> bool:
+        return self._changed.wait_for(lambda: self._taken >= sent, _SETTLE)
 
     def _clear(self) -> None:
         self._pending = False
@@ -154,6 +182,7 @@ class Session:
         self._last: list[wire.FromWorker] = []
         guest.hooks.on_output = self._output.write
         guest.hooks.on_display = self._show
+        guest.hooks.on_tool = self._tool
         guest.hooks.on_wait = self._interrupts.wait
         guest.hooks.on_wait_for = self._interrupts.wait_for
         guest.hooks.on_signal = self._interrupts.take
@@ -187,8 +216,7 @@ class Session:
         """
         Announce the worker and handle frames until the server or the guest ends it.
         """
-        self._guest.rehearse()
-        self._notes.clear()
+        self._rehearse()
         ready = wire.Ready(isolation=isolation, boot_digest=boot_digest)
         self._channel.send(wire.FromWorker(ready=ready))
         try:
@@ -196,6 +224,20 @@ class Session:
                 pass
         except ServerGoneError:
             return
+
+    def _rehearse(self) -> None:
+        """
+        Begin and run cells with frames that nobody sent, so that the pages which every
+        session writes are copied while nobody waits. The begin of the session sets all of it anew.
+        """
+        entropy = self._guest.process.kernel_entropy
+        self._channel.muted = True
+        for data in REHEARSAL:
+            self._handle(wire.ToWorker.FromString(data))
+        self._channel.muted = False
+        self._guest.process.kernel_entropy = entropy
+        self._begun = False
+        self._notes.clear()
 
     def _handle(self, frame: wire.ToWorker) -> bool:
         kind = frame.WhichOneof("frame")
@@ -231,7 +273,13 @@ class Session:
         seed = Entropy(begin.entropy).take(64, os.urandom).hex()
         self._begun = True
         guest.call(
-            {"op": "begin", "environment": dict(begin.environment), "seed": seed, "directory": WORK}
+            {
+                "op": "begin",
+                "environment": dict(begin.environment),
+                "seed": seed,
+                "directory": WORK,
+                "given": given(begin),
+            }
         )
 
     def _mount(self, begin: wire.Begin, total: Space) -> None:
@@ -311,6 +359,11 @@ class Session:
         # In one call: nothing else may come between the parts of a bundle.
         frames = parts(forms)
         self._output.send_whole(bundles.cost(forms), lambda: self._channel.send(*frames))
+
+    def _tool(self, frame: bytes) -> bytes:
+        # What was printed before is seen before.
+        self._output.flush()
+        return answered(frame, self._channel.answer_to)
 
     def _note(self, name: str, errno: Errno) -> None:
         if (name, errno.name) in self._notes or len(self._notes) < _NOTES_MAX:

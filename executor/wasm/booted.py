@@ -13,6 +13,7 @@ import wasmtime
 from executor.kernel.errors import InternalError
 from executor.wasm import engine
 from executor.wasm.calls import Exports, Faults
+from executor.wasm.engine_config import MEMORY_RESERVATION
 from executor.wasm.imports import Row
 from executor.wasm.layout import layout
 from executor.wasm.linkage import Linkage
@@ -63,7 +64,7 @@ class Guest(ABC):
         self.linkage.require_all_used()
         self.exports: Final = Exports(self._store, instance, self.faults)
         self._linear: Final = self._find_memory()
-        self.memory: Final = GuestMemory(self._store, self._linear, engine.MEMORY_RESERVATION)
+        self.memory: Final = GuestMemory(self._store, self._linear, MEMORY_RESERVATION)
         self.process: Final = self._process(parts)
         self.linkage.bind(self.process)
         self._start(parts)
@@ -74,8 +75,7 @@ class Guest(ABC):
         Begin and run an empty cell, which leaves nothing that a session's own begin does not set.
 
         When the guest boots, so that what the interpreter writes at the first use of its code is
-        shared; and in every worker before its session, so that the pages which every session
-        writes are copied while nobody waits. Entropy and clocks are not touched.
+        shared, and is in the boot's digest. Entropy and clocks are not touched.
         """
         for request in _REHEARSAL:
             self.call(request)
@@ -138,6 +138,7 @@ class Guest(ABC):
             total=unlimited(),
             output=hooks.output,
             display=hooks.display,
+            tool=hooks.tool,
             sleeper=Sleeper(hooks.wait, hooks.wait_for),
             take_signal=hooks.take_signal,
             grow_memory=self._grow,

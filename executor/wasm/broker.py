@@ -194,6 +194,12 @@ class Broker:
         """
         self._ask(wire.Ask(connection_end=connection))
 
+    def transact(self, verb: str, mount: str) -> str:
+        """
+        Commit a transaction, drop it, or ask what a commit would do: the report, as JSON.
+        """
+        return self._ask(wire.Ask(transact=wire.TransactAsk(verb=verb, mount=mount))).report
+
     def run(self, program: str) -> None:
         """
         Have an attempt to start a program judged.

@@ -36,12 +36,16 @@ class Channel:
         self._buffer = frames.FrameBuffer(frames.MAX_TO_WORKER)
         self._passed: list[Passed] = []
         self._sending = threading.Lock()
+        # Frames are made and go nowhere: a rehearsal's, of which the server knows nothing.
+        self.muted = False
 
     def send(self, *messages: wire.FromWorker) -> None:
         """
         Send frames at once, waiting while the server is behind. Raises ServerGoneError.
         """
         data = b"".join([frames.encode(message.SerializeToString()) for message in messages])
+        if self.muted:
+            return
         try:
             with self._sending:
                 self._socket.sendall(data)
@@ -60,14 +64,20 @@ class Channel:
         """
         Ask the gate and wait. Raises GuestFault with the gate's errno and reason.
         """
+        answer = self.answer_to(request)
+        if answer.errno:
+            raise GuestFault(from_host(answer.errno), answer.reason)
+        return answer
+
+    def answer_to(self, request: wire.Ask) -> wire.Answer:
+        """
+        The gate's answer, also one that refuses.
+        """
         self.send(wire.FromWorker(ask=request))
         frame = self.receive()
         if frame.WhichOneof("frame") != "answer":
             raise InternalError("the server sent something else than the answer")
-        answer = frame.answer
-        if answer.errno:
-            raise GuestFault(from_host(answer.errno), answer.reason)
-        return answer
+        return frame.answer
 
     def passed_descriptor(self) -> int:
         """

@@ -184,7 +184,9 @@ class EmscriptenGuest(Guest):
         Run the guest's half, warm up what the image says, and keep a reference to its entry.
         """
         scope = self.exports.function("PyDict_New")()
-        text = self._string(runtime_program(parts))
+        program = runtime_program(parts)
+        self._put(scope, "made", self._bytes(program.made))
+        text = self._string(program.text)
         run = self.exports.function("PyRun_StringFlags")
         result = run(text, _FILE_INPUT, scope, scope, 0)
         self._free(text)
@@ -211,6 +213,21 @@ class EmscriptenGuest(Guest):
         self.memory.write(pointer, data)
         return pointer
 
+    def _bytes(self, data: bytes) -> int:
+        pointer = self._allocate(len(data))
+        self.memory.write(pointer, data)
+        made = self._make_bytes(pointer, len(data))
+        self._free(pointer)
+        if not made:
+            raise GuestOutOfMemoryError("the guest has no memory left for the call")
+        return made
+
+    def _put(self, scope: int, name: str, value: int) -> None:
+        key = self._string(name)
+        self.exports.function("PyDict_SetItemString")(scope, key, value)
+        self._free(key)
+        self._release(value)
+
     def _allocate(self, size: int) -> int:
         pointer = self._malloc(max(1, size))
         if not pointer:
@@ -223,13 +240,7 @@ class EmscriptenGuest(Guest):
         """
         Call the guest's entry with JSON in a bytes object; the answer is one as well.
         """
-        data = json.dumps(request).encode()
-        pointer = self._allocate(len(data))
-        self.memory.write(pointer, data)
-        argument = self._make_bytes(pointer, len(data))
-        self._free(pointer)
-        if not argument:
-            raise GuestOutOfMemoryError("the guest has no memory left for the call")
+        argument = self._bytes(json.dumps(request).encode())
         result = self._call_one(self._entry, argument)
         self._release(argument)
         if not result:

@@ -44,7 +44,7 @@ class Link(Node):
 class Device(Node):
     """
     A character device: `null`, `zero`, `urandom`, `stdin`, `stdout`, `stderr`, `denial`,
-    `display`.
+    `display`, `tools`.
     """
 
     name: str = ""

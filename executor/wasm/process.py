@@ -28,6 +28,7 @@ from executor.wasm.network import Network
 from executor.wasm.nodes import Device, Local, Remote
 from executor.wasm.openfiles import Descriptors, DeviceFile, DirectoryFile, OpenFile, OutputStream
 from executor.wasm.space import Space
+from executor.wasm.toolfile import CallsTool, ToolFile
 from executor.wasm.vfs import FileSystem
 from executor.wasm.waiting import alone
 
@@ -239,6 +240,8 @@ class Process:
     note: Callable[[str, Errno], None]
     # Takes what is to be shown: forms by media type.
     display: Show = lambda _forms: None
+    # Makes a call of one of the client's functions: a frame and its reply.
+    tool: CallsTool = lambda _frame: b""
     broker: Broker = field(default_factory=lambda: Broker(Nobody()))
     native: NativeCode = field(default_factory=NoNativeCode)
     foreign: Foreign = field(default_factory=NoForeignCalls)
@@ -251,7 +254,10 @@ class Process:
     directory: str = "/"
     umask: int = 0o022
     denial: Denial | None = None
+    # What is left to tell of the last commit.
+    report: bytes = b""
     showing: DisplayFile | None = None
+    calling: ToolFile | None = None
     network: Network = field(init=False)
 
     def __post_init__(self) -> None:
@@ -276,6 +282,8 @@ class Process:
             return self.descriptors.get(1 if name == "stdout" else 2)
         if name == "display":
             return self._new_display(flags)
+        if name == "tools":
+            return self._new_call(flags)
         return DeviceFile(Device(0, 0, 0, None, name), flags, self.random)
 
     def _new_display(self, flags: Open) -> OpenFile:
@@ -286,6 +294,15 @@ class Process:
             raise GuestFault(Errno.EBUSY, "a display is open already; finish or close it first")
         self.showing = DisplayFile(flags, self.total, self.display)
         return self.showing
+
+    def _new_call(self, flags: Open) -> OpenFile:
+        """
+        One at a time, for the same reason.
+        """
+        if self.calling is not None and not self.calling.over:
+            raise GuestFault(Errno.EBUSY, "a call is open already; finish or close it first")
+        self.calling = ToolFile(flags, self.total, self.tool)
+        return self.calling
 
     def keep_time(self, clock: Clock) -> None:
         """

@@ -198,7 +198,8 @@ def _program(layout: Layout, parts: Parts, *, check: bool) -> str:
         SOURCES["wasi_socket.py"],
         SOURCES["wasi.py"],
         f"sys.path.append({layout.site_packages!r})\n",
-        runtime_program(parts),
+        # All of it is compiled: the build makes no bytecode of it for this guest.
+        runtime_program(parts).text,
         "exercise()\ninstall(entry)\n",
         "check()\n" if check else "",
     )

@@ -5,9 +5,11 @@ Until a session begins, everything the guest could see is a constant, so two boo
 leave the same bytes in memory (security: what a zygote hands on is known).
 """
 
+import errno
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from executor.kernel.toolframes import refused
 from executor.wasm.abi import Errno
 from executor.wasm.layout import Layout
 from executor.wasm.parts import Parts
@@ -40,6 +42,7 @@ _DEVICES: Final = (
     "stderr",
     "denial",
     "display",
+    "tools",
 )
 # What a guest without a session may write: the image's builder has it compile the library.
 _BOOT_SCRATCH: Final = Space(2**28, 1024)
@@ -60,6 +63,7 @@ class Hooks:
         """
         self.on_output: Callable[[int, bytes], None] | None = None
         self.on_display: Callable[[Mapping[str, bytes]], None] | None = None
+        self.on_tool: Callable[[bytes], bytes] | None = None
         self.on_wait: Callable[[float], bool] | None = None
         self.on_wait_for: Callable[[Mapping[int, int], float], bool] | None = None
         self.on_signal: Callable[[], int] | None = None
@@ -78,6 +82,14 @@ class Hooks:
         """
         if self.on_display is not None:
             self.on_display(forms)
+
+    def tool(self, frame: bytes) -> bytes:
+        """
+        The guest calls one of the client's functions: the reply.
+        """
+        if self.on_tool is None:
+            return refused(errno.EAGAIN, "no session has begun")
+        return self.on_tool(frame)
 
     def wait(self, seconds: float) -> bool:
         """

@@ -195,7 +195,7 @@ def test_a_session_whose_worker_is_killed_is_lost_and_a_new_one_can_be_opened():
         events = session.stream("print('on', flush=True)\nwhile True: pass")
         assert [type(next(events)).__name__ for _ in range(2)] == ["Started", "Output"]
         for inmate in family(cage._link._server.pid)[1:]:
-            if "executor.launcher" not in inmate.cmdline():
+            if "executor.launching" not in inmate.cmdline():
                 inmate.kill()
         *_, end = events
         assert end.session_lost
@@ -206,6 +206,16 @@ def test_a_session_whose_worker_is_killed_is_lost_and_a_new_one_can_be_opened():
         assert cage.session().run("1").value == "1"
 
 
+def test_the_first_zygote_has_imported_before_its_image_was_known():
+    with agent_client.connect() as cage:
+        assert cage.session().run("1").value == "1"
+        lines = [one.cmdline() for one in family(cage._link._server.pid)[1:]]
+        running = [line for line in lines if "executor.launching" not in line]
+        zygotes = [line for line in running if "executor.zygote" in line]
+        assert zygotes
+        assert all(line[-2] == "--ahead" for line in zygotes)
+
+
 def test_a_server_that_cannot_start_says_why_and_leaves_nothing(policies):
     (policies / "bad.yaml").write_text("version: 1\nname: bad\nnetwerk: none\n")
     with pytest.raises(agent_client.ServerUnavailable) as caught:
@@ -213,6 +223,20 @@ def test_a_server_that_cannot_start_says_why_and_leaves_nothing(policies):
     assert "ended with status 1" in str(caught.value)
     assert "bad.yaml:3:1: " in str(caught.value)
     assert "     3 | netwerk: none\n       | ^" in str(caught.value)
+
+
+def test_what_only_the_log_of_a_private_server_says_is_told(policies):
+    (policies / "mine.yaml").write_text(
+        "version: 1\nname: mine\nfilesystem: [{mount: /out, source: ./missing, access: read}]\n"
+    )
+    with agent_client.connect(policies=policies) as cage:
+        with pytest.raises(agent_client.CodecageError) as caught:
+            cage.session("mine")
+        assert caught.value.reason == "SOURCE_UNAVAILABLE"
+        assert f"{policies}/missing" in str(caught.value)
+        with pytest.raises(agent_client.PolicyNotFound) as caught:
+            cage.session("other")
+        assert "it said:" not in str(caught.value)
 
 
 def test_policies_of_a_directory_are_offered_and_an_address_in_the_environment_is_not_used(

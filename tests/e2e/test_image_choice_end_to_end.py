@@ -116,7 +116,9 @@ def zygotes(server) -> list[str]:
     for launcher in psutil.Process(server.process.pid).children():
         for zygote in launcher.children():
             words = zygote.cmdline()
-            found.append(words[words.index("--image") + 1])
+            # The one that was started before its row was known has `core`, the first row asked for.
+            ahead = "--ahead" in words
+            found.append("core" if ahead else words[words.index("--image") + 1])
     return sorted(found)
 
 

@@ -35,7 +35,8 @@ def on_server(place, scenario, *policies, **options):
 
 
 def brokers(server):
-    return {name: line.broker for name, line in server.sessions._served.brokers._lines.items()}
+    lines = server.sessions._served.brokers._lines.items()
+    return {name: line.broker for (name, *_), line in lines}
 
 
 def gone(pid):

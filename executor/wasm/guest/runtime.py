@@ -74,6 +74,7 @@ def begin(request):
     os.environ.update(request["environment"])
     os.chdir(request["directory"])
     reseed(bytes.fromhex(request["seed"]))
+    _tools.begin(request.get("given"))
     return {"status": "ok"}
 
 
@@ -112,6 +113,7 @@ def run(request):
     linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
     value = None
     try:
+        _tools.check()
         result = evaluated(compiled(code, name))
         if result is not None and not code.rstrip().endswith(";"):
             _main.__dict__["_"] = result
@@ -122,6 +124,8 @@ def run(request):
         restock()
     except SystemExit as error:
         answer = {"status": "exited", "code": exit_code(error.code)}
+    except _tools.FinalAnswer:
+        answer = {"status": "ok", "value": None}
     except BaseException as error:
         answer = failed(error)
     try:
@@ -379,6 +383,13 @@ def use_display(code):
     _display.install()
 
 
+def use_tools(values, code):
+    """Run `code`, which calls functions of the client with what `values` can write."""
+    global _tools
+    _tools = module("_codecage_tools", code)
+    _tools.values = module("_codecage_values", values)
+
+
 def use_finders(code):
     """Have `code` look at what is imported: it knows what is not here, and acts on what is."""
     global Absent, After
@@ -389,6 +400,24 @@ def use_finders(code):
     After.ACTS["multiprocessing.process"] = refuse_processes
     sys.meta_path.insert(0, After)
     sys.meta_path.append(Absent)
+
+
+def use_transactions(code):
+    """Have `import codecage` give what `code` makes: committing, by links that are read."""
+    sys.modules["codecage"] = made = module("codecage", code)
+    made.ask = transact
+
+
+def transact(verb, mount):
+    """The server's answer: an errno and a reason, or 0 and the report."""
+    try:
+        text = piece = _readlink(f"/dev/transaction/{verb}{os.fspath(mount)}")
+        while piece:
+            piece = _readlink("/dev/transaction/more")
+            text += piece
+    except OSError as error:
+        return error.errno, error.strerror
+    return 0, text
 
 
 def use_magics(code, notebook):
@@ -411,6 +440,11 @@ def use_loop(code):
             _loop.install(NO_THREADS, refuse_program)
 
     After.ACTS["asyncio"] = act
+
+
+def use_processes(code):
+    """Have processes and signals refused by `code`, where there are none."""
+    module("_codecage_processes", code).install(NO_PROCESSES, refuse_program)
 
 
 def limit_processes(module):
@@ -444,8 +478,8 @@ def refuse_program(process, arguments, executable, *rest):
 
 def judge(command):
     """Have the gate judge, and record, an attempt at a program."""
-    if hasattr(os, "system"):
-        os.system(command)
+    if _system is not None:
+        _system(command)
 
 
 def refuse_init(self, args, *rest, executable=None, **options):
@@ -538,12 +572,14 @@ def install():
 
 
 _readlink = os.readlink
+_system = getattr(os, "system", None)
 _setrecursionlimit = sys.setrecursionlimit
 _interrupt_main = _thread.interrupt_main
 # Where there is none, time.sleep itself ends at an interrupt.
 _poller = select.poll() if hasattr(select, "poll") else None
 _loop = None
 _display = None
+_tools = None
 GENERATORS = []
 _magics = None
 # What an interrupt says that is still to be raised.

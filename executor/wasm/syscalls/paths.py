@@ -37,7 +37,7 @@ from executor.wasm.openfiles import (
 )
 from executor.wasm.process import Process
 from executor.wasm.sockets import Socket
-from executor.wasm.syscalls import network
+from executor.wasm.syscalls import network, transactions
 
 _KIND_MODE = {
     wire.KIND_FILE: S_IFREG,
@@ -405,7 +405,7 @@ def getdents64(process: Process, descriptor: int, buffer: int, size: int) -> int
 def readlinkat(process: Process, directory: int, path: int, buffer: int, size: int) -> int:
     """
     The target of a link: readlinkat(2). `/dev/denial` tells why the last call was refused, and
-    below `/dev/socket/pair` two sockets are made.
+    below `/dev/socket/pair` two sockets are made, below `/dev/transaction` changes committed.
     """
     name = process.path(path)
     if size == 0:
@@ -414,6 +414,8 @@ def readlinkat(process: Process, directory: int, path: int, buffer: int, size: i
     process.memory.span(buffer, size)
     if name.startswith(network.PAIR):
         data = network.asked_pair(process, name)
+    elif name.startswith(transactions.ASKED):
+        data = transactions.answer(process, name)
     else:
         data = link_target(process, directory, name)
     process.memory.write(buffer, data[:size])

@@ -11,7 +11,7 @@ leads to is decided where it ends.
 from executor.wasm.abi import PATH_MAX, Errno, GuestFault, Open
 from executor.wasm.openfiles import DirectoryFile
 from executor.wasm.process import Process
-from executor.wasm.syscalls import changes, paths, wasi_sockets
+from executor.wasm.syscalls import changes, paths, transactions, wasi_sockets
 from executor.wasm.syscalls.wasi_abi import (
     FILESTAT,
     DescriptorFlag,
@@ -144,6 +144,8 @@ def path_readlink(
     process.memory.span(result, 4)
     if name.startswith(wasi_sockets.ASKED) and _is_root(process, directory):
         data = wasi_sockets.answer(process, name)[:size]
+    elif f"/{name}".startswith(transactions.ASKED) and _is_root(process, directory):
+        data = transactions.answer(process, f"/{name}")[:size]
     else:
         data = paths.link_target(process, directory, name)[:size]
     process.memory.write(buffer, data)

@@ -144,6 +144,52 @@ CELL_STATUS_WORKER_LOST: CellStatus.ValueType  # 7
 """The worker is gone, and the session's state with it."""
 global___CellStatus = CellStatus
 
+class _CommitOutcome:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _CommitOutcomeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_CommitOutcome.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    COMMIT_OUTCOME_UNSPECIFIED: _CommitOutcome.ValueType  # 0
+    COMMIT_OUTCOME_COMMITTED: _CommitOutcome.ValueType  # 1
+    COMMIT_OUTCOME_UNCHANGED: _CommitOutcome.ValueType  # 2
+    """There was nothing to commit."""
+    COMMIT_OUTCOME_CONFLICT: _CommitOutcome.ValueType  # 3
+    """The host's files are not what the session saw; nothing was written. Roll back to see them."""
+    COMMIT_OUTCOME_PREVIEW: _CommitOutcome.ValueType  # 4
+    """A dry run."""
+
+class CommitOutcome(_CommitOutcome, metaclass=_CommitOutcomeEnumTypeWrapper): ...
+
+COMMIT_OUTCOME_UNSPECIFIED: CommitOutcome.ValueType  # 0
+COMMIT_OUTCOME_COMMITTED: CommitOutcome.ValueType  # 1
+COMMIT_OUTCOME_UNCHANGED: CommitOutcome.ValueType  # 2
+"""There was nothing to commit."""
+COMMIT_OUTCOME_CONFLICT: CommitOutcome.ValueType  # 3
+"""The host's files are not what the session saw; nothing was written. Roll back to see them."""
+COMMIT_OUTCOME_PREVIEW: CommitOutcome.ValueType  # 4
+"""A dry run."""
+global___CommitOutcome = CommitOutcome
+
+class _ChangeKind:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _ChangeKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_ChangeKind.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    CHANGE_KIND_UNSPECIFIED: _ChangeKind.ValueType  # 0
+    CHANGE_KIND_ADDED: _ChangeKind.ValueType  # 1
+    CHANGE_KIND_MODIFIED: _ChangeKind.ValueType  # 2
+    CHANGE_KIND_DELETED: _ChangeKind.ValueType  # 3
+
+class ChangeKind(_ChangeKind, metaclass=_ChangeKindEnumTypeWrapper): ...
+
+CHANGE_KIND_UNSPECIFIED: ChangeKind.ValueType  # 0
+CHANGE_KIND_ADDED: ChangeKind.ValueType  # 1
+CHANGE_KIND_MODIFIED: ChangeKind.ValueType  # 2
+CHANGE_KIND_DELETED: ChangeKind.ValueType  # 3
+global___ChangeKind = ChangeKind
+
 @typing.final
 class GetServerInfoRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -274,6 +320,34 @@ class ListPoliciesResponse(google.protobuf.message.Message):
 global___ListPoliciesResponse = ListPoliciesResponse
 
 @typing.final
+class ReloadPoliciesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___ReloadPoliciesRequest = ReloadPoliciesRequest
+
+@typing.final
+class ReloadPoliciesResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    POLICIES_FIELD_NUMBER: builtins.int
+    @property
+    def policies(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___PolicyInfo]:
+        """Those that are in force from now on."""
+
+    def __init__(
+        self,
+        *,
+        policies: collections.abc.Iterable[global___PolicyInfo] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["policies", b"policies"]) -> None: ...
+
+global___ReloadPoliciesResponse = ReloadPoliciesResponse
+
+@typing.final
 class PolicyInfo(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -284,10 +358,13 @@ class PolicyInfo(google.protobuf.message.Message):
     MOUNTS_FIELD_NUMBER: builtins.int
     LIMITS_FIELD_NUMBER: builtins.int
     IMAGES_FIELD_NUMBER: builtins.int
+    AUDIT_MODE_FIELD_NUMBER: builtins.int
     name: builtins.str
     description: builtins.str
     digest: builtins.str
     image: builtins.str
+    audit_mode: builtins.bool
+    """Sessions may look at more than the policy allows, and the record says what."""
     @property
     def mounts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Mount]: ...
     @property
@@ -306,9 +383,10 @@ class PolicyInfo(google.protobuf.message.Message):
         mounts: collections.abc.Iterable[global___Mount] | None = ...,
         limits: global___Limits | None = ...,
         images: collections.abc.Iterable[builtins.str] | None = ...,
+        audit_mode: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["limits", b"limits"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["description", b"description", "digest", b"digest", "image", b"image", "images", b"images", "limits", b"limits", "mounts", b"mounts", "name", b"name"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["audit_mode", b"audit_mode", "description", b"description", "digest", b"digest", "image", b"image", "images", b"images", "limits", b"limits", "mounts", b"mounts", "name", b"name"]) -> None: ...
 
 global___PolicyInfo = PolicyInfo
 
@@ -319,18 +397,22 @@ class Mount(google.protobuf.message.Message):
     PATH_FIELD_NUMBER: builtins.int
     WRITABLE_FIELD_NUMBER: builtins.int
     SCRATCH_FIELD_NUMBER: builtins.int
+    TRANSACTION_FIELD_NUMBER: builtins.int
     path: builtins.str
     writable: builtins.bool
     scratch: builtins.bool
     """Memory of the session rather than a directory of the host."""
+    transaction: builtins.bool
+    """What is written becomes the host's by a commit."""
     def __init__(
         self,
         *,
         path: builtins.str = ...,
         writable: builtins.bool = ...,
         scratch: builtins.bool = ...,
+        transaction: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["path", b"path", "scratch", b"scratch", "writable", b"writable"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["path", b"path", "scratch", b"scratch", "transaction", b"transaction", "writable", b"writable"]) -> None: ...
 
 global___Mount = Mount
 
@@ -388,16 +470,47 @@ class CreateSessionRequest(google.protobuf.message.Message):
         ) -> None: ...
         def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
+    @typing.final
+    class VariablesEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.bytes
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.bytes = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     POLICY_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
     IMAGE_FIELD_NUMBER: builtins.int
+    TOOLS_FIELD_NUMBER: builtins.int
+    VARIABLES_FIELD_NUMBER: builtins.int
+    FINAL_ANSWER_FIELD_NUMBER: builtins.int
     policy: builtins.str
     """A policy's name; empty means the built-in `calculator`, which grants nothing but computing."""
     image: builtins.str
     """One of the images that the policy allows; empty means its first. PERMISSION_DENIED: another."""
+    final_answer: builtins.bool
+    """The guest has `final_answer(value)`, which ends its cell."""
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """The caller's words for the session (up to 16 pairs of 64 and 256 bytes), kept in the audit."""
+
+    @property
+    def tools(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Tool]:
+        """Functions of the client that the guest may call, each call as the policy decides."""
+
+    @property
+    def variables(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.bytes]:
+        """Values that the guest has by these names when its first cell begins, as documents of
+        codecage/values.py. With the tools 1 MiB in all.
+        """
 
     def __init__(
         self,
@@ -405,10 +518,96 @@ class CreateSessionRequest(google.protobuf.message.Message):
         policy: builtins.str = ...,
         labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         image: builtins.str = ...,
+        tools: collections.abc.Iterable[global___Tool] | None = ...,
+        variables: collections.abc.Mapping[builtins.str, builtins.bytes] | None = ...,
+        final_answer: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["image", b"image", "labels", b"labels", "policy", b"policy"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["final_answer", b"final_answer", "image", b"image", "labels", b"labels", "policy", b"policy", "tools", b"tools", "variables", b"variables"]) -> None: ...
 
 global___CreateSessionRequest = CreateSessionRequest
+
+@typing.final
+class Tool(google.protobuf.message.Message):
+    """A function of the client, described: data that is shown and bound, never source text."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    PARAMETERS_FIELD_NUMBER: builtins.int
+    RETURNS_FIELD_NUMBER: builtins.int
+    DOC_FIELD_NUMBER: builtins.int
+    AWAITED_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """An identifier."""
+    returns: builtins.str
+    """What its annotation says that it returns, as text; empty where it says nothing."""
+    doc: builtins.str
+    awaited: builtins.bool
+    """In the guest it is awaited, so that calls gathered there run beside each other here."""
+    @property
+    def parameters(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Parameter]: ...
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        parameters: collections.abc.Iterable[global___Parameter] | None = ...,
+        returns: builtins.str = ...,
+        doc: builtins.str = ...,
+        awaited: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["awaited", b"awaited", "doc", b"doc", "name", b"name", "parameters", b"parameters", "returns", b"returns"]) -> None: ...
+
+global___Tool = Tool
+
+@typing.final
+class Parameter(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    class _Kind:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
+
+    class _KindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[Parameter._Kind.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: Parameter._Kind.ValueType  # 0
+        POSITIONAL_ONLY: Parameter._Kind.ValueType  # 1
+        POSITIONAL_OR_KEYWORD: Parameter._Kind.ValueType  # 2
+        VAR_POSITIONAL: Parameter._Kind.ValueType  # 3
+        KEYWORD_ONLY: Parameter._Kind.ValueType  # 4
+        VAR_KEYWORD: Parameter._Kind.ValueType  # 5
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
+    KIND_UNSPECIFIED: Parameter.Kind.ValueType  # 0
+    POSITIONAL_ONLY: Parameter.Kind.ValueType  # 1
+    POSITIONAL_OR_KEYWORD: Parameter.Kind.ValueType  # 2
+    VAR_POSITIONAL: Parameter.Kind.ValueType  # 3
+    KEYWORD_ONLY: Parameter.Kind.ValueType  # 4
+    VAR_KEYWORD: Parameter.Kind.ValueType  # 5
+
+    NAME_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    ANNOTATION_FIELD_NUMBER: builtins.int
+    DEFAULT_VALUE_FIELD_NUMBER: builtins.int
+    DEFAULT_TEXT_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    kind: global___Parameter.Kind.ValueType
+    annotation: builtins.str
+    default_value: builtins.bytes
+    default_text: builtins.str
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        kind: global___Parameter.Kind.ValueType = ...,
+        annotation: builtins.str = ...,
+        default_value: builtins.bytes = ...,
+        default_text: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["default", b"default", "default_text", b"default_text", "default_value", b"default_value"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["annotation", b"annotation", "default", b"default", "default_text", b"default_text", "default_value", b"default_value", "kind", b"kind", "name", b"name"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["default", b"default"]) -> typing.Literal["default_value", "default_text"] | None: ...
+
+global___Parameter = Parameter
 
 @typing.final
 class Session(google.protobuf.message.Message):
@@ -565,18 +764,55 @@ class ExecuteRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     START_FIELD_NUMBER: builtins.int
+    TOOL_RESULT_FIELD_NUMBER: builtins.int
     @property
     def start(self) -> global___StartCell: ...
+    @property
+    def tool_result(self) -> global___ToolResult:
+        """After the first message, where that said `answers_tools`."""
+
     def __init__(
         self,
         *,
         start: global___StartCell | None = ...,
+        tool_result: global___ToolResult | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["message", b"message", "start", b"start"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["message", b"message", "start", b"start"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["start"] | None: ...
+    def HasField(self, field_name: typing.Literal["message", b"message", "start", b"start", "tool_result", b"tool_result"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["message", b"message", "start", b"start", "tool_result", b"tool_result"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["start", "tool_result"] | None: ...
 
 global___ExecuteRequest = ExecuteRequest
+
+@typing.final
+class ToolResult(google.protobuf.message.Message):
+    """What came of one call of a tool, or a part of that."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: builtins.int
+    DATA_FIELD_NUMBER: builtins.int
+    FAILED_FIELD_NUMBER: builtins.int
+    MORE_FIELD_NUMBER: builtins.int
+    call: builtins.int
+    """The number in `ToolCall`. INVALID_ARGUMENT: no call of that number waits for its result."""
+    data: builtins.bytes
+    """A document: the value; with `failed` a tuple of the name of a builtin exception class, its
+    arguments as a tuple, and its message. 8 MiB in all at most, and 1 MiB in a part.
+    """
+    failed: builtins.bool
+    more: builtins.bool
+    """The next part of the same result follows."""
+    def __init__(
+        self,
+        *,
+        call: builtins.int = ...,
+        data: builtins.bytes = ...,
+        failed: builtins.bool = ...,
+        more: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["call", b"call", "data", b"data", "failed", b"failed", "more", b"more"]) -> None: ...
+
+global___ToolResult = ToolResult
 
 @typing.final
 class StartCell(google.protobuf.message.Message):
@@ -588,10 +824,16 @@ class StartCell(google.protobuf.message.Message):
     CANCEL_FIELD_NUMBER: builtins.int
     KEEP_FIELD_NUMBER: builtins.int
     TOGETHER_FIELD_NUMBER: builtins.int
+    ANSWERS_TOOLS_FIELD_NUMBER: builtins.int
+    NARROW_FIELD_NUMBER: builtins.int
     session_id: builtins.str
     code: builtins.str
     together: builtins.bool
     """The client reads `Event.more`: events that happen together come in one message."""
+    answers_tools: builtins.bool
+    """The client answers `ToolCall` on this stream, until it closes its side. Without it a call of
+    a tool fails in the guest.
+    """
     @property
     def wall_time(self) -> google.protobuf.duration_pb2.Duration:
         """Less than the policy's wall time, if set; never more."""
@@ -600,6 +842,12 @@ class StartCell(google.protobuf.message.Message):
     def cancel(self) -> global___Cancel: ...
     @property
     def keep(self) -> global___Keep: ...
+    @property
+    def narrow(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Rights that the cell does without, whatever the policy grants: "network", "tools", or "tools."
+        and a tool's name. Connections that are open are ended where it has no network.
+        """
+
     def __init__(
         self,
         *,
@@ -609,9 +857,11 @@ class StartCell(google.protobuf.message.Message):
         cancel: global___Cancel | None = ...,
         keep: global___Keep | None = ...,
         together: builtins.bool = ...,
+        answers_tools: builtins.bool = ...,
+        narrow: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["cancel", b"cancel", "keep", b"keep", "on_disconnect", b"on_disconnect", "wall_time", b"wall_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["cancel", b"cancel", "code", b"code", "keep", b"keep", "on_disconnect", b"on_disconnect", "session_id", b"session_id", "together", b"together", "wall_time", b"wall_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["answers_tools", b"answers_tools", "cancel", b"cancel", "code", b"code", "keep", b"keep", "narrow", b"narrow", "on_disconnect", b"on_disconnect", "session_id", b"session_id", "together", b"together", "wall_time", b"wall_time"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["on_disconnect", b"on_disconnect"]) -> typing.Literal["cancel", "keep"] | None: ...
 
 global___StartCell = StartCell
@@ -657,6 +907,9 @@ class Event(google.protobuf.message.Message):
     VALUE_FIELD_NUMBER: builtins.int
     ENDED_FIELD_NUMBER: builtins.int
     DISPLAY_FIELD_NUMBER: builtins.int
+    TOOL_CALL_FIELD_NUMBER: builtins.int
+    TOOL_CANCELLED_FIELD_NUMBER: builtins.int
+    FINAL_FIELD_NUMBER: builtins.int
     MORE_FIELD_NUMBER: builtins.int
     sequence: builtins.int
     """1, 2, 3, ... within the cell."""
@@ -670,6 +923,12 @@ class Event(google.protobuf.message.Message):
     def ended(self) -> global___CellEnded: ...
     @property
     def display(self) -> global___Display: ...
+    @property
+    def tool_call(self) -> global___ToolCall: ...
+    @property
+    def tool_cancelled(self) -> global___ToolCancelled: ...
+    @property
+    def final(self) -> global___Final: ...
     @property
     def more(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Event]:
         """Later events that were there when this one was sent, in order. Only where the client asked
@@ -685,11 +944,14 @@ class Event(google.protobuf.message.Message):
         value: global___Value | None = ...,
         ended: global___CellEnded | None = ...,
         display: global___Display | None = ...,
+        tool_call: global___ToolCall | None = ...,
+        tool_cancelled: global___ToolCancelled | None = ...,
+        final: global___Final | None = ...,
         more: collections.abc.Iterable[global___Event] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["display", b"display", "ended", b"ended", "event", b"event", "output", b"output", "started", b"started", "value", b"value"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["display", b"display", "ended", b"ended", "event", b"event", "more", b"more", "output", b"output", "sequence", b"sequence", "started", b"started", "value", b"value"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["started", "output", "value", "ended", "display"] | None: ...
+    def HasField(self, field_name: typing.Literal["display", b"display", "ended", b"ended", "event", b"event", "final", b"final", "output", b"output", "started", b"started", "tool_call", b"tool_call", "tool_cancelled", b"tool_cancelled", "value", b"value"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["display", b"display", "ended", b"ended", "event", b"event", "final", b"final", "more", b"more", "output", b"output", "sequence", b"sequence", "started", b"started", "tool_call", b"tool_call", "tool_cancelled", b"tool_cancelled", "value", b"value"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["started", "output", "value", "ended", "display", "tool_call", "tool_cancelled", "final"] | None: ...
 
 global___Event = Event
 
@@ -729,6 +991,73 @@ class Output(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["data", b"data", "stream", b"stream"]) -> None: ...
 
 global___Output = Output
+
+@typing.final
+class ToolCall(google.protobuf.message.Message):
+    """The guest calls a tool, and the policy allows it: answer with a `ToolResult`. Seen by who comes
+    back with `Attach`, too, and answered by nobody there.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    ARGUMENTS_FIELD_NUMBER: builtins.int
+    BESIDE_FIELD_NUMBER: builtins.int
+    call: builtins.int
+    """1, 2, 3, ... within the session."""
+    name: builtins.str
+    arguments: builtins.bytes
+    """A document: a tuple of the positional arguments as a tuple and the others as a dict. Data of
+    the guest, 1 MiB at most, never to be trusted.
+    """
+    beside: builtins.bool
+    """The guest goes on, and may call others, before this one is answered."""
+    def __init__(
+        self,
+        *,
+        call: builtins.int = ...,
+        name: builtins.str = ...,
+        arguments: builtins.bytes = ...,
+        beside: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["arguments", b"arguments", "beside", b"beside", "call", b"call", "name", b"name"]) -> None: ...
+
+global___ToolCall = ToolCall
+
+@typing.final
+class ToolCancelled(google.protobuf.message.Message):
+    """Nobody waits for the result of a call any more; one that is still sent is dropped."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: builtins.int
+    call: builtins.int
+    def __init__(
+        self,
+        *,
+        call: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["call", b"call"]) -> None: ...
+
+global___ToolCancelled = ToolCancelled
+
+@typing.final
+class Final(google.protobuf.message.Message):
+    """What the guest gave to `final_answer`, as a document; data of the guest."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: builtins.int
+    value: builtins.bytes
+    def __init__(
+        self,
+        *,
+        value: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["value", b"value"]) -> None: ...
+
+global___Final = Final
 
 @typing.final
 class Value(google.protobuf.message.Message):
@@ -803,11 +1132,14 @@ class CellEnded(google.protobuf.message.Message):
     AUDIT_HEAD_FIELD_NUMBER: builtins.int
     SESSION_LOST_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
+    AUDIT_MODE_FIELD_NUMBER: builtins.int
     status: global___CellStatus.ValueType
     exit_code: builtins.int
     session_lost: builtins.bool
     """The session is over; `reason` says why."""
     reason: builtins.str
+    audit_mode: builtins.bool
+    """The policy is in audit mode: under `mode: enforce` the cell might have ended otherwise."""
     @property
     def error(self) -> global___CellError: ...
     @property
@@ -824,9 +1156,10 @@ class CellEnded(google.protobuf.message.Message):
         audit_head: global___AuditHead | None = ...,
         session_lost: builtins.bool = ...,
         reason: builtins.str = ...,
+        audit_mode: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["audit_head", b"audit_head", "error", b"error", "usage", b"usage"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["audit_head", b"audit_head", "error", b"error", "exit_code", b"exit_code", "reason", b"reason", "session_lost", b"session_lost", "status", b"status", "usage", b"usage"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["audit_head", b"audit_head", "audit_mode", b"audit_mode", "error", b"error", "exit_code", b"exit_code", "reason", b"reason", "session_lost", b"session_lost", "status", b"status", "usage", b"usage"]) -> None: ...
 
 global___CellEnded = CellEnded
 
@@ -886,6 +1219,7 @@ class Usage(google.protobuf.message.Message):
     NETWORK_SENT_BYTES_FIELD_NUMBER: builtins.int
     NETWORK_RECEIVED_BYTES_FIELD_NUMBER: builtins.int
     REQUESTS_BY_KIND_FIELD_NUMBER: builtins.int
+    TOOL_CALLS_FIELD_NUMBER: builtins.int
     peak_memory_bytes: builtins.int
     """Linear memory and the session's files, in bytes, at their highest."""
     stdout_bytes: builtins.int
@@ -902,6 +1236,8 @@ class Usage(google.protobuf.message.Message):
     http_requests: builtins.int
     network_sent_bytes: builtins.int
     network_received_bytes: builtins.int
+    tool_calls: builtins.int
+    """Calls of tools that were passed on to the client."""
     @property
     def wall_time(self) -> google.protobuf.duration_pb2.Duration: ...
     @property
@@ -926,9 +1262,10 @@ class Usage(google.protobuf.message.Message):
         network_sent_bytes: builtins.int = ...,
         network_received_bytes: builtins.int = ...,
         requests_by_kind: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+        tool_calls: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["cpu_time", b"cpu_time", "wall_time", b"wall_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["connections", b"connections", "cpu_time", b"cpu_time", "denied", b"denied", "http_requests", b"http_requests", "network_received_bytes", b"network_received_bytes", "network_sent_bytes", b"network_sent_bytes", "output_truncated", b"output_truncated", "peak_memory_bytes", b"peak_memory_bytes", "requests", b"requests", "requests_by_kind", b"requests_by_kind", "stderr_bytes", b"stderr_bytes", "stdout_bytes", b"stdout_bytes", "wall_time", b"wall_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["connections", b"connections", "cpu_time", b"cpu_time", "denied", b"denied", "http_requests", b"http_requests", "network_received_bytes", b"network_received_bytes", "network_sent_bytes", b"network_sent_bytes", "output_truncated", b"output_truncated", "peak_memory_bytes", b"peak_memory_bytes", "requests", b"requests", "requests_by_kind", b"requests_by_kind", "stderr_bytes", b"stderr_bytes", "stdout_bytes", b"stdout_bytes", "tool_calls", b"tool_calls", "wall_time", b"wall_time"]) -> None: ...
 
 global___Usage = Usage
 
@@ -1316,3 +1653,132 @@ class ErrorInfo(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["domain", b"domain", "metadata", b"metadata", "reason", b"reason"]) -> None: ...
 
 global___ErrorInfo = ErrorInfo
+
+@typing.final
+class CommitRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    MOUNT_FIELD_NUMBER: builtins.int
+    DRY_RUN_FIELD_NUMBER: builtins.int
+    session_id: builtins.str
+    mount: builtins.str
+    """The mount's path in the guest; empty where the policy has one transaction alone."""
+    dry_run: builtins.bool
+    """Answer what a commit would do, and do nothing."""
+    def __init__(
+        self,
+        *,
+        session_id: builtins.str = ...,
+        mount: builtins.str = ...,
+        dry_run: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["dry_run", b"dry_run", "mount", b"mount", "session_id", b"session_id"]) -> None: ...
+
+global___CommitRequest = CommitRequest
+
+@typing.final
+class Change(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    DIRECTORY_FIELD_NUMBER: builtins.int
+    DIGEST_BEFORE_FIELD_NUMBER: builtins.int
+    DIGEST_AFTER_FIELD_NUMBER: builtins.int
+    SIZE_FIELD_NUMBER: builtins.int
+    DIFF_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    """Relative to the mount."""
+    kind: global___ChangeKind.ValueType
+    directory: builtins.bool
+    digest_before: builtins.str
+    """SHA-256 in hex; empty where there is no such file."""
+    digest_after: builtins.str
+    size: builtins.int
+    diff: builtins.str
+    """A unified diff for people, where both are texts and there is room; written by the guest."""
+    def __init__(
+        self,
+        *,
+        path: builtins.str = ...,
+        kind: global___ChangeKind.ValueType = ...,
+        directory: builtins.bool = ...,
+        digest_before: builtins.str = ...,
+        digest_after: builtins.str = ...,
+        size: builtins.int = ...,
+        diff: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["diff", b"diff", "digest_after", b"digest_after", "digest_before", b"digest_before", "directory", b"directory", "kind", b"kind", "path", b"path", "size", b"size"]) -> None: ...
+
+global___Change = Change
+
+@typing.final
+class CommitResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MOUNT_FIELD_NUMBER: builtins.int
+    OUTCOME_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    CHANGES_FIELD_NUMBER: builtins.int
+    MORE_CHANGES_FIELD_NUMBER: builtins.int
+    CONFLICTS_FIELD_NUMBER: builtins.int
+    mount: builtins.str
+    outcome: global___CommitOutcome.ValueType
+    digest: builtins.str
+    """SHA-256, in hex, of the list of changes: what the record of the commit has."""
+    more_changes: builtins.int
+    @property
+    def changes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Change]:
+        """In the order in which they are done; a thousand at most."""
+
+    @property
+    def conflicts(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Paths, relative to the mount, that changed on the host since the session saw them."""
+
+    def __init__(
+        self,
+        *,
+        mount: builtins.str = ...,
+        outcome: global___CommitOutcome.ValueType = ...,
+        digest: builtins.str = ...,
+        changes: collections.abc.Iterable[global___Change] | None = ...,
+        more_changes: builtins.int = ...,
+        conflicts: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["changes", b"changes", "conflicts", b"conflicts", "digest", b"digest", "more_changes", b"more_changes", "mount", b"mount", "outcome", b"outcome"]) -> None: ...
+
+global___CommitResponse = CommitResponse
+
+@typing.final
+class RollbackRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    MOUNT_FIELD_NUMBER: builtins.int
+    session_id: builtins.str
+    mount: builtins.str
+    def __init__(
+        self,
+        *,
+        session_id: builtins.str = ...,
+        mount: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["mount", b"mount", "session_id", b"session_id"]) -> None: ...
+
+global___RollbackRequest = RollbackRequest
+
+@typing.final
+class RollbackResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MOUNT_FIELD_NUMBER: builtins.int
+    mount: builtins.str
+    def __init__(
+        self,
+        *,
+        mount: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["mount", b"mount"]) -> None: ...
+
+global___RollbackResponse = RollbackResponse

@@ -44,6 +44,11 @@ class CodecageStub(object):
                 request_serializer=codecage_dot_v1_dot_codecage__pb2.ListPoliciesRequest.SerializeToString,
                 response_deserializer=codecage_dot_v1_dot_codecage__pb2.ListPoliciesResponse.FromString,
                 _registered_method=True)
+        self.ReloadPolicies = channel.unary_unary(
+                '/codecage.v1.Codecage/ReloadPolicies',
+                request_serializer=codecage_dot_v1_dot_codecage__pb2.ReloadPoliciesRequest.SerializeToString,
+                response_deserializer=codecage_dot_v1_dot_codecage__pb2.ReloadPoliciesResponse.FromString,
+                _registered_method=True)
         self.CreateSession = channel.unary_unary(
                 '/codecage.v1.Codecage/CreateSession',
                 request_serializer=codecage_dot_v1_dot_codecage__pb2.CreateSessionRequest.SerializeToString,
@@ -99,6 +104,16 @@ class CodecageStub(object):
                 request_serializer=codecage_dot_v1_dot_codecage__pb2.RemoveFileRequest.SerializeToString,
                 response_deserializer=codecage_dot_v1_dot_codecage__pb2.RemoveFileResponse.FromString,
                 _registered_method=True)
+        self.Commit = channel.unary_unary(
+                '/codecage.v1.Codecage/Commit',
+                request_serializer=codecage_dot_v1_dot_codecage__pb2.CommitRequest.SerializeToString,
+                response_deserializer=codecage_dot_v1_dot_codecage__pb2.CommitResponse.FromString,
+                _registered_method=True)
+        self.Rollback = channel.unary_unary(
+                '/codecage.v1.Codecage/Rollback',
+                request_serializer=codecage_dot_v1_dot_codecage__pb2.RollbackRequest.SerializeToString,
+                response_deserializer=codecage_dot_v1_dot_codecage__pb2.RollbackResponse.FromString,
+                _registered_method=True)
         self.ReadAudit = channel.unary_stream(
                 '/codecage.v1.Codecage/ReadAudit',
                 request_serializer=codecage_dot_v1_dot_codecage__pb2.ReadAuditRequest.SerializeToString,
@@ -118,6 +133,14 @@ class CodecageServicer(object):
 
     def ListPolicies(self, request, context):
         """The policies that this server offers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReloadPolicies(self, request, context):
+        """Read the policies anew, all of them or none; sessions that exist keep theirs.
+        FAILED_PRECONDITION: they are refused, and nothing has changed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -198,6 +221,22 @@ class CodecageServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Commit(self, request, context):
+        """Make what the session has changed below a mount with `access: transaction` the host's: all of
+        it, or nothing. A conflict is an answer, not an error; refused while a cell runs.
+        PERMISSION_DENIED: the policy grants no commit there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rollback(self, request, context):
+        """Drop what the session has changed there; refused while a cell runs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReadAudit(self, request, context):
         """The audit records of one session, in order.
         """
@@ -217,6 +256,11 @@ def add_CodecageServicer_to_server(servicer, server):
                     servicer.ListPolicies,
                     request_deserializer=codecage_dot_v1_dot_codecage__pb2.ListPoliciesRequest.FromString,
                     response_serializer=codecage_dot_v1_dot_codecage__pb2.ListPoliciesResponse.SerializeToString,
+            ),
+            'ReloadPolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReloadPolicies,
+                    request_deserializer=codecage_dot_v1_dot_codecage__pb2.ReloadPoliciesRequest.FromString,
+                    response_serializer=codecage_dot_v1_dot_codecage__pb2.ReloadPoliciesResponse.SerializeToString,
             ),
             'CreateSession': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateSession,
@@ -272,6 +316,16 @@ def add_CodecageServicer_to_server(servicer, server):
                     servicer.RemoveFile,
                     request_deserializer=codecage_dot_v1_dot_codecage__pb2.RemoveFileRequest.FromString,
                     response_serializer=codecage_dot_v1_dot_codecage__pb2.RemoveFileResponse.SerializeToString,
+            ),
+            'Commit': grpc.unary_unary_rpc_method_handler(
+                    servicer.Commit,
+                    request_deserializer=codecage_dot_v1_dot_codecage__pb2.CommitRequest.FromString,
+                    response_serializer=codecage_dot_v1_dot_codecage__pb2.CommitResponse.SerializeToString,
+            ),
+            'Rollback': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rollback,
+                    request_deserializer=codecage_dot_v1_dot_codecage__pb2.RollbackRequest.FromString,
+                    response_serializer=codecage_dot_v1_dot_codecage__pb2.RollbackResponse.SerializeToString,
             ),
             'ReadAudit': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadAudit,
@@ -333,6 +387,33 @@ class Codecage(object):
             '/codecage.v1.Codecage/ListPolicies',
             codecage_dot_v1_dot_codecage__pb2.ListPoliciesRequest.SerializeToString,
             codecage_dot_v1_dot_codecage__pb2.ListPoliciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReloadPolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/codecage.v1.Codecage/ReloadPolicies',
+            codecage_dot_v1_dot_codecage__pb2.ReloadPoliciesRequest.SerializeToString,
+            codecage_dot_v1_dot_codecage__pb2.ReloadPoliciesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -630,6 +711,60 @@ class Codecage(object):
             '/codecage.v1.Codecage/RemoveFile',
             codecage_dot_v1_dot_codecage__pb2.RemoveFileRequest.SerializeToString,
             codecage_dot_v1_dot_codecage__pb2.RemoveFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Commit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/codecage.v1.Codecage/Commit',
+            codecage_dot_v1_dot_codecage__pb2.CommitRequest.SerializeToString,
+            codecage_dot_v1_dot_codecage__pb2.CommitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rollback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/codecage.v1.Codecage/Rollback',
+            codecage_dot_v1_dot_codecage__pb2.RollbackRequest.SerializeToString,
+            codecage_dot_v1_dot_codecage__pb2.RollbackResponse.FromString,
             options,
             channel_credentials,
             insecure,

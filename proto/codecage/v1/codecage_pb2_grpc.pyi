@@ -36,6 +36,14 @@ class CodecageStub:
     ]
     """The policies that this server offers."""
 
+    ReloadPolicies: grpc.UnaryUnaryMultiCallable[
+        codecage.v1.codecage_pb2.ReloadPoliciesRequest,
+        codecage.v1.codecage_pb2.ReloadPoliciesResponse,
+    ]
+    """Read the policies anew, all of them or none; sessions that exist keep theirs.
+    FAILED_PRECONDITION: they are refused, and nothing has changed.
+    """
+
     CreateSession: grpc.UnaryUnaryMultiCallable[
         codecage.v1.codecage_pb2.CreateSessionRequest,
         codecage.v1.codecage_pb2.Session,
@@ -102,6 +110,21 @@ class CodecageStub:
         codecage.v1.codecage_pb2.RemoveFileResponse,
     ]
 
+    Commit: grpc.UnaryUnaryMultiCallable[
+        codecage.v1.codecage_pb2.CommitRequest,
+        codecage.v1.codecage_pb2.CommitResponse,
+    ]
+    """Make what the session has changed below a mount with `access: transaction` the host's: all of
+    it, or nothing. A conflict is an answer, not an error; refused while a cell runs.
+    PERMISSION_DENIED: the policy grants no commit there.
+    """
+
+    Rollback: grpc.UnaryUnaryMultiCallable[
+        codecage.v1.codecage_pb2.RollbackRequest,
+        codecage.v1.codecage_pb2.RollbackResponse,
+    ]
+    """Drop what the session has changed there; refused while a cell runs."""
+
     ReadAudit: grpc.UnaryStreamMultiCallable[
         codecage.v1.codecage_pb2.ReadAuditRequest,
         codecage.v1.codecage_pb2.AuditRecord,
@@ -120,6 +143,14 @@ class CodecageAsyncStub:
         codecage.v1.codecage_pb2.ListPoliciesResponse,
     ]
     """The policies that this server offers."""
+
+    ReloadPolicies: grpc.aio.UnaryUnaryMultiCallable[
+        codecage.v1.codecage_pb2.ReloadPoliciesRequest,
+        codecage.v1.codecage_pb2.ReloadPoliciesResponse,
+    ]
+    """Read the policies anew, all of them or none; sessions that exist keep theirs.
+    FAILED_PRECONDITION: they are refused, and nothing has changed.
+    """
 
     CreateSession: grpc.aio.UnaryUnaryMultiCallable[
         codecage.v1.codecage_pb2.CreateSessionRequest,
@@ -187,6 +218,21 @@ class CodecageAsyncStub:
         codecage.v1.codecage_pb2.RemoveFileResponse,
     ]
 
+    Commit: grpc.aio.UnaryUnaryMultiCallable[
+        codecage.v1.codecage_pb2.CommitRequest,
+        codecage.v1.codecage_pb2.CommitResponse,
+    ]
+    """Make what the session has changed below a mount with `access: transaction` the host's: all of
+    it, or nothing. A conflict is an answer, not an error; refused while a cell runs.
+    PERMISSION_DENIED: the policy grants no commit there.
+    """
+
+    Rollback: grpc.aio.UnaryUnaryMultiCallable[
+        codecage.v1.codecage_pb2.RollbackRequest,
+        codecage.v1.codecage_pb2.RollbackResponse,
+    ]
+    """Drop what the session has changed there; refused while a cell runs."""
+
     ReadAudit: grpc.aio.UnaryStreamMultiCallable[
         codecage.v1.codecage_pb2.ReadAuditRequest,
         codecage.v1.codecage_pb2.AuditRecord,
@@ -209,6 +255,16 @@ class CodecageServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[codecage.v1.codecage_pb2.ListPoliciesResponse, collections.abc.Awaitable[codecage.v1.codecage_pb2.ListPoliciesResponse]]:
         """The policies that this server offers."""
+
+    @abc.abstractmethod
+    def ReloadPolicies(
+        self,
+        request: codecage.v1.codecage_pb2.ReloadPoliciesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[codecage.v1.codecage_pb2.ReloadPoliciesResponse, collections.abc.Awaitable[codecage.v1.codecage_pb2.ReloadPoliciesResponse]]:
+        """Read the policies anew, all of them or none; sessions that exist keep theirs.
+        FAILED_PRECONDITION: they are refused, and nothing has changed.
+        """
 
     @abc.abstractmethod
     def CreateSession(
@@ -297,6 +353,25 @@ class CodecageServicer(metaclass=abc.ABCMeta):
         request: codecage.v1.codecage_pb2.RemoveFileRequest,
         context: _ServicerContext,
     ) -> typing.Union[codecage.v1.codecage_pb2.RemoveFileResponse, collections.abc.Awaitable[codecage.v1.codecage_pb2.RemoveFileResponse]]: ...
+
+    @abc.abstractmethod
+    def Commit(
+        self,
+        request: codecage.v1.codecage_pb2.CommitRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[codecage.v1.codecage_pb2.CommitResponse, collections.abc.Awaitable[codecage.v1.codecage_pb2.CommitResponse]]:
+        """Make what the session has changed below a mount with `access: transaction` the host's: all of
+        it, or nothing. A conflict is an answer, not an error; refused while a cell runs.
+        PERMISSION_DENIED: the policy grants no commit there.
+        """
+
+    @abc.abstractmethod
+    def Rollback(
+        self,
+        request: codecage.v1.codecage_pb2.RollbackRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[codecage.v1.codecage_pb2.RollbackResponse, collections.abc.Awaitable[codecage.v1.codecage_pb2.RollbackResponse]]:
+        """Drop what the session has changed there; refused while a cell runs."""
 
     @abc.abstractmethod
     def ReadAudit(

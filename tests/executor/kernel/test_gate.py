@@ -329,15 +329,17 @@ def test_networks_and_programs_are_denied_with_their_rule(tmp_path):
     on_gate(tmp_path, scenario)
 
 
-def test_requests_beyond_the_policys_number_fail_and_are_one_record(tmp_path):
+def test_requests_beyond_the_policys_number_fail_and_are_one_record_and_a_number(tmp_path):
     async def scenario(scene: Scene) -> None:
         stat = wire.PathAsk(path="/data/a.csv", follow=True)
         assert [(await scene.ask(stat=stat)).errno for _ in range(5)] == [
             *(0, 0, 0),
             *(errno.EDQUOT, errno.EDQUOT),
         ]
-        (row,) = scene.records()[1:]
+        await scene.log.end("over")
+        row, dropped, _ = scene.records()[1:]
         assert (row.answer, row.rule) == (Answer.DENY, "limits.requests")
+        assert dropped.detail == (("deny stat", 1),)
 
     on_gate(tmp_path, scenario, "limits: {requests: 3}\n")
 

@@ -18,6 +18,7 @@ from executor.kernel.boxing import (
     BoxSpawned,
     HeldItem,
     Holding,
+    SealedBox,
     SignalBox,
     SpawnBox,
 )
@@ -45,6 +46,41 @@ HOLDING = Holding("P4", "all of it", (HeldItem("files", "enforced", "a namespace
 def test_an_order_comes_back_as_it_was_packed(order: BoxOrder) -> None:
     assert BoxOrder.unpack(order.pack()) == order
     assert SpawnBox.unpack(SpawnBox(7, order).pack()) == SpawnBox(7, order)
+
+
+NAMED = BoxOrder(
+    shown=(ShownTree("/srv/tenant", "/data", 1, 2), ShownTree("/srv/tenant/b", "/data2", 1, 2)),
+    served=("/served",),
+    programs=("/opt/tenant/run",),
+)
+
+
+def test_without_names_an_order_keeps_its_numbers_alone() -> None:
+    told = NAMED.without_names()
+    assert not [name for name in ("tenant", "/data", "/work", "served/s") if name in str(told)]
+    assert (len(told.served), len(told.scratch), bool(told.programs)) == (1, 1, True)
+    for one, other in zip(told.scratch, NAMED.scratch, strict=True):
+        assert (one.size, one.files) == (other.size, other.files)
+    named = {"shown", "served", "scratch", "directory", "programs"}
+    for name in {field.name for field in fields(BoxOrder)} - named:
+        assert getattr(told, name) == getattr(NAMED, name)
+
+
+def test_a_zygote_reads_no_name_and_a_box_only_what_was_told_of() -> None:
+    data = SpawnBox(7, NAMED).pack()
+    sealed = SealedBox.unpack(memoryview(data))
+    assert (sealed.number, sealed.told) == (7, NAMED.without_names())
+    assert sealed.opened() == NAMED
+    other = SealedBox(7, sealed.told, memoryview(BoxOrder(fork=True).pack()))
+    with pytest.raises(ValueError, match="not the one"):
+        other.opened()
+
+
+def test_a_sentence_passes_the_zygote_without_names_and_has_them_again_behind_it() -> None:
+    said = "opening /srv/tenant/b for /data2, not /srv/tenant for /data: /opt/tenant/run"
+    hidden = NAMED.hidden(said)
+    assert "tenant" not in hidden
+    assert NAMED.named(hidden) == said
 
 
 def changed(**given: object) -> bytes:

@@ -18,6 +18,7 @@ from executor.wasm.boot import boot
 from executor.wasm.booted import Guest
 from executor.wasm.calls import Exports, Faults
 from executor.wasm.cif import Kind
+from executor.wasm.engine_config import MEMORY_RESERVATION
 from executor.wasm.ffi import ForeignCalls
 from executor.wasm.memory import GuestMemory
 
@@ -101,7 +102,7 @@ class TinyForeign:
         self.faults = Faults()
         self.exports = Exports(self.store, wasmtime.Instance(self.store, module, []), self.faults)
         linear = self.exports.memory("memory")
-        self.memory = GuestMemory(self.store, linear, engine.MEMORY_RESERVATION)
+        self.memory = GuestMemory(self.store, linear, MEMORY_RESERVATION)
         self.table = self.exports.table("table")
         self.stack = self.exports.global_("stack")
         adapter = wasmtime.Module.deserialize(self.engine, compiled())

@@ -28,6 +28,7 @@ from executor.kernel import frames, spawn
 from executor.linux.descriptors import send_regular_file, send_stream
 from executor.wasm import engine, imports
 from executor.wasm.abi import AT_FDCWD, STAT, Errno, GuestFault
+from executor.wasm.engine_config import MEMORY_RESERVATION
 from executor.wasm.memory import GuestMemory
 from executor.wasm.process import HOME, WORK, Clock, Entropy, Process, Sleeper
 from executor.wasm.space import Space
@@ -56,7 +57,7 @@ class TinyMemory:
         exported = wasmtime.Instance(self.store, module, []).exports(self.store)["memory"]
         assert isinstance(exported, wasmtime.Memory)
         self.linear = exported
-        self.guest = GuestMemory(self.store, exported, engine.MEMORY_RESERVATION)
+        self.guest = GuestMemory(self.store, exported, MEMORY_RESERVATION)
 
     def grow(self, pages: int) -> None:
         self.linear.grow(self.store, pages)
@@ -140,7 +141,17 @@ class Kernel:
         process.clock = Clock(10**18)
         process.entropy = Entropy(b"a test")
         files.add_directory("/dev", None)
-        for name in ("null", "zero", "urandom", "stdin", "stdout", "stderr", "denial", "display"):
+        for name in (
+            "null",
+            "zero",
+            "urandom",
+            "stdin",
+            "stdout",
+            "stderr",
+            "denial",
+            "display",
+            "tools",
+        ):
             files.add_device(f"/dev/{name}", name)
         files.add_directory("/lib", None)
         files.add_image_file("/lib/image.txt", b"of the image\n")

@@ -114,6 +114,9 @@ class Begin(google.protobuf.message.Message):
     POLICY_NAME_FIELD_NUMBER: builtins.int
     VIRTUAL_CLOCK_NS_FIELD_NUMBER: builtins.int
     MAX_CONNECTIONS_FIELD_NUMBER: builtins.int
+    TOOLS_FIELD_NUMBER: builtins.int
+    VARIABLES_FIELD_NUMBER: builtins.int
+    FINAL_ANSWER_FIELD_NUMBER: builtins.int
     entropy: builtins.bytes
     """32 bytes from which the guest's generators are seeded."""
     deterministic: builtins.bool
@@ -132,6 +135,13 @@ class Begin(google.protobuf.message.Message):
     """The clock begins at this many nanoseconds, and only the guest moves it (0: it does not)."""
     max_connections: builtins.int
     """Connections that may be open at a time; 0 where the policy grants no network."""
+    tools: builtins.bytes
+    """What the guest is told of the session's tools, and the values that it begins with: documents of
+    codecage/values.py, empty where there are none.
+    """
+    variables: builtins.bytes
+    final_answer: builtins.bool
+    """The guest has `final_answer`."""
     @property
     def mounts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___MountPoint]: ...
     @property
@@ -153,8 +163,11 @@ class Begin(google.protobuf.message.Message):
         policy_name: builtins.str = ...,
         virtual_clock_ns: builtins.int = ...,
         max_connections: builtins.int = ...,
+        tools: builtins.bytes = ...,
+        variables: builtins.bytes = ...,
+        final_answer: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["deterministic", b"deterministic", "entropy", b"entropy", "environment", b"environment", "frozen_clock_ns", b"frozen_clock_ns", "max_connections", b"max_connections", "max_files", b"max_files", "max_open_files", b"max_open_files", "max_requests", b"max_requests", "memory_bytes", b"memory_bytes", "mounts", b"mounts", "output_bytes", b"output_bytes", "policy_name", b"policy_name", "scratch_bytes", b"scratch_bytes", "virtual_clock_ns", b"virtual_clock_ns"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["deterministic", b"deterministic", "entropy", b"entropy", "environment", b"environment", "final_answer", b"final_answer", "frozen_clock_ns", b"frozen_clock_ns", "max_connections", b"max_connections", "max_files", b"max_files", "max_open_files", b"max_open_files", "max_requests", b"max_requests", "memory_bytes", b"memory_bytes", "mounts", b"mounts", "output_bytes", b"output_bytes", "policy_name", b"policy_name", "scratch_bytes", b"scratch_bytes", "tools", b"tools", "variables", b"variables", "virtual_clock_ns", b"virtual_clock_ns"]) -> None: ...
 
 global___Begin = Begin
 
@@ -229,6 +242,8 @@ class Answer(google.protobuf.message.Message):
     COUNT_FIELD_NUMBER: builtins.int
     OPENED_FIELD_NUMBER: builtins.int
     CONNECTED_FIELD_NUMBER: builtins.int
+    CALLED_FIELD_NUMBER: builtins.int
+    REPORT_FIELD_NUMBER: builtins.int
     errno: builtins.int
     """A Linux error number, 0 for done."""
     reason: builtins.str
@@ -238,6 +253,8 @@ class Answer(google.protobuf.message.Message):
     """Bytes read."""
     count: builtins.int
     """Bytes written."""
+    report: builtins.str
+    """What came of a commit, a dry run or a rollback, as JSON."""
     @property
     def status(self) -> global___FileStatus: ...
     @property
@@ -246,6 +263,8 @@ class Answer(google.protobuf.message.Message):
     def opened(self) -> global___Opened: ...
     @property
     def connected(self) -> global___Connected: ...
+    @property
+    def called(self) -> global___Called: ...
     def __init__(
         self,
         *,
@@ -258,12 +277,53 @@ class Answer(google.protobuf.message.Message):
         count: builtins.int = ...,
         opened: global___Opened | None = ...,
         connected: global___Connected | None = ...,
+        called: global___Called | None = ...,
+        report: builtins.str = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["connected", b"connected", "count", b"count", "data", b"data", "link", b"link", "listing", b"listing", "opened", b"opened", "result", b"result", "status", b"status"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["connected", b"connected", "count", b"count", "data", b"data", "errno", b"errno", "link", b"link", "listing", b"listing", "opened", b"opened", "reason", b"reason", "result", b"result", "status", b"status"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["result", b"result"]) -> typing.Literal["status", "listing", "link", "data", "count", "opened", "connected"] | None: ...
+    def HasField(self, field_name: typing.Literal["called", b"called", "connected", b"connected", "count", b"count", "data", b"data", "link", b"link", "listing", b"listing", "opened", b"opened", "report", b"report", "result", b"result", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["called", b"called", "connected", b"connected", "count", b"count", "data", b"data", "errno", b"errno", "link", b"link", "listing", b"listing", "opened", b"opened", "reason", b"reason", "report", b"report", "result", b"result", "status", b"status"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["result", b"result"]) -> typing.Literal["status", "listing", "link", "data", "count", "opened", "connected", "called", "report"] | None: ...
 
 global___Answer = Answer
+
+@typing.final
+class Called(google.protobuf.message.Message):
+    """Of a call of a tool: what came of it, or that it is under way."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: builtins.int
+    DONE_FIELD_NUMBER: builtins.int
+    FAILED_FIELD_NUMBER: builtins.int
+    DATA_FIELD_NUMBER: builtins.int
+    SIZE_FIELD_NUMBER: builtins.int
+    ERRNO_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    call: builtins.int
+    """The call's number; 0 where `collect` was asked and no call has ended."""
+    done: builtins.bool
+    """What came of it is there: `data` is its beginning, and `size` all of it."""
+    failed: builtins.bool
+    """It raised: `data` says what."""
+    data: builtins.bytes
+    size: builtins.int
+    errno: builtins.int
+    """Why there will be no result: an errno and words, as of an Answer."""
+    reason: builtins.str
+    def __init__(
+        self,
+        *,
+        call: builtins.int = ...,
+        done: builtins.bool = ...,
+        failed: builtins.bool = ...,
+        data: builtins.bytes = ...,
+        size: builtins.int = ...,
+        errno: builtins.int = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["call", b"call", "data", b"data", "done", b"done", "errno", b"errno", "failed", b"failed", "reason", b"reason", "size", b"size"]) -> None: ...
+
+global___Called = Called
 
 @typing.final
 class Connected(google.protobuf.message.Message):
@@ -619,6 +679,11 @@ class Ask(google.protobuf.message.Message):
     REFUSAL_FIELD_NUMBER: builtins.int
     LOOKUP_FIELD_NUMBER: builtins.int
     DENIAL_FIELD_NUMBER: builtins.int
+    CALL_FIELD_NUMBER: builtins.int
+    COLLECT_FIELD_NUMBER: builtins.int
+    REST_FIELD_NUMBER: builtins.int
+    FINAL_FIELD_NUMBER: builtins.int
+    TRANSACT_FIELD_NUMBER: builtins.int
     sync: builtins.int
     close: builtins.int
     stat_handle: builtins.int
@@ -638,6 +703,12 @@ class Ask(google.protobuf.message.Message):
     """Why a served mount refused something at this path or above it, "" for anything at all: an
     errno and a reason, told once; errno 0 where nothing is known.
     """
+    collect: builtins.int
+    """Which of the calls that were begun has ended, waiting so many milliseconds for one."""
+    rest: builtins.int
+    """More of the result that the last answer began with, from this offset on."""
+    final: builtins.bytes
+    """The value that the guest ends its cell with."""
     @property
     def stat(self) -> global___PathAsk: ...
     @property
@@ -664,6 +735,12 @@ class Ask(google.protobuf.message.Message):
     def refusal(self) -> global___RefusalAsk:
         """Why something was refused that the guest did not ask for in frames."""
 
+    @property
+    def call(self) -> global___CallAsk:
+        """A tool, which the client performs."""
+
+    @property
+    def transact(self) -> global___TransactAsk: ...
     def __init__(
         self,
         *,
@@ -690,12 +767,63 @@ class Ask(google.protobuf.message.Message):
         refusal: global___RefusalAsk | None = ...,
         lookup: builtins.str = ...,
         denial: builtins.str = ...,
+        call: global___CallAsk | None = ...,
+        collect: builtins.int = ...,
+        rest: builtins.int = ...,
+        final: builtins.bytes = ...,
+        transact: global___TransactAsk | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["ask", b"ask", "close", b"close", "connect", b"connect", "connection_end", b"connection_end", "denial", b"denial", "list", b"list", "lookup", b"lookup", "make_directory", b"make_directory", "network", b"network", "open", b"open", "read", b"read", "read_link", b"read_link", "refusal", b"refusal", "remove_directory", b"remove_directory", "remove_file", b"remove_file", "rename", b"rename", "resolve", b"resolve", "run", b"run", "set_times", b"set_times", "stat", b"stat", "stat_handle", b"stat_handle", "sync", b"sync", "truncate", b"truncate", "write", b"write"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["ask", b"ask", "close", b"close", "connect", b"connect", "connection_end", b"connection_end", "denial", b"denial", "list", b"list", "lookup", b"lookup", "make_directory", b"make_directory", "network", b"network", "open", b"open", "read", b"read", "read_link", b"read_link", "refusal", b"refusal", "remove_directory", b"remove_directory", "remove_file", b"remove_file", "rename", b"rename", "resolve", b"resolve", "run", b"run", "set_times", b"set_times", "stat", b"stat", "stat_handle", b"stat_handle", "sync", b"sync", "truncate", b"truncate", "write", b"write"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["ask", b"ask"]) -> typing.Literal["stat", "list", "read_link", "open", "read", "write", "truncate", "sync", "close", "stat_handle", "make_directory", "remove_file", "remove_directory", "rename", "set_times", "network", "run", "resolve", "connect", "connection_end", "refusal", "lookup", "denial"] | None: ...
+    def HasField(self, field_name: typing.Literal["ask", b"ask", "call", b"call", "close", b"close", "collect", b"collect", "connect", b"connect", "connection_end", b"connection_end", "denial", b"denial", "final", b"final", "list", b"list", "lookup", b"lookup", "make_directory", b"make_directory", "network", b"network", "open", b"open", "read", b"read", "read_link", b"read_link", "refusal", b"refusal", "remove_directory", b"remove_directory", "remove_file", b"remove_file", "rename", b"rename", "resolve", b"resolve", "rest", b"rest", "run", b"run", "set_times", b"set_times", "stat", b"stat", "stat_handle", b"stat_handle", "sync", b"sync", "transact", b"transact", "truncate", b"truncate", "write", b"write"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["ask", b"ask", "call", b"call", "close", b"close", "collect", b"collect", "connect", b"connect", "connection_end", b"connection_end", "denial", b"denial", "final", b"final", "list", b"list", "lookup", b"lookup", "make_directory", b"make_directory", "network", b"network", "open", b"open", "read", b"read", "read_link", b"read_link", "refusal", b"refusal", "remove_directory", b"remove_directory", "remove_file", b"remove_file", "rename", b"rename", "resolve", b"resolve", "rest", b"rest", "run", b"run", "set_times", b"set_times", "stat", b"stat", "stat_handle", b"stat_handle", "sync", b"sync", "transact", b"transact", "truncate", b"truncate", "write", b"write"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["ask", b"ask"]) -> typing.Literal["stat", "list", "read_link", "open", "read", "write", "truncate", "sync", "close", "stat_handle", "make_directory", "remove_file", "remove_directory", "rename", "set_times", "network", "run", "resolve", "connect", "connection_end", "refusal", "lookup", "denial", "call", "collect", "rest", "final", "transact"] | None: ...
 
 global___Ask = Ask
+
+@typing.final
+class CallAsk(google.protobuf.message.Message):
+    """A call of a tool: its arguments are a document, a tuple and a dict."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    ARGUMENTS_FIELD_NUMBER: builtins.int
+    BEGIN_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    arguments: builtins.bytes
+    begin: builtins.bool
+    """Answer when it is under way, not when it has ended."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        arguments: builtins.bytes = ...,
+        begin: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["arguments", b"arguments", "begin", b"begin", "name", b"name"]) -> None: ...
+
+global___CallAsk = CallAsk
+
+@typing.final
+class TransactAsk(google.protobuf.message.Message):
+    """The guest commits a transaction, drops it, or asks what a commit would do."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VERB_FIELD_NUMBER: builtins.int
+    MOUNT_FIELD_NUMBER: builtins.int
+    verb: builtins.str
+    """`commit`, `dry_run` or `rollback`."""
+    mount: builtins.str
+    """The mount itself."""
+    def __init__(
+        self,
+        *,
+        verb: builtins.str = ...,
+        mount: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["mount", b"mount", "verb", b"verb"]) -> None: ...
+
+global___TransactAsk = TransactAsk
 
 @typing.final
 class PathAsk(google.protobuf.message.Message):

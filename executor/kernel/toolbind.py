@@ -1,0 +1,119 @@
+"""
+The arguments of a call, bound to the signature that the client has told of the tool.
+
+The guest's document is taken apart as far as the names and no further: what a policy may bound is
+read, a number, a truth, a text or None, and everything else stays bytes for the client, so that
+nothing of the guest's is built here. The guest binds as well, to raise its own TypeError; here it
+is done again because a guest may send anything.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from codecage import values
+from executor.kernel.tooling import Parameter, ParameterKind, Tool
+from policy.requests import Composite
+
+_MOST_PARTS: Final = 4096
+# A text that is longer than this (bytes of its document) has no bound that it could keep.
+_MOST_READ: Final = 2**18
+_PLAIN: Final = frozenset("NTFifs")
+_NAME: Final = values.Limits(1024, depth=0, count=1)
+_KINDS: Final = {
+    "b": "bytes",
+    "l": "list",
+    "t": "tuple",
+    "d": "dict",
+    "S": "set",
+    "Z": "frozenset",
+    "c": "complex",
+    "a": "ndarray",
+    "I": "Image",
+    "D": "date",
+    "m": "datetime",
+    "e": "Decimal",
+    "o": "record",
+}
+_BY_PLACE: Final = (ParameterKind.POSITIONAL_ONLY, ParameterKind.POSITIONAL_OR_KEYWORD)
+_BY_NAME: Final = (ParameterKind.POSITIONAL_OR_KEYWORD, ParameterKind.KEYWORD_ONLY)
+
+
+class Misfit(Exception):
+    """
+    Arguments that do not fit the signature, or bytes that are none; `str` says how.
+    """
+
+
+def bound(tool: Tool, data: bytes) -> dict[str, object]:
+    """
+    What each parameter of `tool` would be, defaults applied: plain values, and Composite for what
+    no bound is about. What `*args` and `**kwargs` take is left out. Raises Misfit.
+    """
+    try:
+        places, named = _taken_apart(data)
+        found = {**_by_place(tool, places), **_by_name(tool, named, len(places))}
+        return {one.name: _of(one, found) for one in _named(tool)}
+    except values.Refused as error:
+        raise Misfit(str(error)) from None
+
+
+def _taken_apart(data: bytes) -> tuple[list[bytes], dict[str, bytes]]:
+    both = values.parts(data, 2)
+    if values.tag_of(data) != "t" or [values.tag_of(one) for one in both] != ["t", "d"]:
+        raise Misfit("a call is a tuple of a tuple and a dict")
+    pairs = values.parts(both[1], 2 * _MOST_PARTS)
+    if len(pairs) % 2:
+        raise Misfit("an argument has no value")
+    named: dict[str, bytes] = {}
+    for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+        name = values.decode(key, _NAME) if values.tag_of(key) == "s" else None
+        if not isinstance(name, str) or name in named:
+            raise Misfit("an argument has no name, or the name of another")
+        named[name] = value
+    return values.parts(both[0], _MOST_PARTS), named
+
+
+def _named(tool: Tool) -> tuple[Parameter, ...]:
+    return tuple(one for one in tool.parameters if one.kind in {*_BY_PLACE, *_BY_NAME})
+
+
+def _by_place(tool: Tool, places: list[bytes]) -> dict[str, bytes]:
+    taking = [one for one in tool.parameters if one.kind in _BY_PLACE]
+    more = any(one.kind is ParameterKind.VAR_POSITIONAL for one in tool.parameters)
+    if len(places) > len(taking) and not more:
+        raise Misfit("too many positional arguments")
+    return {one.name: data for one, data in zip(taking, places, strict=False)}
+
+
+def _by_name(tool: Tool, named: Mapping[str, bytes], placed: int) -> dict[str, bytes]:
+    taking = {one.name: one for one in tool.parameters if one.kind in _BY_NAME}
+    before = {one.name for one in [*_placed(tool)][:placed]}
+    more = any(one.kind is ParameterKind.VAR_KEYWORD for one in tool.parameters)
+    for name in named:
+        if name in taking and name in before:
+            raise Misfit("multiple values for an argument")
+        if name not in taking and not more:
+            raise Misfit("an unexpected keyword argument")
+    return {name: data for name, data in named.items() if name in taking}
+
+
+def _placed(tool: Tool) -> tuple[Parameter, ...]:
+    return tuple(one for one in tool.parameters if one.kind in _BY_PLACE)
+
+
+def _of(parameter: Parameter, found: Mapping[str, bytes]) -> object:
+    if parameter.name in found:
+        return plain(found[parameter.name])
+    if parameter.required:
+        raise Misfit("a required argument is missing")
+    return Composite("default") if parameter.default is None else plain(parameter.default)
+
+
+def plain(data: bytes) -> object:
+    """
+    A number, truth, text or None; Composite for everything else. Raises values.Refused.
+    """
+    tag = values.tag_of(data)
+    if tag in _PLAIN and len(data) <= _MOST_READ:
+        return values.decode(data, values.Limits(_MOST_READ, depth=0, count=1))
+    return Composite(_KINDS.get(tag, "value"))

@@ -1,0 +1,364 @@
+"""
+The client's functions, as the guest calls them: each call is decoded, bound, counted, decided,
+recorded, and only then told to the client, whose result goes back as it came.
+
+The guest has one ask open, so it either waits for a call (`call`), or begins several and collects
+what has ended (`collect`). Who performs is the client that runs the cell: it is told of a call by
+an event, and `take` brings its result. Neither side is believed: a number that is not waited for is
+refused, results are bounded in size, one by one and together, and whatever ends the waiting (an
+interrupt, the end of the cell, a client that has gone) ends it here, without either's help.
+
+A call is on disk before its client hears of it: nobody knows what a function does, or could undo
+it. Where the policy says that a tool only reads, its calls are written down before, and not waited
+for at the disk. After an interrupt a cell calls nothing more.
+"""
+
+import asyncio
+import errno
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from codecage.worker.v1 import worker_pb2 as frames_pb2
+from executor.audit.errors import AuditError
+from executor.audit.record import OK, Head
+from executor.kernel.docket import Docket
+from executor.kernel.errors import GuestError, WorkerFault
+from executor.kernel.refusals import error_name
+from executor.kernel.reply import Reply
+from executor.kernel.toolbind import Misfit, bound
+from executor.kernel.tooling import (
+    LONGEST_NAME,
+    MOST_ARGUMENTS,
+    MOST_AT_ONCE,
+    MOST_HELD,
+    MOST_RESULT,
+    Tool,
+)
+from policy.requests import ToolRequest, tool_request
+from policy.types import Decision, Effect
+
+# What of a worker's asks is answered here.
+TOOL_ASKS: Final = frozenset({"call", "collect", "rest"})
+CHUNK: Final = 2**20
+_PATIENCE: Final = 1.0
+# Calls that nobody waits for any more, and whose results may still be on their way.
+_CANCELLED_KEPT: Final = 1024
+
+
+class Unexpected(Exception):
+    """
+    The client sent a result that nobody waits for, or one that is too large; `str` says which.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Calling:
+    """
+    A call that the client is to perform: its number in the session, and whether the guest goes on
+    meanwhile.
+    """
+
+    number: int
+    name: str
+    arguments: bytes
+    beside: bool
+
+
+class Performs(Protocol):
+    """
+    Who has calls performed: the cell that runs.
+    """
+
+    async def perform(self, calling: Calling) -> None:
+        """
+        Tell the client of a call.
+        """
+
+    def cancel(self, number: int) -> None:
+        """
+        Tell it that nobody waits for a call any more.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    What came of a call: a document, with `failed` of an exception; or an errno and why.
+    """
+
+    data: bytes = b""
+    failed: bool = False
+    errno: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """
+    A call that the client has been told of.
+    """
+
+    calling: Calling
+    head: Head
+    outcome: "asyncio.Future[Outcome]"
+
+
+class Tools:
+    """
+    The tools of one session, on the event loop of `docket`.
+    """
+
+    def __init__(self, docket: Docket, tools: tuple[Tool, ...]) -> None:
+        self._docket = docket
+        self._tools = {tool.name: tool for tool in tools}
+        self._earlier: Counter[str] = Counter()
+        self._performer: Performs | None = None
+        self._answers = False
+        self._stopped = False
+        self._last = 0
+        self._pending: dict[int, _Pending] = {}
+        self._cancelled: dict[int, None] = {}
+        self._ended: dict[int, Outcome] = {}
+        self._held = 0
+        self._reading = b""
+        self._changed = asyncio.Event()
+
+    # ---- the session's side ----------------------------------------------------------------------
+
+    def begin_cell(self, performer: Performs, *, answers: bool) -> None:
+        """
+        A cell begins; `answers` says whether its client performs calls.
+        """
+        self._performer, self._answers, self._stopped = performer, answers, False
+
+    def stop(self) -> None:
+        """
+        The cell is interrupted: nothing is waited for, and it calls nothing more.
+        """
+        self._stopped = True
+        self._give_up(Outcome(errno=errno.EINTR, reason="the cell was interrupted"))
+        self._notify()
+
+    def gone(self) -> None:
+        """
+        The client performs no more calls in this cell.
+        """
+        self._answers = False
+        self._give_up(Outcome(errno=errno.ECONNRESET, reason=_GONE))
+
+    def end_cell(self) -> None:
+        """
+        The cell is over, and nobody may perform for it.
+        """
+        self._give_up(Outcome(errno=errno.ECANCELED, reason="the cell that called has ended"))
+        self._performer, self._answers = None, False
+        self._notify()
+
+    def take(self, number: int, outcome: Outcome) -> None:
+        """
+        The client's result of a call. Raises Unexpected.
+        """
+        if number in self._cancelled:
+            del self._cancelled[number]
+            return
+        pending = self._pending.get(number)
+        if pending is None:
+            raise Unexpected(f"no call {number} waits for its result")
+        self._end(pending, outcome)
+
+    def expects(self, number: int) -> bool:
+        """
+        Whether a result of this number would be taken, if only to be dropped.
+        """
+        return number in self._pending or number in self._cancelled
+
+    # ---- the guest's side ------------------------------------------------------------------------
+
+    async def answer(self, kind: str, ask: frames_pb2.Ask) -> Reply:
+        """
+        Answer one of TOOL_ASKS. Raises GuestError, AuditError, WorkerFault.
+        """
+        if kind == "call":
+            called = await self._call(ask.call)
+        elif kind == "collect":
+            called = await self._collect(ask.collect / 1000)
+        else:
+            called = self._rest(ask.rest)
+        return Reply(frames_pb2.Answer(called=called))
+
+    async def _call(self, asked: frames_pb2.CallAsk) -> frames_pb2.Called:
+        if len(asked.arguments) > MOST_ARGUMENTS:
+            raise WorkerFault(f"a call with {len(asked.arguments)} bytes of arguments")
+        request = await self._bound(asked.name[: LONGEST_NAME + 1], asked.arguments)
+        await self._docket.count(request)
+        decision = await self._docket.admitted(request)
+        self._require_performer()
+        # Counted before it is done, so that no way round the record gives one for nothing.
+        self._earlier[request.tool] += 1
+        reads = decision.tool is not None and decision.tool.effect is Effect.READ
+        head = await self._docket.allowed(request, decision, durable=not reads)
+        pending = await self._begun(request.tool, asked, head)
+        if asked.begin:
+            return frames_pb2.Called(call=pending.calling.number)
+        outcome = await pending.outcome
+        return self._told(pending.calling.number, outcome)
+
+    async def _bound(self, name: str, data: bytes) -> ToolRequest:
+        """
+        The request of a call. Raises GuestError, recorded, for one that no tool of the session
+        could take.
+        """
+        tool = self._tools.get(name)
+        if tool is None:
+            why = "the session has no tool of this name: its client gives them when it opens it"
+            raise await self._misfit(tool_request(name, {}), why)
+        try:
+            arguments = bound(tool, data)
+        except Misfit as error:
+            raise await self._misfit(tool_request(name, {}), str(error)) from None
+        earlier = self._earlier[name]
+        return tool_request(name, arguments, open_ended=tool.open_ended, earlier=earlier)
+
+    async def _misfit(self, request: ToolRequest, why: str) -> GuestError:
+        await self._docket.count(request)
+        reason = f"calling {request.tool[:LONGEST_NAME]!r} is denied: {why}"
+        decision = Decision(False, self._docket.policy.rule("tools"), reason)
+        return await self._docket.denied(request, decision)
+
+    def _require_performer(self) -> Performs:
+        if self._stopped:
+            raise GuestError(errno.EINTR, "the cell was interrupted")
+        if self._performer is None or not self._answers:
+            raise GuestError(errno.ECONNREFUSED, _NOBODY if self._performer else _GONE)
+        if len(self._pending) + len(self._ended) >= MOST_AT_ONCE:
+            raise GuestError(
+                errno.EAGAIN, f"{MOST_AT_ONCE} calls are under way; await one of them first"
+            )
+        return self._performer
+
+    async def _begun(self, name: str, asked: frames_pb2.CallAsk, head: Head) -> _Pending:
+        try:
+            performer = self._require_performer()  # again: writing the record took a while
+        except GuestError as error:
+            self._docket.outcome([head], error_name(error.errno), None)
+            raise
+        self._last += 1
+        self._docket.counts.tool_calls += 1
+        calling = Calling(self._last, name, asked.arguments, asked.begin)
+        waiting = asyncio.get_running_loop().create_future()
+        pending = self._pending[calling.number] = _Pending(calling, head, waiting)
+        await performer.perform(calling)
+        return pending
+
+    async def _collect(self, patience: float) -> frames_pb2.Called:
+        await self._until(
+            lambda: bool(self._ended) or self._stopped or not self._beside(),
+            min(patience, _PATIENCE),
+        )
+        if self._stopped:
+            self._ended.clear()
+            self._held = 0
+            raise GuestError(errno.EINTR, "the cell was interrupted")
+        if self._ended:
+            number = next(iter(self._ended))
+            outcome = self._ended.pop(number)
+            self._held -= len(outcome.data)
+            return self._told(number, outcome)
+        if not self._beside():
+            raise GuestError(errno.ECANCELED, "no call is under way")
+        return frames_pb2.Called()
+
+    def _rest(self, offset: int) -> frames_pb2.Called:
+        if not 0 < offset < len(self._reading):
+            raise WorkerFault(f"byte {offset} of a result was asked for")
+        data = self._reading[offset : offset + CHUNK]
+        if offset + len(data) == len(self._reading):
+            self._reading = b""
+        return frames_pb2.Called(data=data)
+
+    def _told(self, number: int, outcome: Outcome) -> frames_pb2.Called:
+        data = outcome.data
+        self._reading = data if len(data) > CHUNK else b""
+        return frames_pb2.Called(
+            call=number,
+            done=True,
+            failed=outcome.failed,
+            data=data[:CHUNK],
+            size=len(data),
+            errno=outcome.errno,
+            reason=outcome.reason,
+        )
+
+    # ---- the end of a call -----------------------------------------------------------------------
+
+    def _end(self, pending: _Pending, outcome: Outcome) -> None:
+        calling = pending.calling
+        del self._pending[calling.number]
+        outcome = self._recorded(pending, self._bounded(outcome))
+        if calling.beside:
+            self._ended[calling.number] = outcome
+            self._held += len(outcome.data)
+        pending.outcome.set_result(outcome)
+        self._notify()
+
+    def _bounded(self, outcome: Outcome) -> Outcome:
+        if len(outcome.data) > MOST_RESULT:
+            reason = f"the result has more than {MOST_RESULT:,} bytes; return less, or use a file"
+            return Outcome(errno=errno.EMSGSIZE, reason=reason)
+        if self._held + len(outcome.data) > MOST_HELD:
+            reason = f"results of {MOST_HELD:,} bytes wait to be awaited, and no more are kept"
+            return Outcome(errno=errno.ENOBUFS, reason=reason)
+        return outcome
+
+    def _recorded(self, pending: _Pending, outcome: Outcome) -> Outcome:
+        name = error_name(outcome.errno) if outcome.errno else OK
+        digest = hashlib.sha256(pending.calling.arguments).hexdigest()
+        detail = (
+            ("arguments", digest),
+            ("arguments_size", len(pending.calling.arguments)),
+            ("call", pending.calling.number),
+            ("raised", int(outcome.failed)),
+        )
+        try:
+            self._docket.outcome([pending.head], name, len(outcome.data), detail)
+        except AuditError:
+            # What was done is done; its result is not told where the record has no place for it.
+            return Outcome(errno=errno.EIO, reason="the audit record cannot be written now")
+        return outcome
+
+    def _give_up(self, outcome: Outcome) -> None:
+        for pending in [*self._pending.values()]:
+            number = pending.calling.number
+            self._cancelled[number] = None
+            if len(self._cancelled) > _CANCELLED_KEPT:
+                del self._cancelled[next(iter(self._cancelled))]
+            if self._performer is not None:
+                self._performer.cancel(number)
+            self._end(pending, outcome)
+
+    def _beside(self) -> bool:
+        return any(one.calling.beside for one in self._pending.values())
+
+    async def _until(self, done: Callable[[], bool], seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                while not done():
+                    await self._changed.wait()
+        except TimeoutError:
+            return
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+_GONE: Final = (
+    "the client that performs the session's tools has gone; what it was doing may have been done"
+)
+_NOBODY: Final = (
+    "the client that runs this cell performs no tools: run it from the session that was opened "
+    "with them"
+)

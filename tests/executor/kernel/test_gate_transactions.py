@@ -1,0 +1,313 @@
+"""
+Commits through the gate: counted, decided, recorded, done, recorded, and nobody looks meanwhile.
+"""
+
+import asyncio
+import errno
+import json
+import threading
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from codecage.worker.v1 import worker_pb2 as wire
+from executor.audit import read
+from executor.audit.session import SessionLog
+from executor.audit.store import AuditStore
+from executor.kernel.committing import MountLocks
+from executor.kernel.errors import GuestError, InternalError, SourceUnavailable
+from executor.kernel.gate import Gate
+from executor.kernel.paths import HostTrees
+from executor.kernel.pool import FilePool
+from executor.kernel.transactions import Verb
+from executor.transactions.commits import Outcome
+from executor.transactions.errors import Unrecoverable
+from executor.transactions.places import STAGING
+from policy.decide import compile_policy
+from policy.requests import CommitRequest
+from policy.types import CageKind
+from tests.executor.fakes.harness import policy
+
+MAIN = b"1 a\n"
+
+
+class One:
+    """
+    One session's gate.
+    """
+
+    def __init__(self, gate, log, trees):
+        self.gate, self.log, self.trees = gate, log, trees
+
+    async def ask(self, **fields):
+        return (await self.gate.answer(wire.Ask(**fields))).answer
+
+    async def write(self, path, data, *, keep=False):
+        opened = await self.ask(open=wire.OpenAsk(path=path, write=True, create=True))
+        assert not opened.errno, opened.reason
+        handle = opened.opened.handle
+        await self.ask(write=wire.WriteAsk(handle=handle, offset=0, data=data))
+        return handle if keep else await self.ask(close=handle)
+
+    async def transact(self, verb="commit", mount=""):
+        return await self.ask(transact=wire.TransactAsk(verb=verb, mount=mount))
+
+    async def commit(self, mount="/ledger"):
+        return await self.gate.transact(Verb.COMMIT, CommitRequest(mount, by_client=True))
+
+
+class World:
+    def __init__(self, ledger, audit, sessions):
+        self.ledger, self.audit, self.sessions = ledger, audit, sessions
+
+    def rows(self, session="s0"):
+        found = read.records(self.audit, session=session, limit=1000)
+        commits = {row.sequence for row in found if str(row.request).startswith("commit")}
+        return [
+            (row.event.value, row.answer.value if row.answer else None, row.outcome)
+            for row in found
+            if row.sequence in commits or row.refers in commits
+        ]
+
+
+def on_gates(tmp_path, scenario, *, count=1, grant="", limits="", cage=CageKind.WASM):
+    ledger, state = tmp_path / "ledger", tmp_path / "state"
+    (ledger / "private").mkdir(parents=True)
+    state.mkdir()
+    (ledger / "main").write_bytes(MAIN)
+    (ledger / "other").write_bytes(b"o")
+    rules = policy(
+        "filesystem:\n  - {mount: /ledger, source: "
+        f"{ledger}, access: transaction, deny: [private], quota: 1Ki, max_files: 9{grant}}}\n"
+        f"{limits}"
+    )
+
+    async def main():
+        audit = tmp_path / "record" / "audit.sqlite3"
+        locks, files = MountLocks(), FilePool()
+        async with AsyncExitStack() as stack:
+            store = stack.enter_context(AuditStore.open(audit))
+            stack.callback(files.close)
+            sessions = []
+            for number in range(count):
+                log = SessionLog(store, f"s{number}", rules.digest, rules.limits.requests)
+                await log.create(rules.name)
+                trees = HostTrees(rules.filesystem, str(state))
+                share = files.share("test")
+                gate = Gate(compile_policy(rules), trees, log, share, None, cage, (), locks)
+                stack.callback(gate.close)
+                sessions.append(One(gate, log, trees))
+            await scenario(World(ledger, audit, sessions), *sessions)
+
+    asyncio.run(main())
+
+
+def test_a_commit_of_the_guest_is_recorded_before_and_after_with_its_list(tmp_path):
+    async def scenario(world, one):
+        await one.write("/ledger/main", b"2 b\n")
+        assert (world.ledger / "main").read_bytes() == MAIN
+        told = json.loads((await one.transact()).report)
+        assert told["outcome"] == "committed"
+        assert [(row["kind"], row["path"]) for row in told["changes"]] == [("modified", "main")]
+        assert (world.ledger / "main").read_bytes() == b"2 b\n"
+        await one.log.end("over")
+        assert world.rows() == [("decision", "allow", None), ("outcome", None, "ok")]
+        records = read.records(world.audit, session="s0", limit=100)
+        decision = next(row for row in records if row.request == "commit /ledger")
+        assert told["digest"] in dict(decision.detail)["reason"]
+        assert "1 modified" in dict(decision.detail)["reason"]
+
+    on_gates(tmp_path, scenario)
+
+
+def test_a_guest_that_may_not_commit_is_denied_and_the_host_stays_as_it_is(tmp_path):
+    async def scenario(world, one):
+        await one.write("/ledger/main", b"2 b\n")
+        answer = await one.transact(mount="/ledger")
+        assert answer.errno == errno.EACCES
+        assert "the session's client does" in answer.reason
+        assert (world.ledger / "main").read_bytes() == MAIN
+        await one.log.end("over")
+        assert world.rows() == [("decision", "deny", None)]
+
+    on_gates(tmp_path, scenario, grant=", commit_by: client")
+
+
+@pytest.mark.parametrize("mount", ["/elsewhere", "/ledger/main", "ledger", "/ledger/.."])
+def test_what_is_no_transaction_is_not_committed(tmp_path, mount):
+    async def scenario(world, one):
+        for verb in ("commit", "dry_run", "rollback"):
+            answer = await one.transact(verb, mount)
+            assert answer.errno in {errno.ENOENT, errno.EINVAL, errno.EACCES}
+        assert not (await one.transact("dry_run")).errno
+
+    on_gates(tmp_path, scenario)
+
+
+def test_a_verb_that_no_worker_has_ends_the_session(tmp_path):
+    async def scenario(_, one):
+        with pytest.raises(InternalError):
+            await one.transact("destroy")
+
+    on_gates(tmp_path, scenario)
+
+
+def test_a_worker_in_a_box_commits_too(tmp_path):
+    async def scenario(world, one):
+        answer = await one.transact("commit")
+        assert json.loads(answer.report)["outcome"] == "unchanged"
+
+    on_gates(tmp_path, scenario, cage=CageKind.PROCESS)
+
+
+def test_a_conflict_is_recorded_as_such(tmp_path):
+    async def scenario(world, one):
+        await one.write("/ledger/main", b"2 b\n")
+        (world.ledger / "main").write_bytes(b"quicker")
+        report = await one.commit()
+        assert (report.outcome, report.conflicts) == (Outcome.CONFLICT, ("main",))
+        assert (world.ledger / "main").read_bytes() == b"quicker"
+        await one.log.end("over")
+        assert world.rows() == [("decision", "allow", None), ("outcome", None, "conflict")]
+
+    on_gates(tmp_path, scenario)
+
+
+def test_a_commit_that_cannot_be_recorded_does_not_happen(tmp_path):
+    """
+    The first request is the open of the file; the record has no room for that of the commit.
+    """
+
+    async def scenario(world, one):
+        await one.write("/ledger/main", b"2 b\n")
+        answer = await one.transact()
+        assert answer.errno == errno.EDQUOT
+        assert (world.ledger / "main").read_bytes() == MAIN
+        assert not (world.ledger / STAGING).exists()
+
+    on_gates(tmp_path, scenario, limits="limits: {requests: 1}\n")
+
+
+def test_a_file_open_to_be_written_holds_a_commit_and_a_rollback_up(tmp_path):
+    async def scenario(_, one):
+        handle = await one.write("/ledger/new", b"n", keep=True)
+        for verb in ("commit", "dry_run", "rollback"):
+            answer = await one.transact(verb)
+            assert answer.errno == errno.EBUSY
+            assert "/ledger/new is open" in answer.reason
+        await one.ask(close=handle)
+        assert not (await one.transact()).errno
+
+    on_gates(tmp_path, scenario)
+
+
+def test_other_sessions_wait_while_a_commit_is_applied(tmp_path):
+    async def scenario(world, one, two):
+        (source,) = one.trees.sources
+        async with one.gate.locks.alone(source):
+            looking = asyncio.ensure_future(two.ask(stat=wire.PathAsk(path="/ledger/main")))
+            committing = asyncio.ensure_future(two.commit())
+            done, _ = await asyncio.wait({looking, committing}, timeout=0.2)
+            assert not done
+        assert (await looking).status.size == len(MAIN)
+        await committing
+
+    on_gates(tmp_path, scenario, count=2)
+
+
+def test_two_sessions_that_commit_at_once_do_it_one_after_the_other(tmp_path):
+    async def scenario(world, *sessions):
+        for number, one in enumerate(sessions):
+            await one.write(f"/ledger/file{number}", b"x")
+            await one.write("/ledger/main", b"%d" % number)
+        reports = await asyncio.gather(*(one.commit() for one in sessions))
+        outcomes = sorted(report.outcome.value for report in reports)
+        assert outcomes == ["committed", *["conflict"] * (len(sessions) - 1)]
+        assert len(list(world.ledger.iterdir())) == 4
+
+    on_gates(tmp_path, scenario, count=4)
+
+
+@pytest.mark.parametrize("other", ["/srv/books", "/srv", "/srv/books/2026"])
+def test_what_lies_in_or_around_a_source_is_held_with_it(other):
+    async def scenario():
+        locks = MountLocks()
+        async with locks.alone("/srv/books"):
+            waiting = asyncio.ensure_future(locks.free((other,)))
+            await locks.free(("/srv/books-of-others", "/data"))
+            assert not (await asyncio.wait({waiting}, timeout=0.05))[0]
+        await waiting
+
+    asyncio.run(scenario())
+
+
+def test_what_a_session_leaves_is_removed_with_it(tmp_path):
+    async def scenario(_, one):
+        await one.write("/ledger/new", b"n")
+        (directory,) = (tmp_path / "state").iterdir()
+        assert [path.name for path in directory.rglob("new")] == ["new"]
+        one.gate.close()
+        for thread in threading.enumerate():  # the one that removes it, while the server goes on
+            if thread.name == "changes":
+                await asyncio.to_thread(thread.join)
+        assert not directory.exists()
+
+    on_gates(tmp_path, scenario)
+
+
+def test_a_session_finds_no_half_commit_in_a_source_that_came_later(tmp_path):
+    ledger, state = tmp_path / "ledger", tmp_path / "state"
+    (ledger / STAGING).mkdir(parents=True, mode=0o700)
+    (ledger / STAGING / "0").write_bytes(b"staged")
+    grants = policy(
+        f"filesystem: [{{mount: /ledger, source: {ledger}, access: transaction}}]\n"
+    ).filesystem
+    HostTrees(grants, str(state)).close()
+    assert not (ledger / STAGING).exists()
+    (ledger / STAGING).mkdir(mode=0o755)
+    with pytest.raises(Unrecoverable):
+        HostTrees(grants, str(state))
+
+
+def test_a_server_that_cannot_keep_changes_says_so_when_the_session_is_made(tmp_path):
+    grants = policy(
+        f"filesystem: [{{mount: /ledger, source: {tmp_path}, access: transaction}}]\n"
+    ).filesystem
+    (tmp_path / "file").touch()
+    with pytest.raises(SourceUnavailable) as caught:
+        HostTrees(grants, str(tmp_path / "file" / "state"))
+    assert "cannot make a directory" in caught.value.detail
+
+
+def test_without_a_directory_of_its_own_a_server_has_no_transactions(tmp_path):
+    rules = policy(f"filesystem: [{{mount: /ledger, source: {tmp_path}, access: transaction}}]\n")
+    with pytest.raises(SourceUnavailable) as caught:
+        HostTrees(rules.filesystem)
+    assert "transactions keep what changes" in caught.value.detail
+
+
+def test_a_session_that_has_ended_commits_nothing(tmp_path):
+    async def scenario(_, one):
+        one.gate.close()
+        with pytest.raises(InternalError):
+            await one.commit()
+
+    on_gates(tmp_path, scenario)
+
+
+def test_the_layer_is_not_reached_by_another_name(tmp_path):
+    """
+    What a session has written is there by its guest path alone, and by no path of the host.
+    """
+
+    async def scenario(world, one):
+        await one.write("/ledger/main", b"2 b\n")
+        listing = (await one.ask(list=wire.PathAsk(path="/ledger"))).listing
+        assert [entry.name for entry in listing.entries] == ["main", "other"]
+        denied = await one.ask(open=wire.OpenAsk(path="/ledger/private/a", write=True, create=True))
+        assert denied.errno == errno.ENOENT
+        with pytest.raises(GuestError):
+            await one.gate.transact(Verb.DRY_RUN, CommitRequest(str(Path("/ledger/private"))))
+
+    on_gates(tmp_path, scenario)

@@ -1,0 +1,118 @@
+"""
+The zygote that is started before its row is known, and the launcher that has it.
+"""
+
+import os
+import socket
+import sys
+
+import psutil
+import pytest
+
+from executor import launcher
+from executor.kernel.ahead import hand_over, take_over
+from executor.kernel.spawn import StartZygote
+
+PATIENCE = 20
+
+
+@pytest.fixture
+def pair():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        yield ours, theirs
+
+
+def children(started):
+    return psutil.Process(started.process.pid).children()
+
+
+def test_a_row_comes_with_the_socket_that_it_serves(pair):
+    ours, theirs = pair
+    assert hand_over(ours, ["--image", "core"], ours.fileno())
+    arguments, descriptor = take_over(theirs)
+    assert arguments == ["--image", "core"]
+    assert os.fstat(descriptor).st_ino == os.fstat(ours.fileno()).st_ino
+    os.close(descriptor)
+
+
+def test_who_waits_for_a_row_in_vain_is_told_so(pair):
+    ours, theirs = pair
+    ours.close()
+    assert take_over(theirs) is None
+
+
+def test_a_row_without_its_socket_is_refused(pair):
+    ours, theirs = pair
+    ours.send(b"[]")
+    with pytest.raises(ValueError, match="0 descriptors"):
+        take_over(theirs)
+
+
+def test_a_row_for_one_that_is_gone_is_not_handed_over(pair):
+    ours, theirs = pair
+    theirs.close()
+    assert not hand_over(ours, [], ours.fileno())
+
+
+def test_the_one_that_waits_ends_with_the_launcher():
+    started = launcher.launch(ahead="executor.zygote")
+    try:
+        first = _first_child(started)
+        assert first.cmdline()[-2] == "--ahead"
+    finally:
+        started.stop()
+    assert psutil.wait_procs([first], timeout=PATIENCE)[1] == []
+
+
+def test_the_first_row_of_its_kind_is_the_one_that_waits_and_others_are_started():
+    # Of an image that there is not: each ends when it has its row.
+    row = launcher.program("executor.zygote", "--image", "none", "--key", "00")
+    other = (sys.executable, "-c", "import time; time.sleep(60)")
+    started = launcher.launch(ahead="executor.zygote")
+    try:
+        waiting = _first_child(started)
+        started.give([row, other])
+        started.start_ahead(1)
+        _until(lambda: len(children(started)) == 2)
+        started.start_ahead(0)
+        assert psutil.wait_procs([waiting], timeout=PATIENCE)[1] == []
+        assert started.ahead[0].recv(1) == b""
+        [left] = children(started)
+        left.kill()
+    finally:
+        started.stop()
+
+
+def test_a_row_is_none_before_the_table_has_come():
+    started = launcher.launch()
+    try:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            socket.send_fds(started.channel, [StartZygote(1, 0).pack()], [theirs.fileno()])
+        assert started.process.wait(PATIENCE) == 1
+    finally:
+        started.stop()
+
+
+def test_a_table_that_no_datagram_holds_is_an_error():
+    started = launcher.launch()
+    try:
+        with pytest.raises(ValueError, match="a table of"):
+            started.give([["x" * 100_000]])
+    finally:
+        started.stop()
+
+
+def _first_child(started):
+    _until(lambda: children(started))
+    return children(started)[0]
+
+
+def _until(holds):
+    # The launcher says nothing of what it starts: it is looked for.
+    for _ in range(10**6):
+        if holds():
+            return
+        os.sched_yield()
+    raise AssertionError("it did not happen")
