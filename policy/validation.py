@@ -90,10 +90,16 @@ def _described(document: Document, detail: ErrorDetails, sections: Sections) -> 
     return problem_at(document, path, f"must be {wanted}, not {said(value)}", hint)
 
 
+# What a key is called elsewhere, where it does not look like ours.
+_OTHER_WORDS = {"exec": "programs", "execute": "programs", "commands": "programs"}
+
+
 def _unknown_key(document: Document, path: Path, sections: Sections) -> Problem:
     key, known = str(path[-1]), _known_keys(path[:-1], sections)
     message = f"unknown key `{shown(key, 40)}`"
-    if close := get_close_matches(key[:40].lower(), known, n=1):
+    if (meant := _OTHER_WORDS.get(key.lower())) in known:
+        message += f"; did you mean `{meant}`?"
+    elif close := get_close_matches(key[:40].lower(), known, n=1):
         message += f"; did you mean `{close[0]}`?"
     if holder := label(path[:-1]):
         message = f"{holder}: {message}"

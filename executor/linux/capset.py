@@ -28,7 +28,16 @@ class Capability(IntEnum):
     The capabilities that we let a program keep, by their numbers.
     """
 
+    CHOWN = 0
+    DAC_OVERRIDE = 1
     DAC_READ_SEARCH = 2
+    FOWNER = 3
+    KILL = 5
+    SETGID = 6
+    SETUID = 7
+    SETPCAP = 8
+    SYS_PTRACE = 19
+    SYS_ADMIN = 21
 
 
 def keep_only(*kept: Capability) -> None:

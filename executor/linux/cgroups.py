@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from executor.linux import mounts
+from executor.linux import mounts, proc
 from executor.linux.errors import MechanismFailed, MechanismMissing, asking
 
 MECHANISM = "cgroups"
@@ -28,6 +28,9 @@ _CONTROLLERS = ("memory", "pids")
 _UNIFIED = "unified"
 _ACCOUNTING = "cpuacct"
 _FREEZER = "freezer"
+_PROCESSES = "cgroup.procs"
+_TASKS = "tasks"
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _USEFUL = frozenset({*_CONTROLLERS, _ACCOUNTING, _FREEZER})
 _MEND = "run as root, or delegate a cgroup with the controllers memory and pids to this user"
 # A group whose last process was reaped may count it for a moment longer.
@@ -56,6 +59,37 @@ class Used:
 
 
 @dataclass(frozen=True, slots=True)
+class WayIn:
+    """
+    What a process needs to be in a group from its beginning, opened by whoever made the group.
+
+    `unified` is the directory of version 2, for clone3(2); `tasks` are the files of version 1.
+    A process that is moved by another one waits for every processor to have looked up (10 ms and
+    more); one that begins there, or moves itself as one thread, does not. Source: cgroups(7).
+    """
+
+    unified: int | None
+    tasks: tuple[int, ...]
+
+    def enter(self) -> None:
+        """
+        Move this process, which has one thread, into what version 1 has of the group.
+
+        The rights that count are those of whoever opened the files.
+        """
+        with asking(MECHANISM, "moving itself", _MEND):
+            for file in self.tasks:
+                os.write(file, b"0")
+
+    def close(self) -> None:
+        """
+        Close all of it, once.
+        """
+        for file in (*self.tasks, *(() if self.unified is None else (self.unified,))):
+            os.close(file)
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """
     One group, as its directory for each hierarchy: `memory`, `pids` and, if there, `unified`;
@@ -72,7 +106,22 @@ class Group:
         Move process `pid`, with all its threads, into the group.
         """
         for directory in self.distinct():
-            _write(directory / "cgroup.procs", str(pid))
+            _write(directory / _PROCESSES, str(pid))
+
+    def way_in(self) -> WayIn:
+        """
+        Open a way into the group, for one process that is yet to be made.
+        """
+        unified = dict(self.directories).get(_UNIFIED)
+        places = [str(place / _TASKS) for place in self.distinct() if place != unified]
+        with asking(MECHANISM, "opening {} and {}", _MEND, unified, places), ExitStack() as undo:
+            files = []
+            for place in places:
+                files.append(os.open(place, os.O_WRONLY | os.O_CLOEXEC))
+                undo.callback(os.close, files[-1])
+            there = None if unified is None else os.open(unified, _DIRECTORY)
+            undo.pop_all()
+        return WayIn(there, tuple(files))
 
     def kill(self) -> None:
         """
@@ -132,8 +181,15 @@ class Group:
         The processes that are in it; none of one that was removed.
         """
         there = (directory for directory in self.distinct() if directory.exists())
-        texts = [_read(directory / "cgroup.procs") for directory in there]
+        texts = [_read(directory / _PROCESSES) for directory in there]
         return frozenset(int(word) for text in texts for word in text.split())
+
+    def holds(self, pid: int) -> bool:
+        """
+        Whether process `pid` is in it, in each of its hierarchies.
+        """
+        word = b"%d" % pid
+        return all(word in _bytes(place / _PROCESSES).split() for place in self.distinct())
 
     def used(self) -> Used:
         """
@@ -317,10 +373,14 @@ def _set(path: Path, value: str) -> None:
 
 
 def _read(path: Path) -> str:
-    with asking(MECHANISM, f"reading {path}", _MEND):
-        return path.read_text(encoding="ascii")
+    return _bytes(path).decode("ascii")
+
+
+def _bytes(path: Path) -> bytes:
+    with asking(MECHANISM, "reading {}", _MEND, path):
+        return proc.read(str(path))
 
 
 def _write(path: Path, value: str) -> None:
-    with asking(MECHANISM, f"writing {value} to {path}", _MEND):
-        path.write_text(value, encoding="ascii")
+    with asking(MECHANISM, "writing {} to {}", _MEND, value, path):
+        proc.write(str(path), value.encode("ascii"))

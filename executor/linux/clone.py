@@ -21,7 +21,6 @@ import signal
 import struct
 from ctypes import addressof, create_string_buffer
 from dataclasses import dataclass
-from pathlib import Path
 
 from executor.linux.errors import MechanismFailed, MechanismMissing, asking
 from executor.linux.namespaces import Namespace
@@ -30,10 +29,12 @@ from executor.linux.syscalls import NUMBERS
 MECHANISM = "clone3"
 
 _CLONE_PIDFD = 0x1000
+_CLONE_INTO_CGROUP = 0x2_0000_0000
 # struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls,
 # set_tid, set_tid_size, cgroup.
 _ARGUMENTS = struct.Struct("=11Q")
 _INT = struct.Struct("=i")
+_CHILD = int(signal.SIGCHLD)
 _KEEPING_THE_LOCK = ctypes.PyDLL(None, use_errno=True)
 _SYSCALL = _KEEPING_THE_LOCK.syscall
 _SYSCALL.restype = ctypes.c_long
@@ -54,18 +55,19 @@ class Cloned:
     pidfd: int
 
 
-def clone(namespaces: Namespace) -> Cloned:
+def clone(namespaces: Namespace, group: int | None = None) -> Cloned:
     """
-    Continue as two processes, the child in new `namespaces`.
+    Continue as two processes, the child in new `namespaces`; with `group`, the descriptor of a
+    directory of control groups (version 2), in that group from its first instruction.
 
     Only for a process with one thread. Raises MechanismFailed when it has more;
     MechanismMissing when this host does not make such namespaces for this user.
     """
     require_one_thread()
     pidfd = create_string_buffer(_INT.pack(-1))
-    flags = int(namespaces) | _CLONE_PIDFD
+    flags = int(namespaces) | _CLONE_PIDFD | (0 if group is None else _CLONE_INTO_CGROUP)
     arguments = create_string_buffer(
-        _ARGUMENTS.pack(flags, addressof(pidfd), 0, 0, signal.SIGCHLD, 0, 0, 0, 0, 0, 0)
+        _ARGUMENTS.pack(flags, addressof(pidfd), 0, 0, _CHILD, 0, 0, 0, 0, 0, group or 0)
     )
     pid, number = _call(addressof(arguments))
     if pid == 0:
@@ -80,7 +82,7 @@ def require_one_thread() -> None:
     Raises MechanismFailed unless this process has one thread, or /proc is not mounted.
     """
     with asking("threads", "listing /proc/self/task", "mount /proc"):
-        tasks = sorted(task.name for task in Path("/proc/self/task").iterdir())
+        tasks = sorted(os.listdir("/proc/self/task"))  # noqa: PTH208 - see proc.py
     if len(tasks) != 1:
         raise MechanismFailed(
             "threads", f"tasks {tasks} where there may be one; end them before making a box"

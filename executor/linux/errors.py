@@ -11,8 +11,6 @@ None of them is ever answered with something weaker: who catches one ends what w
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 
 class MechanismError(Exception):
@@ -47,21 +45,44 @@ class DescriptorRefused(MechanismError):
 _ABSENT = frozenset({errno.ENOSYS, errno.EOPNOTSUPP})
 
 
-@contextmanager
-def asking(mechanism: str, asked: str, mend: str) -> Iterator[None]:
+class asking:  # noqa: N801 - read where it stands: `with asking(...)`
     """
     Turn the errors of the calls inside into ours: `asked` and `mend` complete the message.
 
-    Raises MechanismMissing for ENOSYS and EOPNOTSUPP, MechanismFailed for every other OSError
-    and for the ValueError by which `resource.setrlimit` reports EPERM.
+    `about` stands for each {} in `asked`, and is looked at when something fails only: a box is
+    made with hundreds of these. Raises MechanismMissing for ENOSYS and EOPNOTSUPP, MechanismFailed
+    for every other OSError and for the ValueError by which `resource.setrlimit` reports EPERM.
     """
-    try:
-        yield
-    except OSError as error:
-        number = error.errno or 0
-        kind = MechanismMissing if number in _ABSENT else MechanismFailed
-        name = errno.errorcode.get(number, str(number))
-        said = f"{asked} answered {name} ({os.strerror(number)}); {mend}"
-        raise kind(mechanism, said) from error
-    except ValueError as error:
-        raise MechanismFailed(mechanism, f"{asked} was refused ({error}); {mend}") from error
+
+    __slots__ = ("_about", "_asked", "_mechanism", "_mend")
+
+    def __init__(self, mechanism: str, asked: str, mend: str, *about: object) -> None:
+        self._mechanism = mechanism
+        self._asked = asked
+        self._mend = mend
+        self._about = about
+
+    def __enter__(self) -> None:
+        """
+        Begin: there is nothing to do.
+        """
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: object
+    ) -> None:
+        """
+        Raise what the error means, if there is one.
+        """
+        if isinstance(error, OSError):
+            number = error.errno or 0
+            kind = MechanismMissing if number in _ABSENT else MechanismFailed
+            name = errno.errorcode.get(number, str(number))
+            said = f"{self._said()} answered {name} ({os.strerror(number)}); {self._mend}"
+            raise kind(self._mechanism, said) from error
+        if isinstance(error, ValueError):
+            said = f"{self._said()} was refused ({error}); {self._mend}"
+            raise MechanismFailed(self._mechanism, said) from error
+
+    def _said(self) -> str:
+        # A path may have braces of its own.
+        return self._asked.format(*self._about) if self._about else self._asked

@@ -7,7 +7,6 @@ Not covered by any ABI here: stat, chmod, chown, utime and their kin, flock; a f
 refuse those. Sources: landlock(7), Linux `Documentation/userspace-api/landlock.rst`.
 """
 
-import ctypes
 import errno
 import os
 import stat
@@ -15,6 +14,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, IntFlag
+from functools import cache
 
 from executor.linux import prctl
 from executor.linux.errors import MechanismFailed, MechanismMissing, asking
@@ -163,6 +163,7 @@ def abi() -> int:
         raise MechanismFailed(MECHANISM, f"asking for its version: {error}; {_MEND}") from error
 
 
+@cache
 def handled_by(version: int) -> Handled:
     """
     Everything of this module that ABI `version` (1 or more, also one newer than we know) has.
@@ -220,18 +221,8 @@ def beneath(path: str, reach: Reach, handled: Handled) -> PathRule:
     return PathRule(real, granted)
 
 
-class _RulesetAttributes(ctypes.Structure):
-    """
-    `struct landlock_ruleset_attr` of ABI 6; older kernels take a shorter one.
-    """
-
-    _fields_ = (
-        ("files", ctypes.c_uint64),
-        ("network", ctypes.c_uint64),
-        ("scopes", ctypes.c_uint64),
-    )
-
-
+# struct landlock_ruleset_attr of ABI 6: files, network, scopes; older kernels take a shorter one.
+_RULESET = struct.Struct("=3Q")
 # struct landlock_path_beneath_attr, which is packed, and struct landlock_net_port_attr.
 _PATH_BENEATH = struct.Struct("=Qi")
 _NET_PORT = struct.Struct("=QQ")
@@ -258,18 +249,19 @@ def _check(rules: Sequence[Rule], wanted: Handled, version: int) -> None:
 
 
 def _create(wanted: Handled, version: int) -> int:
-    attributes = _RulesetAttributes(wanted.files, wanted.network, wanted.scopes)
+    attributes = _RULESET.pack(wanted.files, wanted.network, wanted.scopes)
     size = 24 if version >= 6 else 16 if version >= 4 else 8
-    with asking(MECHANISM, f"creating a ruleset for ABI {version}", _MEND):
-        return call("landlock_create_ruleset", ctypes.addressof(attributes), size, 0)
+    with asking(MECHANISM, "creating a ruleset for ABI {}", _MEND, version):
+        return call("landlock_create_ruleset", attributes, size, 0)
 
 
 def _add(ruleset: int, rule: Rule) -> None:
     if isinstance(rule, PortRule):
-        with asking(MECHANISM, f"adding {rule}", "name a port from 1 to 65535"):
+        with asking(MECHANISM, "adding {}", "name a port from 1 to 65535", rule):
             _add_packed(ruleset, _RULE_NET_PORT, _NET_PORT.pack(rule.access, rule.port))
         return
-    with asking(MECHANISM, f"adding {rule}", "name an existing path and rights that fit its type"):
+    mend = "name an existing path and rights that fit its type"
+    with asking(MECHANISM, "adding {}", mend, rule):
         parent = os.open(rule.path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             _add_packed(ruleset, _RULE_PATH_BENEATH, _PATH_BENEATH.pack(rule.access, parent))
@@ -278,5 +270,4 @@ def _add(ruleset: int, rule: Rule) -> None:
 
 
 def _add_packed(ruleset: int, kind: int, rule: bytes) -> None:
-    held = ctypes.create_string_buffer(rule)
-    call("landlock_add_rule", ruleset, kind, ctypes.addressof(held), 0)
+    call("landlock_add_rule", ruleset, kind, rule, 0)

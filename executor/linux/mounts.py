@@ -13,13 +13,11 @@ fuse(4).
 import os
 import re
 import struct
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from ctypes import addressof, create_string_buffer
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntFlag
-from pathlib import Path
 
+from executor.linux import proc
 from executor.linux.errors import MechanismFailed, MechanismMissing, asking
 from executor.linux.libc import call
 
@@ -59,6 +57,9 @@ class Attribute(IntFlag):
     NO_EXECUTION = 0x8
 
 
+_NOTHING = Attribute(0)
+
+
 @dataclass(frozen=True, slots=True)
 class Mount:
     """
@@ -80,7 +81,7 @@ def isolate() -> None:
     them from programs that they do not know).
     """
     try:
-        _set_attributes(_HERE, "/", Attribute(0), _PRIVATE, recursive=True)
+        _set_attributes(_HERE, b"/", _NOTHING, _PRIVATE, recursive=True)
     except MechanismFailed as error:
         raise MechanismMissing("user namespace", f"without the right to mount: {error}") from error
 
@@ -93,11 +94,10 @@ def copy_tree(path: str) -> int:
     reached, or a link stands in the way: it could say something else tomorrow.
     """
     flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE | _AT_EMPTY_PATH
-    with _asking(f"opening the tree {path}"):
+    with asking(MECHANISM, "opening the tree {}", _MEND, path):
         place = _without_links(path)
         try:
-            with _text("") as empty:
-                return call("open_tree", place, empty, flags)
+            return call("open_tree", place, b"", flags)
         finally:
             os.close(place)
 
@@ -108,9 +108,9 @@ def memory_file_system(size: int, files: int, mode: int, attributes: Attribute) 
 
     Owned by the calling user. Returns its descriptor, close-on-exec.
     """
-    options = {"size": str(size), "nr_inodes": str(files), "mode": f"{mode:o}"}
-    with _asking(f"making a tmpfs of {size} bytes and {files} files"):
-        return _file_system("tmpfs", options, attributes)
+    options = {b"size": b"%d" % size, b"nr_inodes": b"%d" % files, b"mode": b"%o" % mode}
+    with asking(MECHANISM, "making a tmpfs of {} bytes and {} files", _MEND, size, files):
+        return _file_system(b"tmpfs", options, attributes)
 
 
 def fuse_device() -> int:
@@ -140,24 +140,22 @@ def fuse_file_system(device: int, owner: int, attributes: Attribute) -> int:
     answers. Returns its descriptor, close-on-exec.
     """
     options = {
-        "source": "served",
-        "fd": str(device),
-        "rootmode": "40000",
-        "user_id": str(owner),
-        "group_id": str(owner),
-        "max_read": str(_LONGEST_READ),
+        b"source": b"served",
+        b"fd": b"%d" % device,
+        b"rootmode": b"40000",
+        b"user_id": b"%d" % owner,
+        b"group_id": b"%d" % owner,
+        b"max_read": b"%d" % _LONGEST_READ,
     }
-    with _asking("making a FUSE file system"):
-        return _file_system("fuse", options, attributes)
+    with asking(MECHANISM, "making a FUSE file system", _MEND):
+        return _file_system(b"fuse", options, attributes)
 
 
-def _file_system(kind: str, options: Mapping[str, str], attributes: Attribute) -> int:
-    with _text(kind) as name:
-        context = call("fsopen", name, _FSOPEN_CLOEXEC)
+def _file_system(kind: bytes, options: Mapping[bytes, bytes], attributes: Attribute) -> int:
+    context = call("fsopen", kind, _FSOPEN_CLOEXEC)
     try:
         for key, value in options.items():
-            with _text(key) as name, _text(value) as text:
-                call("fsconfig", context, _SET_STRING, name, text, 0)
+            call("fsconfig", context, _SET_STRING, key, value, 0)
         call("fsconfig", context, _CREATE)
         return call("fsmount", context, _FSMOUNT_CLOEXEC, attributes)
     finally:
@@ -168,14 +166,14 @@ def restrict(mount: int, attributes: Attribute) -> None:
     """
     Set `attributes` on the mount held by `mount` and on all below it.
     """
-    _set_attributes(mount, "", attributes, 0, recursive=True)
+    _set_attributes(mount, b"", attributes, 0, recursive=True)
 
 
 def restrict_alone(mount: int, attributes: Attribute) -> None:
     """
     Set `attributes` on the mount held by `mount`, and on none below it.
     """
-    _set_attributes(mount, "", attributes, 0, recursive=False)
+    _set_attributes(mount, b"", attributes, 0, recursive=False)
 
 
 def attach(mount: int, directory: int | None, path: str) -> None:
@@ -183,8 +181,8 @@ def attach(mount: int, directory: int | None, path: str) -> None:
     Put the detached `mount` at `path` below the descriptor `directory` (None: absolute).
     """
     below = _HERE if directory is None else directory
-    with _asking(f"attaching a mount at {path}"), _text("") as empty, _text(path) as name:
-        call("move_mount", mount, empty, below, name, _MOVE_FROM_EMPTY_PATH)
+    with asking(MECHANISM, "attaching a mount at {}", _MEND, path):
+        call("move_mount", mount, b"", below, os.fsencode(path), _MOVE_FROM_EMPTY_PATH)
 
 
 def enter(root: int) -> None:
@@ -193,11 +191,11 @@ def enter(root: int) -> None:
 
     The working directory is then the new root.
     """
-    with _asking("changing the root"), _text(".") as here:
+    with asking(MECHANISM, "changing the root", _MEND):
         os.fchdir(root)
         # The old root comes to lie on the new one, under the same name: pivot_root(2), NOTES.
-        call("pivot_root", here, here)
-        call("umount2", here, _MNT_DETACH)
+        call("pivot_root", b".", b".")
+        call("umount2", b".", _MNT_DETACH)
         os.chdir("/")
 
 
@@ -207,16 +205,15 @@ def mounted(pid: int | None = None) -> tuple[Mount, ...]:
 
     Raises MechanismFailed when its mountinfo cannot be read.
     """
-    path = Path(f"/proc/{'self' if pid is None else pid}/mountinfo")
-    with asking(MECHANISM, f"reading {path}", "mount /proc"):
-        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    path = f"/proc/{'self' if pid is None else pid}/mountinfo"
+    with asking(MECHANISM, "reading {}", "mount /proc", path):
+        lines = proc.read(path).decode("utf-8", "surrogateescape").splitlines()
     return tuple(_parsed(line) for line in lines)
 
 
 def _without_links(path: str) -> int:
-    how = create_string_buffer(_OPEN_HOW.pack(os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE_NO_LINKS))
-    with _text(path) as name:
-        return call("openat2", _HERE, name, addressof(how), _OPEN_HOW.size)
+    how = _OPEN_HOW.pack(os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE_NO_LINKS)
+    return call("openat2", _HERE, os.fsencode(path), how, _OPEN_HOW.size)
 
 
 def _parsed(line: str) -> Mount:
@@ -238,24 +235,9 @@ def _unescaped(text: str) -> str:
 
 
 def _set_attributes(
-    descriptor: int, path: str, attributes: Attribute, propagation: int, *, recursive: bool
+    descriptor: int, path: bytes, attributes: Attribute, propagation: int, *, recursive: bool
 ) -> None:
-    wanted = create_string_buffer(_ATTRIBUTES.pack(attributes, 0, propagation, 0))
+    wanted = _ATTRIBUTES.pack(attributes, 0, propagation, 0)
     flags = (0 if path else _AT_EMPTY_PATH) | (_AT_RECURSIVE if recursive else 0)
-    with _asking(f"restricting a mount to {attributes!r}"), _text(path) as name:
-        call("mount_setattr", descriptor, name, flags, addressof(wanted), _ATTRIBUTES.size)
-
-
-@contextmanager
-def _asking(asked: str) -> Iterator[None]:
-    with asking(MECHANISM, asked, _MEND):
-        yield
-
-
-@contextmanager
-def _text(text: str) -> Iterator[int]:
-    """
-    The address of `text` as the kernel reads it, for as long as the block runs.
-    """
-    held = create_string_buffer(os.fsencode(text))
-    yield addressof(held)
+    with asking(MECHANISM, "restricting a mount to {!r}", _MEND, attributes):
+        call("mount_setattr", descriptor, path, flags, wanted, _ATTRIBUTES.size)

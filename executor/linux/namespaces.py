@@ -4,8 +4,8 @@ The namespaces of a process, and whether it shares one with another.
 Source: namespaces(7).
 """
 
+import os
 from enum import IntFlag
-from pathlib import Path
 
 from executor.linux.errors import asking
 
@@ -49,7 +49,7 @@ def shared(pid: int) -> Namespace:
 
 
 def _inode(pid: int | None, kind: Namespace) -> tuple[int, int]:
-    path = Path(f"/proc/{'self' if pid is None else pid}/ns/{_FILES[kind]}")
-    with asking(MECHANISM, f"reading {path}", "mount /proc and look at a process of your own"):
-        found = path.stat()
+    path = f"/proc/{'self' if pid is None else pid}/ns/{_FILES[kind]}"
+    with asking(MECHANISM, "reading {}", "mount /proc and look at a process of your own", path):
+        found = os.stat(path)  # noqa: PTH116 - see proc.py
     return found.st_dev, found.st_ino

@@ -14,8 +14,8 @@ process is ended. Source: proc_pid_oom_score_adj(5).
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
+from executor.linux import proc
 from executor.linux.errors import MechanismFailed, asking
 
 MECHANISM = "oom_score_adj"
@@ -76,10 +76,9 @@ def require_highest() -> None:
 
     Raises MechanismFailed when it is neither inherited nor can be written.
     """
-    path = Path(_FILE)
     with asking(MECHANISM, f"being {HIGHEST}", f"fork with Score.fork, or {_MEND}"):
-        if int(path.read_bytes()) != HIGHEST:
-            path.write_bytes(str(HIGHEST).encode("ascii"))
+        if int(proc.read(_FILE)) != HIGHEST:
+            proc.write(_FILE, b"%d" % HIGHEST)
 
 
 def _read(descriptor: int) -> int:

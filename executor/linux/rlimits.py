@@ -13,8 +13,8 @@ import resource
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum
-from pathlib import Path
 
+from executor.linux import proc
 from executor.linux.errors import MechanismFailed, asking
 
 MECHANISM = "rlimits"
@@ -95,12 +95,12 @@ def data_in_use(pid: int | None = None) -> int:
     Raises MechanismFailed when /proc is not mounted or the process is gone. Source:
     proc_pid_status(5), VmData.
     """
-    path = Path(f"/proc/{'self' if pid is None else pid}/status")
-    with asking(MECHANISM, f"reading {path}", "mount /proc"):
-        status = path.read_text(encoding="ascii", errors="replace")
-    for line in status.splitlines():
-        if line.startswith("VmData:"):
-            return int(line.split()[1]) * 1024
+    path = f"/proc/{'self' if pid is None else pid}/status"
+    with asking(MECHANISM, "reading {}", "mount /proc", path):
+        status = proc.read(path)
+    _, _, rest = status.partition(b"\nVmData:")
+    if rest:
+        return int(rest.split(maxsplit=1)[0]) * 1024
     raise MechanismFailed(MECHANISM, f"{path} has no VmData; mount the kernel's own /proc")
 
 
@@ -133,12 +133,12 @@ def _least(value: int, limit: int) -> int:
 
 
 def _hard(limit: Limit) -> int:
-    with asking(MECHANISM, f"reading {limit.name}", _MEND):
+    with asking(MECHANISM, "reading {0.name}", _MEND, limit):
         return resource.getrlimit(limit)[1]
 
 
 def _set(limit: Limit, wanted: tuple[int, int]) -> None:
-    with asking(MECHANISM, f"setting {limit.name} to {wanted[0]}", _MEND):
+    with asking(MECHANISM, "setting {0.name} to {1[0]}", _MEND, limit, wanted):
         resource.setrlimit(limit, wanted)
         found = resource.getrlimit(limit)
     if found != wanted:

@@ -45,12 +45,10 @@ def install_watched(program: Program | bytes) -> int:
     require_machine()
     prctl.set_no_new_privs()
     encoded = program if isinstance(program, bytes) else encode(program)
-    code, header = _headed(encoded)
+    header = _Header(len(encoded) // INSTRUCTION_BYTES, encoded)
     mend = "use Linux 5.19 or later, and lock before threads start"
     with asking(MECHANISM, "loading a filter with a listener", mend):
-        listener = call("seccomp", SET_MODE_FILTER, _FLAGS_WATCHED, ctypes.addressof(header))
-    del code
-    return listener
+        return call("seccomp", SET_MODE_FILTER, _FLAGS_WATCHED, ctypes.addressof(header))
 
 
 def load(program: Program | bytes, *, tsync: bool) -> None:
@@ -60,12 +58,11 @@ def load(program: Program | bytes, *, tsync: bool) -> None:
     Bytes are a program that is encoded already.
     """
     encoded = program if isinstance(program, bytes) else encode(program)
-    code, header = _headed(encoded)
+    header = _Header(len(encoded) // INSTRUCTION_BYTES, encoded)
     with asking(MECHANISM, "loading a filter", "use a kernel with CONFIG_SECCOMP_FILTER"):
         left_behind = call(
             "seccomp", SET_MODE_FILTER, FLAG_TSYNC if tsync else 0, ctypes.addressof(header)
         )
-    del code
     if left_behind:
         raise MechanismFailed(
             MECHANISM, f"thread {left_behind} has filters of its own; lock before threads start"
@@ -87,15 +84,8 @@ def require_machine() -> None:
 
 class _Header(ctypes.Structure):
     """
-    `struct sock_fprog`.
+    `struct sock_fprog`: how many instructions, and where.
     """
 
-    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
-
-
-def _headed(encoded: bytes) -> tuple[ctypes.Array[ctypes.c_char], _Header]:
-    """
-    The program where the kernel can read it, to be held as long as the header that points there.
-    """
-    code = ctypes.create_string_buffer(encoded)
-    return code, _Header(len(encoded) // INSTRUCTION_BYTES, ctypes.addressof(code))
+    # The bytes that the pointer is made from are held as long as the structure.
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))

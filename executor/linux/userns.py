@@ -6,8 +6,8 @@ number alone, so inside there is nobody to become. Source: user_namespaces(7).
 """
 
 import os
-from pathlib import Path
 
+from executor.linux import proc
 from executor.linux.errors import asking
 
 MECHANISM = "user namespace"
@@ -29,7 +29,7 @@ def map_one(pid: int, inside: int, uid: int, gid: int) -> None:
 
 
 def _write(pid: int, name: str, text: str) -> None:
-    path = Path(f"/proc/{pid}/{name}")
+    path = f"/proc/{pid}/{name}"
     mend = "run as root, or map this user's own ids"
-    with asking(MECHANISM, f"writing {text!r} to {path}", mend):
-        path.write_text(text, encoding="ascii")
+    with asking(MECHANISM, "writing {!r} to {}", mend, text, path):
+        proc.write(path, text.encode("ascii"))

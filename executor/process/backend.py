@@ -22,6 +22,8 @@ from codecage.worker.v1 import worker_pb2 as wire
 from executor.kernel import bundles
 from executor.kernel.errors import CodecageError, InternalError
 from executor.kernel.frames import MAX_OUTPUT
+from executor.kernel.toolframes import answered, refused
+from executor.kernel.tooling import given
 from executor.linux import rlimits
 from executor.process import reseed
 from executor.process.runtime import BROKEN, NativeGuest
@@ -133,6 +135,7 @@ class Session:
                 "environment": environment,
                 "seed": seed.hex(),
                 "directory": self._work.place,
+                "given": given(begin),
             }
         )
 
@@ -245,6 +248,30 @@ class Session:
         The gate tells why there is no such socket.
         """
         return self._asked(wire.Ask(network=wire.NetworkAsk(socket=kind))) or DONE
+
+    def tool(self, frame: bytes) -> bytes:
+        """
+        The gate decides a call of one of the client's functions, and the client makes it.
+
+        One at a time, in whatever thread: the channel has one ask open.
+        """
+        with _ending_with_the_server(), self._asking:
+            if not self._interrupts.running():
+                return refused(errno.EAGAIN, "tools can be called by a cell alone")
+            # What was printed before is seen before.
+            self._output.catch_up()
+            return answered(frame, self._channel.ask)
+
+    def transact(self, verb: str, mount: str) -> Refusal:
+        """
+        The gate does it, and reports.
+        """
+        ask = wire.Ask(transact=wire.TransactAsk(verb=verb, mount=_text(mount)))
+        with _ending_with_the_server(), self._asking:
+            if not self._interrupts.running():
+                return errno.EAGAIN, "no cell is running: a cell commits, or the session's client"
+            answer = self._channel.ask(ask)
+        return (answer.errno, answer.reason) if answer.errno else (0, answer.report)
 
     def is_child(self) -> bool:
         """

@@ -22,13 +22,21 @@ from executor.process.plan import HOME, MECHANISM, TEMPORARY, BoxPlan
 from executor.process.site import Site, Step
 from executor.process.steps_mounts import READABLE_DEVICES, UMASK, WRITABLE_DEVICES
 
+# The first that handles TRUNCATE: open(2) with O_RDONLY and O_TRUNC asks for no other right.
+_LEAST_LANDLOCK = 3
 _INSTEAD = "run where user namespaces can be made, or ask for less"
 
 
-def require_possible(plan: BoxPlan) -> None:
+def require_possible(plan: BoxPlan, landlock_abi: int) -> None:
     """
     See that `plan` can be had without namespaces. Raises MechanismMissing naming what cannot.
     """
+    if landlock_abi < _LEAST_LANDLOCK:
+        raise MechanismMissing(
+            landlock.MECHANISM,
+            f"ABI {landlock_abi} does not keep a file that may only be read from being emptied, and"
+            f" without namespaces nothing else does; use Linux 6.2 or later, or {_INSTEAD}",
+        )
     asked = {
         "served mounts": plan.served,
         "ports": plan.ports,

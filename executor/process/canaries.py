@@ -8,6 +8,7 @@ answered by one layer alone, so that a layer that does nothing is not covered by
 import errno
 import mmap
 import os
+import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from executor.linux.libc import call
 from executor.process.plan import BoxPlan, Level, NewCode
 
 _CLONE_NEWUSER = 0x1000_0000
+_SIGNAL_AT_END = int(signal.SIGCHLD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,16 @@ def _list(path: str) -> None:
     list(Path(path).iterdir())
 
 
+def _look(path: str) -> None:
+    os.stat(path)  # noqa: PTH116 - as the call is named
+
+
+def _another_process() -> None:
+    # Not os.fork, which first has every library get ready for one.
+    if call("clone", _SIGNAL_AT_END) == 0:
+        os._exit(1)
+
+
 def _unix_socket() -> None:
     socket.socket(socket.AF_UNIX).close()
 
@@ -83,12 +95,8 @@ _ALWAYS = (
     Canary("seccomp", "a unix socket", errno.EAFNOSUPPORT, _unix_socket),
 )
 _IN_NAMESPACES = (
-    Canary(
-        "mounts", "a look at the host's processes", errno.ENOENT, lambda: Path("/proc/1").stat()
-    ),
-    Canary(
-        "mounts", "a look at the host's settings", errno.ENOENT, lambda: Path("/sys/kernel").stat()
-    ),
+    Canary("mounts", "a look at the host's processes", errno.ENOENT, lambda: _look("/proc/1")),
+    Canary("mounts", "a look at the host's settings", errno.ENOENT, lambda: _look("/sys/kernel")),
     # A box has one process or, with one that waits for children, two.
     Canary("pid namespace", "a look at a third process", errno.ESRCH, lambda: os.getpgid(3)),
 )
@@ -98,7 +106,7 @@ _BARE = (
     Canary("seccomp", "the rights of a file", errno.EPERM, lambda: Path("/").chmod(0o755)),
     Canary("seccomp", "a look at another process", errno.EPERM, lambda: os.kill(1, 0)),
 )
-_ALONE = (Canary("seccomp", "another process", errno.EPERM, os.fork),)
+_ALONE = (Canary("seccomp", "another process", errno.EPERM, _another_process),)
 _OF_MEMORY = (
     Canary("memory-deny-write-execute", "memory that is code and data", errno.EACCES, _make_code),
 )

@@ -11,11 +11,11 @@ for somebody, and the box's own canaries are refused calls.
 """
 
 import errno
-import json
 import os
 import select
 import socket
 import struct
+from collections.abc import Sequence
 
 from executor.linux import notifications
 from executor.linux.errors import MechanismFailed, MechanismMissing, asking
@@ -26,12 +26,15 @@ LISTENER = "listener"
 SERVED = "served"
 LISTENERS = "listeners"
 NAMES = "names"
-LONGEST = 4096
+LONGEST = 1 << 15
+_LONGEST_MESSAGE = 512
 
 _PATIENCE_MS = 20_000
 _GO = b"go on"
 _READY = "ready"
 _HANDS = "hands"
+# Between words; no step, mechanism or message has one.
+_APART = "\0"
 _KINDS = {kind.__name__: kind for kind in (MechanismFailed, MechanismMissing)}
 _INT = struct.Struct("=i")
 _CREDENTIALS = struct.Struct("=iII")
@@ -82,7 +85,7 @@ class Inside:
         Send descriptors under a name, and close them here.
         """
         with asking(MECHANISM, f"handing over {what}", "see why its maker has ended"):
-            socket.send_fds(self.channel, [json.dumps([_HANDS, what]).encode()], numbers)
+            socket.send_fds(self.channel, [_APART.join((_HANDS, what)).encode()], numbers)
         for number in numbers:
             os.close(number)
 
@@ -90,30 +93,33 @@ class Inside:
         """
         Say which error ends it.
         """
-        self._say([kind, mechanism, f"at step {self._at!r}: {message[: LONGEST // 8]}"])
+        said = f"at step {self._at!r}: {message[:_LONGEST_MESSAGE]}"
+        self._say([kind, mechanism, said.replace(_APART, " ")])
 
-    def ready(self) -> None:
+    def ready(self, places: Sequence[str] = ()) -> None:
         """
-        Say that all is done.
+        Say that all is done, and in `places` what its maker has to see of it.
         """
-        self._say([_READY])
+        self._say([_READY, *places])
 
     def wait(self) -> None:
         """
         Wait until the maker lets this process go on; end it when the maker has ended.
         """
-        if not self.channel.recv(len(_GO)):
+        if not os.read(self.channel.fileno(), len(_GO)):
             os._exit(1)
 
     def _say(self, words: list[str]) -> None:
-        self.channel.send(json.dumps(words).encode())
+        # Not by the socket's own functions: in a zygote they are those of the guest's half.
+        os.write(self.channel.fileno(), _APART.join(words).encode(errors="backslashreplace"))
 
 
 class Outside:
     """
     The maker's half: what it heard, and what was handed to it.
 
-    `pid` is the process that spoke last, as the maker counts processes.
+    `pid` is the process that spoke last, as the maker counts processes; `places` are the words that
+    came with its being ready.
     """
 
     def __init__(self, channel: socket.socket, steps: int) -> None:
@@ -125,6 +131,7 @@ class Outside:
         self._channel = channel
         self._steps = steps
         self.pid = 0
+        self.places: frozenset[str] = frozenset()
         self.handed: dict[str, tuple[int, ...]] = {}
 
     def close(self) -> None:
@@ -162,6 +169,7 @@ class Outside:
         while True:
             kind, *said = self._hear()
             if kind == _READY:
+                self.places = frozenset(said)
                 return
             if kind in _KINDS:
                 mechanism, message = said
@@ -179,7 +187,7 @@ class Outside:
                 self.pid, _, _ = _CREDENTIALS.unpack(value)
         if not data:
             raise MechanismFailed(MECHANISM, f"it ended at step {self._at()!r} without a word")
-        words: list[str] = json.loads(data)
+        words = data.decode(errors="replace").split(_APART)
         if words[0] == _HANDS:
             self.handed[words[1]] = passed
         return words

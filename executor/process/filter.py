@@ -41,7 +41,7 @@ from executor.linux.filters import (
 )
 from executor.linux.syscalls import NUMBERS
 from executor.process import filter_grants
-from executor.process.filter_grants import NO_FAMILY
+from executor.process.filter_grants import GET_SOCKET, NO_FAMILY
 
 # In a box that is watched, this becomes a notification to a supervisor, which answers the same.
 REFUSED = EPERM
@@ -64,6 +64,14 @@ _PRCTL = (3, 15, 16, 23, 39, 0x5356_4D41)
 # <asm-generic/mman-common.h>: NORMAL to DONTNEED, FREE, the two about huge pages, the two about
 # dumps, POPULATE. Not COLD, PAGEOUT, MERGEABLE: they tell of pages shared with other sessions.
 _MADVISE = (0, 1, 2, 3, 4, 8, 14, 15, 16, 17, 22, 23)
+# <asm-generic/fadvise.h>: NORMAL, RANDOM, SEQUENTIAL, WILLNEED, NOREUSE. Not DONTNEED, which takes
+# pages of files that are shown out of everybody's memory: who finds them there again learns that
+# another session has read them. Nothing is done, as the kernel may choose as well.
+_ADVICE = (0, 1, 2, 3, 5)
+_NOTHING_DONE = Action(Verdict.ERRNO, 0)
+# <linux/fs.h>: HIPRI, DSYNC, SYNC, APPEND. Not NOWAIT, which tells whether somebody has read it.
+_RWF = 0x17
+_NO_SUCH_FLAG = Action(Verdict.ERRNO, errno.EOPNOTSUPP)
 # WAIT, WAKE, WAIT_BITSET, WAKE_BITSET, REQUEUE, CMP_REQUEUE, WAKE_OP; private (0x80), against
 # the real-time clock (0x100). The priority-inheriting ones have a long record of kernel bugs.
 _FUTEX = tuple(
@@ -77,7 +85,6 @@ _FUTEX = tuple(
     )
 )
 _OWN_CLOCKS = (0, 1, 2, 3, 4, 5, 6, 7, 11)
-_SOL_SOCKET = (socket.SOL_SOCKET,)
 _READ_PERSONALITY = 0xFFFF_FFFF
 
 
@@ -101,8 +108,7 @@ class Variant:
 
 _FREE = (
     ("content of open files", "read write readv writev pread64 pwrite64 preadv pwritev"),
-    ("content of open files, as os.preadv calls it", "preadv2 pwritev2"),
-    ("position and size of open files", "lseek ftruncate fallocate fadvise64"),
+    ("position and size of open files", "lseek ftruncate fallocate"),
     ("copies between open files, by shutil", "sendfile copy_file_range"),
     ("keeping what was written", "fsync fdatasync msync"),
     ("descriptors", "close close_range dup dup2 dup3"),
@@ -144,6 +150,17 @@ def _argued() -> tuple[Row, ...]:
         Allow("ioctl", "asked of every file: is it a terminal", (OneOf(1, _IOCTL),), NO_TERMINAL),
         Allow("fcntl", "flags, copies and locks of descriptors", (OneOf(1, _FCNTL),)),
         Allow("prctl", "names of threads and of memory", (OneOf(0, _PRCTL),)),
+        Allow("prctl", "no core dump and no look from outside", (equals(0, 4), equals(1, 0))),
+        *(
+            Allow(
+                name,
+                "content of open files, as os.preadv calls it",
+                (_clear(5, _ALL & ~_RWF),),
+                _NO_SUCH_FLAG,
+            )
+            for name in ("preadv2", "pwritev2")
+        ),
+        Allow("fadvise64", "how a file will be read", (OneOf(3, _ADVICE),), _NOTHING_DONE),
         *_NO_NEW_CODE,
         Allow("madvise", "malloc and thread stacks", (OneOf(2, _MADVISE),)),
         Allow("futex", "locks", (OneOf(1, _FUTEX),)),
@@ -155,7 +172,7 @@ def _argued() -> tuple[Row, ...]:
         Allow("kill", "a signal to itself", (OwnPid(0),)),
         Allow("tgkill", "abort, and signals to its threads", (OwnPid(0),)),
         Allow("personality", "reading it, by libc", (equals(0, _READ_PERSONALITY),)),
-        Allow("getsockopt", "type and family of a pair", (OneOf(1, _SOL_SOCKET),)),
+        GET_SOCKET,
         Allow("sendto", "the channel and socket pairs", (equals(4, 0), equals(5, 0))),
         # A datagram socket of a pair could be sent to any named socket.
         *(

@@ -37,6 +37,9 @@ _IP_RECVERR = 11
 _MAP_HUGETLB = 0x4_0000
 # <asm-generic/socket.h>: REUSEADDR, SNDBUF, RCVBUF, KEEPALIVE, LINGER, RCVTIMEO, SNDTIMEO.
 _SET_SOCKET = (2, 7, 8, 9, 13, 20, 21)
+# Those, TYPE, ERROR, BROADCAST, ACCEPTCONN, PROTOCOL, DOMAIN. Not PEERPIDFD, a descriptor of the
+# process that made the pair, which for the channel is the server; not filters, labels and groups.
+_GET_SOCKET = (2, 3, 4, 6, 7, 8, 9, 13, 20, 21, 30, 38, 39)
 # <linux/tcp.h>: NODELAY, KEEPIDLE, KEEPINTVL, KEEPCNT, QUICKACK, USER_TIMEOUT.
 _TCP_OPTIONS = (1, 4, 5, 6, 12, 18)
 _TCP_INFO = 11
@@ -70,6 +73,11 @@ def _sockets() -> tuple[Row, ...]:
     )
 
 
+GET_SOCKET = Allow(
+    "getsockopt",
+    "type, family and error of a socket",
+    (equals(1, socket.SOL_SOCKET), OneOf(2, _GET_SOCKET)),
+)
 NETWORK: tuple[Row, ...] = (
     *_sockets(),
     Allow("connect", "to listeners in its own network namespace"),
@@ -90,7 +98,7 @@ NETWORK: tuple[Row, ...] = (
         "libc's resolver asks for errors that ICMP tells",
         (equals(1, _SOL_IP), equals(2, _IP_RECVERR)),
     ),
-    Allow("getsockopt", "type, family and error of a socket", (equals(1, socket.SOL_SOCKET),)),
+    GET_SOCKET,
     Allow(
         "getsockopt",
         "what was set",

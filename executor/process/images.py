@@ -111,7 +111,30 @@ def image_of(declared: Declared, cache: Cache) -> NativeImage:
     place = directory(cache) / f"{declared.name}-{key[:12]}"
     site = () if declared.lock is None else (str(place / SITE),)
     fonts = () if declared.lock is None else (("MPLCONFIGDIR", str(place / FONTS)),)
-    return NativeImage(declared.name, key, site, declared.warm, fonts)
+    return NativeImage(declared.name, key, site, declared.warm, fonts, _elsewhere(declared))
+
+
+def modules(declared: Declared) -> tuple[str, ...]:
+    """
+    What the image's packages make importable besides Python's own library: top-level names.
+    """
+    if declared.lock is None:
+        return ()
+    table = _SHIPPED / f"{declared.name}.modules.txt"
+    return tuple(table.read_text(encoding="utf-8").split())
+
+
+def _elsewhere(declared: Declared) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """
+    The native images, by each module that they have and the declared one has not.
+    """
+    own = set(modules(declared))
+    found: dict[str, list[str]] = {}
+    for other in DECLARED:
+        for module in modules(other):
+            if module not in own:
+                found.setdefault(module, []).append(other.name)
+    return tuple((module, tuple(images)) for module, images in sorted(found.items()))
 
 
 def _key(declared: Declared) -> str:

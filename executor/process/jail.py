@@ -16,6 +16,7 @@ Rejected: a helper with the set-id bit for hosts without user namespaces. It wou
 privileged program of all, for the hosts that are least protected.
 """
 
+import _signal  # type: ignore[import-not-found]  # see steps_process.py
 import functools
 import os
 import signal
@@ -26,11 +27,27 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import NoReturn
 
-from executor.linux import cgroups, clone, landlock, namespaces, seccomp, userns
+from executor.linux import (
+    cgroups,
+    clone,
+    fork_handlers,
+    landlock,
+    namespaces,
+    prctl,
+    seccomp,
+    userns,
+)
 from executor.linux.errors import MechanismError, MechanismFailed, MechanismMissing, asking
 from executor.linux.filters import Prepared
 from executor.linux.filters import prepare as prepare_filter
-from executor.process import bare, executables, isolation, private_places, status
+from executor.process import (
+    bare,
+    executables,
+    isolation,
+    private_places,
+    status,
+    steps_mounts,
+)
 from executor.process.conversation import (
     LISTENER,
     LISTENERS,
@@ -39,7 +56,6 @@ from executor.process.conversation import (
     Inside,
     Outside,
 )
-from executor.process.executables import Executables
 from executor.process.filter import Variant, box_filter
 from executor.process.isolation import Vector
 from executor.process.plan import GUEST_ID, MECHANISM, BoxPlan, Identity, Level, NewCode
@@ -49,7 +65,10 @@ from executor.process.steps import STEPS
 from executor.process.steps_process import become_visible
 
 _GROUP_PREFIX = "codecage-"
+_PLANNING = "plan"
 _GROUP_NUMBERS = count(1)
+_ALL_SIGNALS = frozenset(map(int, signal.valid_signals()))
+_BLOCK, _SETMASK = int(signal.SIG_BLOCK), int(signal.SIG_SETMASK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +133,14 @@ class Box:
 
 def prepare() -> None:
     """
-    Compile the usual filter now, in the zygote, so that its boxes need not.
+    Compile the usual filter and find the usual rights now, in the zygote: its boxes need not then.
 
     Also removes control groups that a killed zygote has left.
     """
     _prepared(Variant())
+    _handlers()
+    if abi := landlock.abi():
+        steps_mounts.grants(abi)
     remove_left()
 
 
@@ -140,25 +162,45 @@ def clone_box(plan: BoxPlan, run: Callable[[], NoReturn]) -> Box:
     outside. Raises MechanismMissing naming what this host lacks for the plan's level,
     MechanismFailed naming the step and what did not hold; nothing is then left of the box.
     """
+    box = divide(plan, lambda: plan)
+    if box is None:
+        try:
+            run()
+        finally:
+            os._exit(1)
+    return box
+
+
+def divide(
+    plan: BoxPlan, whole: Callable[[], BoxPlan], told: Callable[[str], str] = str
+) -> Box | None:
+    """
+    As `clone_box`, but returns in the copy as well: None there, a box that holds.
+
+    Whoever calls it has to return as far as it can in the copy, so that nothing is left there of
+    what only the maker needs, and never to go on as the maker does. All descriptors that the plan
+    does not keep are closed by then, whatever Python objects there are for them.
+
+    `plan` may have other names than the box is to have, for a maker that is not to know them:
+    `whole` is called in the copy, and gives the same plan with its names; `told` then makes of a
+    message what the maker may know of it. Raises as `clone_box`.
+    """
     seccomp.require_machine()
     identity = _identity(plan)
     abi = _landlock_abi()
     clone.require_one_thread()
-    found = executables.of(plan)
-    shown = replace(plan, mounts=(*plan.mounts, *found.views), links=(*plan.links, *found.links))
     with ExitStack() as undo:
         group = _group(plan)
         if group is not None:
             undo.callback(group.remove)
         level = _level(plan, group)
-        work = _Work(shown, level, identity, abi, found, group)
+        work = _Work(plan, whole, told, level, identity, abi, group)
         try:
-            box = _made(work, run)
+            box = _made(work)
         except MechanismMissing:
             if plan.minimum is not Level.P2:
                 raise
-            bare.require_possible(shown)
-            box = _made(replace(work, level=Level.P2), run)
+            box = _made(replace(work, level=Level.P2))
         undo.pop_all()
     return box
 
@@ -166,14 +208,16 @@ def clone_box(plan: BoxPlan, run: Callable[[], NoReturn]) -> Box:
 @dataclass(frozen=True, slots=True)
 class _Work:
     """
-    A box that is to be made, and what was found out for it.
+    A box that is to be made, and what was found out for it; `whole` and `told` are for the box
+    alone.
     """
 
     plan: BoxPlan
+    whole: Callable[[], BoxPlan]
+    told: Callable[[str], str]
     level: Level
     identity: Identity
     landlock_abi: int
-    executables: Executables
     group: cgroups.Group | None
 
     @property
@@ -191,28 +235,31 @@ class _Work:
         )
 
 
-def _made(work: _Work, run: Callable[[], NoReturn]) -> Box:
+def _made(work: _Work) -> Box | None:
     with ExitStack() as undo:
         private = None
         if work.level is Level.P2:
             private = private_places.make(work.plan, work.identity)
             undo.callback(private_places.remove, private)
-        box = _cloned(work, private, run)
+        box = _cloned(work, private)
         undo.pop_all()
     return box
 
 
-def _cloned(work: _Work, private: Private | None, run: Callable[[], NoReturn]) -> Box:
+def _cloned(work: _Work, private: Private | None) -> Box | None:
     program = _prepared(work.variant)
     with ExitStack() as undo, ExitStack() as theirs:
         inside, outside = _ends(undo, theirs)
-        cloned = _unsignalled(_forked if private else _in_namespaces)
+        way_in = _way_in(work, theirs)
+        cloned = _unsignalled(_forked if private else lambda: _in_namespaces(way_in))
         if cloned.pid == 0:
             # The parent's ends go first: a parent that ends is seen by that alone.
             outside.close()
-            site = Site(work.plan, work.level, program, work.landlock_abi, inside, work.executables)
-            site.places = private.places if private else ()
-            _inside(site, run)
+            _inside(work, inside, lambda: _site(work, program, inside, private, way_in))
+            # What is to be undone is the maker's.
+            undo.pop_all()
+            theirs.pop_all()
+            return None
         undo.callback(os.close, cloned.pidfd)
         undo.callback(_end, cloned.pidfd)
         kept = work.plan.kept | inside.descriptors
@@ -244,14 +291,17 @@ def _accompany(work: _Work, pid: int, outside: Outside, kept: frozenset[int]) ->
     outside.until_begun()
     if work.level is not Level.P2:
         userns.map_one(pid, GUEST_ID, work.identity.uid, work.identity.gid)
-    if work.group is not None:
+    elif work.group is not None:
         work.group.join(pid)
     outside.let_go_on()
     outside.until_ready()
     # With children there are two: the one that waits, and the guest's, which has just spoken.
-    status.verify(outside.pid, work.plan, work.level, group=work.group, descriptors=kept)
+    told = outside.places
+    status.verify(
+        outside.pid, work.plan, work.level, group=work.group, descriptors=kept, places=told
+    )
     if outside.pid != pid:
-        status.verify(pid, work.plan, work.level, group=work.group)
+        status.verify(pid, work.plan, work.level, group=work.group, places=told)
     outside.let_go_on()
 
 
@@ -280,18 +330,36 @@ def _unsignalled(make: Callable[[], clone.Cloned]) -> clone.Cloned:
 
     A signal that raised an exception there would carry it into the zygote's code.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    before = _signal.pthread_sigmask(_BLOCK, _ALL_SIGNALS)
     cloned = None
     try:
         cloned = make()
     finally:
         if cloned is None or cloned.pid:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            _signal.pthread_sigmask(_SETMASK, before)
     return cloned
 
 
-def _in_namespaces() -> clone.Cloned:
-    return clone.clone(namespaces.ALL)
+def _way_in(work: _Work, undo: ExitStack) -> cgroups.WayIn | None:
+    """
+    How a box with namespaces comes into its control group; one without is moved by its maker.
+    """
+    if work.group is None or work.level is Level.P2:
+        return None
+    way_in = work.group.way_in()
+    undo.callback(way_in.close)
+    return way_in
+
+
+def _in_namespaces(way_in: cgroups.WayIn | None) -> clone.Cloned:
+    # Whoever makes boxes has one thread; a box gets chance of its own as a step.
+    with fork_handlers.left_out(_handlers()):
+        return clone.clone(namespaces.ALL, None if way_in is None else way_in.unified)
+
+
+@functools.cache
+def _handlers() -> fork_handlers.Lists:
+    return fork_handlers.find()
 
 
 def _forked() -> clone.Cloned:
@@ -368,30 +436,56 @@ def _end(pidfd: int) -> None:
         return
 
 
-def _inside(site: Site, run: Callable[[], NoReturn]) -> NoReturn:
+def _inside(work: _Work, inside: Inside, planned: Callable[[], Site]) -> None:
     """
-    All that the copy does. It never returns into the zygote's code, whatever happens.
+    All that the copy does until it holds. It ends here when anything goes wrong.
     """
+    holds = False
     try:
-        _take_away(site)
-        site.inside.close()
-        run()
+        _take_away(work, inside, planned)
+        inside.close()
+        holds = True
     finally:
-        os._exit(1)
+        if not holds:
+            os._exit(1)
 
 
-def _take_away(site: Site) -> None:
+def _take_away(work: _Work, inside: Inside, planned: Callable[[], Site]) -> None:
     become_visible()
-    site.inside.begin()
-    site.inside.wait()
+    inside.begin()
+    inside.wait()
     try:
+        inside.at(_PLANNING)
+        site = planned()
         for step in bare.STEPS if site.level is Level.P2 else STEPS:
-            site.inside.at(step.name)
+            inside.at(step.name)
             step.act(site)
     except MechanismError as error:
         # The mechanism's name is put before the message by whoever raises it again.
-        message = str(error).removeprefix(f"{error.mechanism}: ")
-        site.inside.failed(type(error).__name__, error.mechanism, message)
+        message = work.told(str(error).removeprefix(f"{error.mechanism}: "))
+        inside.failed(type(error).__name__, error.mechanism, message)
         os._exit(1)
-    site.inside.ready()
-    site.inside.wait()
+    inside.ready(sorted(status.places_of(site.plan)))
+    inside.wait()
+    # It was looked at. From here on it is for nobody to see: a crash, which a guest can have at
+    # will, would have the host's own program for core dumps, root's, read what the guest has made.
+    prctl.set_not_dumpable()
+
+
+def _site(
+    work: _Work,
+    program: Prepared,
+    inside: Inside,
+    private: Private | None,
+    way_in: cgroups.WayIn | None,
+) -> Site:
+    plan = work.whole()
+    found, shown = executables.of(plan), plan
+    if found.views or found.links:
+        shown = replace(plan, mounts=plan.mounts + found.views, links=plan.links + found.links)
+    site = Site(shown, work.level, program, work.landlock_abi, inside, found, way_in)
+    if private is not None:
+        bare.require_possible(shown, work.landlock_abi)
+        own = (place.mount for place in plan.own_places)
+        site.places = tuple(zip(own, (place for _, place in private.places), strict=True))
+    return site

@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 from executor.images.cache import default_cache
 from executor.linux.errors import MechanismError, MechanismMissing
-from executor.process import jail
+from executor.process import jail, slots, zygote_lock
 from executor.process.images import DECLARED, image_of
 from executor.process.zygote_boxes import Boxes
 
@@ -21,8 +21,10 @@ def main() -> int:
     Make the box and tell.
     """
     try:
+        own = slots.claim()
+        zygote_lock.lock(own)
         jail.prepare()
-        holding = Boxes(image_of(DECLARED[0], default_cache())).attacked()
+        holding = Boxes(image_of(DECLARED[0], default_cache()), own).attacked()
     except MechanismError as error:
         missing = isinstance(error, MechanismMissing)
         print(json.dumps({"missing": missing, "reason": str(error)}))

@@ -28,6 +28,9 @@ from executor.process.worker_door import Door
 
 # The frames of these files are left out of tracebacks, by this name.
 _FILE: Final = "<codecage>"
+# A function is rewritten for what it sees after eight runs, an instruction in it after some more:
+# what happens here happens in no session, on pages of its own.
+_SESSIONS: Final = 10
 _REHEARSAL: Final[tuple[dict[str, Any], ...]] = (
     {"op": "begin", "environment": {}, "seed": "00" * 64, "directory": "/"},
     {"op": "cell", "cell": 0, "code": ""},
@@ -50,6 +53,9 @@ def _read(package: str) -> dict[str, str]:
 # Read when this is imported: a zygote hides its own files before it takes a guest in.
 SHARED: Final = _read("executor.wasm")
 OWN: Final = _read("executor.process")
+VALUES: Final = {
+    "values.py": resources.files("codecage").joinpath("values.py").read_text(encoding="utf-8")
+}
 
 
 class NativeGuest:
@@ -74,6 +80,8 @@ class NativeGuest:
         ways = {name: _code(OWN, f"{name}.py") for name in ("programs", "courtesy")}
         adapter.use_parts(runtime, door, ways)
         runtime.use_display(_code(SHARED, "display.py"))
+        runtime.use_tools(_code(VALUES, "values.py"), _code(SHARED, "tools.py"))
+        runtime.use_transactions(_code(SHARED, "transactions.py"))
         runtime.use_magics(_code(SHARED, "magics.py"), _code(SHARED, "notebook.py"))
         adapter.use_loop(runtime, _code(SHARED, "loop.py"), _code(OWN, "loop.py"))
         adapter.install(runtime)
@@ -100,7 +108,8 @@ class NativeGuest:
         """
         self._adapter.exercise()
         self._runtime.remember_generators()
-        self.rehearse()
+        for _ in range(_SESSIONS):
+            self.rehearse()
 
     def rehearse(self) -> None:
         """

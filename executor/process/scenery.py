@@ -7,7 +7,6 @@ without care for links; the links of a plan are made last.
 
 import os
 import stat
-from pathlib import PurePosixPath
 
 from executor.linux.errors import MechanismFailed, asking
 from executor.process.plan import GUEST_ID, HOME, MECHANISM, BoxPlan, View
@@ -43,7 +42,7 @@ def place_for(root: int, place: str, tree: int) -> None:
     if stat.S_ISDIR(mode):
         directory_for(root, place)
     elif stat.S_ISREG(mode) or stat.S_ISCHR(mode):
-        directory_for(root, str(PurePosixPath(place).parent))
+        directory_for(root, place.rpartition("/")[0])
         write(root, place.lstrip("/"), "")
     else:
         raise MechanismFailed(
@@ -84,11 +83,12 @@ def directory_for(root: int, place: str) -> None:
     """
     Make the directory `place` and those above it, where they are not there yet.
     """
-    with asking(MECHANISM, f"making {place}", _MEND):
-        path = PurePosixPath(place).relative_to("/")
-        for above in (*reversed(path.parents), path):
-            if str(above) != "." and not _is_there(root, str(above)):
-                os.mkdir(str(above), 0o755, dir_fd=root)
+    with asking(MECHANISM, "making {}", _MEND, place):
+        path = ""
+        for part in place.split("/"):
+            path = f"{path}/{part}" if path else part
+            if path and not _is_there(root, path):
+                os.mkdir(path, 0o755, dir_fd=root)
 
 
 def write(root: int, path: str, text: str) -> None:
@@ -96,7 +96,7 @@ def write(root: int, path: str, text: str) -> None:
     Make the file `path` (relative) with `text`, readable by everybody.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with asking(MECHANISM, f"writing /{path}", _MEND):
+    with asking(MECHANISM, "writing /{}", _MEND, path):
         file = os.open(path, flags, 0o444, dir_fd=root)
         try:
             os.write(file, text.encode())
@@ -117,8 +117,8 @@ def link(root: int, place: str, target: str) -> None:
     """
     Make the symbolic link `place` that says `target`.
     """
-    directory_for(root, str(PurePosixPath(place).parent))
-    with asking(MECHANISM, f"linking {place}", _MEND):
+    directory_for(root, place.rpartition("/")[0])
+    with asking(MECHANISM, "linking {}", _MEND, place):
         os.symlink(target, place.lstrip("/"), dir_fd=root)
 
 

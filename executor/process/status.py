@@ -2,16 +2,17 @@
 Looking at a box from outside: what holds it is read from the kernel, not from what it says.
 
 Landlock and the parent-death signal are not to be seen from outside; the box's own canaries are
-all there is for those two. Sources: proc_pid_status(5), namespaces(7), proc_pid_mountinfo(5).
+all there is for those two. No name of a mount is read: whoever looks makes other boxes later, and
+they have its memory. Sources: proc_pid_status(5), namespaces(7), proc_pid_mountinfo(5).
 """
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
-from executor.linux import mounts, namespaces, prctl
+from executor.linux import mounts_seen, namespaces, prctl, proc
 from executor.linux.cgroups import Group
 from executor.linux.errors import MechanismFailed, asking
+from executor.linux.mounts_seen import Seen, digest_of
 from executor.process.plan import MECHANISM, BoxPlan, Identity, Level
 from executor.process.scenery import MINORS
 
@@ -24,6 +25,10 @@ _OF_THE_KERNEL = frozenset(
     | {"bpf", "configfs", "fusectl", "pstore", "efivarfs", "mqueue", "binfmt_misc", "autofs"}
 )
 _STANDARD = frozenset({0, 1, 2})
+# What a place is, before its digest.
+_SHOWN, _OWN = "s", "o"
+_ROOT = digest_of("/")
+_DEVICES = frozenset(map(digest_of, MINORS))
 
 
 def verify(
@@ -33,10 +38,12 @@ def verify(
     *,
     group: Group | None = None,
     descriptors: frozenset[int] | None = None,
+    places: frozenset[str] | None = None,
 ) -> None:
     """
     See that process `pid` of this pid namespace is held as `plan` and `level` say.
 
+    `places` are those of the plan's mounts (`places_of`), where it is told apart from their names.
     With `group`, also that it is in that control group. With `descriptors`, also that it holds
     none but these and the standard three: that is true before its guest runs and not later. For
     the process that made it, or root. Raises MechanismFailed naming everything that does not hold.
@@ -44,7 +51,7 @@ def verify(
     wrong = [
         *_wrong_status(pid, plan, level),
         *(() if level is Level.P2 else _wrong_namespaces(pid)),
-        *(() if level is Level.P2 else _wrong_mounts(pid, plan)),
+        *(() if level is Level.P2 else _wrong_mounts(pid, places or places_of(plan))),
         *_wrong_limits(pid, plan, level),
         *(_wrong_group(pid, group) if group is not None else ()),
         *(_wrong_descriptors(pid, descriptors) if descriptors is not None else ()),
@@ -80,40 +87,51 @@ def _wrong_namespaces(pid: int) -> Iterator[str]:
         yield f"it shares {common!r} with this process"
 
 
-def _wrong_mounts(pid: int, plan: BoxPlan) -> Iterator[str]:
-    seen = mounts.mounted(pid)
-    roots = [mount.kind for mount in seen if mount.place == "/"]
+def places_of(plan: BoxPlan) -> frozenset[str]:
+    """
+    Where a plan's mounts are, as digests: those that show something, and the guest's own.
+    """
+    own = [*(place.mount for place in plan.own_places), *plan.served]
+    return frozenset(
+        (
+            *(_SHOWN + digest_of(view.mount) for view in plan.mounts),
+            *(_OWN + digest_of(one) for one in own),
+        )
+    )
+
+
+def _wrong_mounts(pid: int, places: frozenset[str]) -> Iterator[str]:
+    seen = mounts_seen.look(pid)
+    roots = [mount.kind for mount in seen if mount.place == _ROOT]
     if roots != ["tmpfs"]:
         yield f"its root is {roots} and not one tmpfs"
-    views = [view.mount for view in plan.mounts]
-    own = [place.mount for place in plan.own_places]
     for mount in seen:
-        yield from _wrong_mount(mount, views, [*own, *plan.served])
-    for place in (*views, *own, *plan.served):
-        if place not in {mount.place for mount in seen}:
-            yield f"{place} is not mounted"
+        yield from _wrong_mount(mount, places)
+    there = {mount.place for mount in seen}
+    lacking = sum(place[1:] not in there for place in places)
+    if lacking:
+        yield f"{lacking} of its {len(places)} places are not mounted"
 
 
-def _wrong_mount(mount: mounts.Mount, views: list[str], own: list[str]) -> Iterator[str]:
-    place = mount.place
-    shown = any(place == view or place.startswith(f"{view}/") for view in views)
-    if place in own:
+def _wrong_mount(mount: Seen, places: frozenset[str]) -> Iterator[str]:
+    shown = any(_SHOWN + place in places for place in (mount.place, *mount.above))
+    if _OWN + mount.place in places:
         wanted = {"rw", "nosuid", "nodev", "noexec"}
         if mount.kind not in {"tmpfs", "fuse"}:
-            yield f"{place} is {mount.kind} and not the guest's own"
+            yield f"a place of the guest's own is {mount.kind}"
     elif shown and mount.kind in _OF_THE_KERNEL:
-        yield f"{place} shows {mount.kind}"
+        yield f"a tree that is shown has {mount.kind} in it"
         return
-    elif place == "/" or shown:
+    elif mount.place == _ROOT or shown:
         wanted = {"ro", "nosuid", "nodev"}
-    elif place in MINORS:
+    elif mount.place in _DEVICES:
         wanted = {"ro", "nosuid", "noexec"}
     else:
-        yield f"{place} ({mount.kind}) is mounted and not of the plan"
+        yield f"a mount of {mount.kind} is not of the plan"
         return
     lacking = sorted(wanted - mount.options)
     if lacking:
-        yield f"{place} is not mounted {','.join(lacking)}"
+        yield f"a mount of {mount.kind} is not {','.join(lacking)}"
 
 
 def _wrong_limits(pid: int, plan: BoxPlan, level: Level) -> Iterator[str]:
@@ -135,29 +153,29 @@ def _wrong_limits(pid: int, plan: BoxPlan, level: Level) -> Iterator[str]:
 
 def _hard_limits(pid: int) -> dict[str, str]:
     # Columns of fixed width: name, soft, hard, unit. Source: proc_pid_limits(5).
-    lines = _lines(Path(f"/proc/{pid}/limits"))
+    lines = _lines(f"/proc/{pid}/limits")
     return {line[:26].strip(): line[47:68].strip() for line in lines}
 
 
 def _wrong_group(pid: int, group: Group) -> Iterator[str]:
-    if pid not in group.members():
+    if not group.holds(pid):
         yield "it is not in its control group"
 
 
 def _wrong_descriptors(pid: int, kept: frozenset[int]) -> Iterator[str]:
-    path = Path(f"/proc/{pid}/fd")
-    with asking(MECHANISM, f"listing {path}", "look at a box of your own"):
-        found = {int(entry.name) for entry in path.iterdir()}
+    path = f"/proc/{pid}/fd"
+    with asking(MECHANISM, "listing {}", "look at a box of your own", path):
+        found = set(map(int, os.listdir(path)))  # noqa: PTH208 - see proc.py
     extra = sorted(found - kept - _STANDARD)
     if extra:
         yield f"it holds descriptors {extra}"
 
 
 def _status(pid: int) -> dict[str, str]:
-    pairs = (line.partition(":") for line in _lines(Path(f"/proc/{pid}/status")))
+    pairs = (line.partition(":") for line in _lines(f"/proc/{pid}/status"))
     return {name: " ".join(value.split()) for name, _, value in pairs}
 
 
-def _lines(path: Path) -> list[str]:
-    with asking(MECHANISM, f"reading {path}", "see whether it has ended"):
-        return path.read_text(encoding="ascii", errors="replace").splitlines()
+def _lines(path: str) -> list[str]:
+    with asking(MECHANISM, "reading {}", "see whether it has ended", path):
+        return proc.read(path).decode("ascii", "replace").splitlines()

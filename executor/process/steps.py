@@ -64,6 +64,7 @@ def _listener(port: int) -> socket.socket:
 
 STEPS = (
     Step("signals", "no handler of the zygote runs here", steps_process.reset_signals),
+    Step("control group", "what it uses is counted from here on", steps_process.join_group),
     Step("facts", "what the limits start from; needs the host's /proc", steps_process.note_facts),
     Step(
         "personality",

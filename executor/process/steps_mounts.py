@@ -5,7 +5,9 @@ Each step does one thing and fails loudly. `steps.py` says in which order, and w
 """
 
 import os
-from dataclasses import replace
+import stat
+from dataclasses import dataclass, replace
+from functools import cache
 
 from executor.linux import landlock, mounts
 from executor.linux.errors import asking
@@ -21,6 +23,7 @@ READABLE_DEVICES = ("/dev/random", "/dev/urandom")
 UMASK = 0o022
 
 _SHOWN = Attribute.READ_ONLY | Attribute.NO_SET_ID | Attribute.NO_DEVICES
+_ROOT = Attribute.NO_SET_ID | Attribute.NO_DEVICES
 _OWN = Attribute.NO_SET_ID | Attribute.NO_DEVICES | Attribute.NO_EXECUTION
 _DEVICE = Attribute.READ_ONLY | Attribute.NO_SET_ID | Attribute.NO_EXECUTION
 _ROOT_BYTES = 1 << 20
@@ -46,6 +49,8 @@ def open_trees(site: Site) -> None:
         scenery.require_object(tree, view)
         mounts.restrict(tree, _SHOWN)
         site.trees.append((view.mount, tree))
+        if not stat.S_ISDIR(os.fstat(tree).st_mode):
+            site.files.add(view.mount)
     for path in (*WRITABLE_DEVICES, *READABLE_DEVICES):
         device = mounts.copy_tree(path)
         scenery.require_device(device, path)
@@ -58,9 +63,7 @@ def make_root(site: Site) -> None:
     """
     Make an empty root, in memory, where nobody looks.
     """
-    site.root = mounts.memory_file_system(
-        _ROOT_BYTES, _ROOT_FILES, 0o755, Attribute.NO_SET_ID | Attribute.NO_DEVICES
-    )
+    site.root = mounts.memory_file_system(_ROOT_BYTES, _ROOT_FILES, 0o755, _ROOT)
     mounts.attach(site.root, None, _BUILDING_PLACE)
 
 
@@ -123,6 +126,48 @@ def enter_root(site: Site) -> None:
     os.umask(UMASK)
 
 
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """
+    What Landlock refuses, and the rights of a box's rules as far as it refuses them otherwise.
+    """
+
+    handled: Handled
+    unconnected: Handled
+    listed: FileAccess
+    read: FileAccess
+    read_file: FileAccess
+    updated_file: FileAccess
+    changed: FileAccess
+
+    def shown(self, is_file: bool) -> FileAccess:
+        """
+        Of a view.
+        """
+        return self.read_file if is_file else self.read
+
+
+@cache
+def grants(abi: int) -> Grants:
+    """
+    Those of Landlock's version `abi`; worked out once, before there are boxes.
+    """
+    handled = landlock.handled_by(abi)
+
+    def of(reach: Reach, path: str = "/") -> FileAccess:
+        return landlock.beneath(path, reach, handled).access
+
+    return Grants(
+        handled,
+        _without_connections(handled),
+        listed=of(Reach.LIST),
+        read=of(Reach.READ),
+        read_file=of(Reach.READ, READABLE_DEVICES[0]),
+        updated_file=of(Reach.UPDATE, WRITABLE_DEVICES[0]),
+        changed=of(Reach.CHANGE),
+    )
+
+
 def _without_connections(handled: Handled) -> Handled:
     # Where they end, and that a port without a listener refuses them, the network namespace says.
     network = NetworkAccess(int(handled.network) & ~NetworkAccess.CONNECT_TCP)
@@ -133,20 +178,17 @@ def grant_reach(site: Site) -> None:
     """
     Have Landlock refuse all but what the plan shows and gives.
     """
-    handled = landlock.handled_by(site.landlock_abi)
-    granted = (
-        ("/", Reach.LIST),
-        ("/etc", Reach.READ),
-        *((view.mount, Reach.READ) for view in site.plan.mounts),
-        *((own.mount, Reach.CHANGE) for own in site.plan.own_places),
-        *((path, Reach.RUN) for path in site.executables.paths),
-        *((device, Reach.UPDATE) for device in WRITABLE_DEVICES),
-        *((device, Reach.READ) for device in READABLE_DEVICES),
-    )
-    rules = [landlock.beneath(path, reach, handled) for path, reach in granted]
-    # Not looked at: nobody answers yet. It is a directory, for its root was mounted as one.
-    change = FileAccess(int(Reach.CHANGE.value) & int(handled.files))
-    rules += [PathRule(place, change) for place in site.plan.served]
-    landlock.restrict(
-        rules, handled=_without_connections(handled) if site.plan.network else handled
-    )
+    known = grants(site.landlock_abi)
+    # Nothing here is looked up: these are the places where the mounts were put a moment ago, and
+    # Landlock follows no link. (What is served must not be: nobody answers yet.)
+    rules = [
+        PathRule("/", known.listed),
+        PathRule("/etc", known.read),
+        *(PathRule(place, known.changed) for place in site.plan.served),
+        *(PathRule(own.mount, known.changed) for own in site.plan.own_places),
+        *(PathRule(place, known.shown(place in site.files)) for place, _ in site.trees),
+        *(PathRule(device, known.updated_file) for device in WRITABLE_DEVICES),
+        *(PathRule(device, known.read_file) for device in READABLE_DEVICES),
+        *(landlock.beneath(path, Reach.RUN, known.handled) for path in site.executables.paths),
+    ]
+    landlock.restrict(rules, handled=known.unconnected if site.plan.network else known.handled)

@@ -4,6 +4,9 @@ The steps of every box that concern the process alone, wherever its files and na
 Each step does one thing and fails loudly. `steps.py` says in which order, and why.
 """
 
+# The module under `signal`, whose functions make an enumeration of each number: a hundred pages
+# that every box would have to itself.
+import _signal  # type: ignore[import-not-found]
 import errno
 import os
 import random
@@ -29,6 +32,12 @@ _NO_WAY_BACK = 0b1110_1111
 _PER_LINUX = 0
 _READ_PERSONALITY = 0xFFFF_FFFF
 _PENDING_SIGNALS = 64
+_RESETTABLE = tuple(
+    int(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+)
+_IGNORED = (int(signal.SIGPIPE), int(signal.SIGXFSZ))
+_DEFAULT, _IGNORE = int(signal.SIG_DFL), int(signal.SIG_IGN)
+_SETMASK = int(signal.SIG_SETMASK)
 _STACK = 8 << 20
 
 
@@ -37,12 +46,20 @@ def reset_signals(_site: Site) -> None:
     Have the default action for every signal, and block none.
     """
     with asking("signals", "resetting handlers", "make the box in the thread that was cloned"):
-        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-            signal.signal(number, signal.SIG_DFL)
+        for number in _RESETTABLE:
+            _signal.signal(number, _DEFAULT)
         # As Python has them: what is written too far or to nobody is an error, not the end.
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        for number in _IGNORED:
+            _signal.signal(number, _IGNORE)
+        _signal.pthread_sigmask(_SETMASK, ())
+
+
+def join_group(site: Site) -> None:
+    """
+    Be in the box's control group, where there is one: clone3(2) has seen to version 2.
+    """
+    if site.way_in is not None:
+        site.way_in.enter()
 
 
 def note_facts(site: Site) -> None:
@@ -191,8 +208,11 @@ def have_environment(site: Site) -> None:
     """
     Have the plan's environment alone, and chance of its own.
     """
-    os.environ.clear()
-    os.environ.update(site.plan.environment)
+    wanted = dict(site.plan.environment)
+    # The zygote of an image has just that already, and what is not written stays shared with it.
+    if os.environ.copy() != wanted:
+        os.environ.clear()
+        os.environ.update(wanted)
     random.seed()
 
 

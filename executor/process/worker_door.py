@@ -15,6 +15,7 @@ from types import CodeType
 from typing import Protocol
 
 from executor.kernel.bundles import BUNDLE_MAX, FORMS_MAX, is_media_type
+from executor.kernel.toolframes import refused
 
 Refusal = tuple[int, str]
 _ERRORS = 2
@@ -54,6 +55,16 @@ class Host(Protocol):
     def socket(self, kind: str) -> Refusal:
         """
         Why there is no socket of a kind.
+        """
+
+    def tool(self, frame: bytes) -> bytes:
+        """
+        Make a call of one of the client's functions: the reply.
+        """
+
+    def transact(self, verb: str, mount: str) -> Refusal:
+        """
+        Commit a transaction, drop it, or ask what a commit would do: 0 and a report.
         """
 
     def is_child(self) -> bool:
@@ -129,6 +140,21 @@ class Door:
         """
         return DONE if self.host is None else self.host.socket(kind)
 
+    def tool(self, frame: bytes) -> bytes:
+        """
+        The guest calls one of the client's functions: a frame, and its reply.
+        """
+        if self.host is None or not isinstance(frame, bytes):
+            return refused(errno.EAGAIN, "no session has begun")
+        return self.host.tool(frame)
+
+    def transact(self, verb: str, mount: str) -> Refusal:
+        """
+        The guest wants something done with a transaction.
+        """
+        nobody = errno.ENOSYS, "there is no server to ask"
+        return nobody if self.host is None else self.host.transact(verb, os.fspath(mount))
+
     def is_child(self) -> bool:
         """
         Whether nobody can be asked from this process.
@@ -155,7 +181,10 @@ class Door:
         return self.host is not None and self.host.running()
 
     CODES: frozenset[CodeType] = frozenset(
-        {function.__code__ for function in (write, show, run, denial, refusal, socket, end, reason)}
+        {
+            function.__code__
+            for function in (write, show, run, denial, refusal, socket, tool, transact, end, reason)
+        }
     )
 
 
@@ -202,6 +231,18 @@ class Child:
         Nothing is known.
         """
         return DONE
+
+    def tool(self, _frame: bytes) -> bytes:
+        """
+        There is nobody to perform it.
+        """
+        return refused(errno.EPERM, "only the session's first process can call its tools")
+
+    def transact(self, _verb: str, _mount: str) -> Refusal:
+        """
+        What a child has written, its session's first process commits.
+        """
+        return errno.EPERM, "only the session's first process can commit"
 
     def is_child(self) -> bool:
         """

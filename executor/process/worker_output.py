@@ -118,6 +118,14 @@ class OutputBuffer:
             send()
             return True
 
+    def catch_up(self) -> None:
+        """
+        Send all that has been written so far, while a cell runs.
+        """
+        with self._lock:
+            self._drain()
+            self.flush()
+
     def flush(self) -> None:
         """
         Send all that has been gathered, while a cell runs.

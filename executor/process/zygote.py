@@ -4,6 +4,10 @@ request on its socket.
 
 It is exec'd by the launcher, has one thread, and never holds anything of a session: a request is
 a number, the order of a box, which is its policy's, and a socket that goes straight to the box.
+Nor has it what an order names, such as paths of the host: all its memory, also what it has let go
+of, is in every box that it makes. The order's text lies in one place, where the box reads it and
+where it is erased; and in the box, all that the zygote knows is let go of before a guest begins.
+
 Before it says that it is ready it makes one box and attacks it; where an attack succeeds, none is
 served. It also sends its boxes the server's signals, for the server cannot: they are other users'.
 It ends when its socket closes, and the kernel ends its boxes with it.
@@ -18,9 +22,10 @@ import os
 import select
 import signal
 import socket
+import struct
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from resource import struct_rusage
 from typing import Final, NoReturn, Protocol
 
@@ -32,15 +37,14 @@ from executor.kernel.boxing import (
     BoxRefused,
     BoxSignal,
     BoxSpawned,
+    SealedBox,
     SignalBox,
-    SpawnBox,
 )
 from executor.kernel.errors import InternalError
-from executor.kernel.orders import BoxOrder
 from executor.kernel.spawn import ZygoteReady
 from executor.linux import prctl, rlimits
 from executor.linux.errors import MechanismError, MechanismMissing
-from executor.process import images, jail, reseed, zygote_world
+from executor.process import images, jail, reseed, slots, zygote_lock, zygote_world
 from executor.process.runtime import NativeGuest
 from executor.process.worker import Birth, live
 from executor.process.worker_door import Door
@@ -52,6 +56,7 @@ from executor.process.zygote_world import NativeImage
 _BOOT_SECONDS: Final = 120
 # As fork(2) refuses a process: the server may try again.
 _BUSY: Final = frozenset({errno.EAGAIN, errno.ENOMEM})
+_INT: Final = struct.Struct("=i")
 
 
 class Boxed(Protocol):
@@ -87,15 +92,38 @@ class Boxed(Protocol):
         """
 
 
-# Makes a process that keeps the socket and the standard three descriptors, and calls the function
-# in it. Raises OSError, MechanismError.
-Spawn = Callable[[BoxOrder, socket.socket, Callable[[], NoReturn]], Boxed]
+# Makes a process that keeps the descriptor and the standard three, and returns in it as well: where
+# its guest works. Raises OSError, MechanismError.
+Spawn = Callable[[SealedBox, int], Boxed | str]
+
+
+@dataclass(frozen=True, slots=True)
+class Born:
+    """
+    In a worker: what it was born with, and the descriptor of its connection. All else of the
+    zygote goes when its functions have returned.
+    """
+
+    birth: Birth
+    connection: int
 
 
 def main(arguments: list[str] | None = None) -> int:
     """
-    Take the image's guest in and serve until the socket closes.
+    Take the image's guest in and serve until the socket closes; in a worker, live.
     """
+    done = _until_born(arguments)
+    return be_born(done) if isinstance(done, Born) else done
+
+
+def be_born(born: Born) -> NoReturn:
+    """
+    Be the worker.
+    """
+    live(born.birth, socket.socket(fileno=born.connection))
+
+
+def _until_born(arguments: list[str] | None) -> "int | Born":
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     image = images.find_key(options.key, default_cache())
@@ -105,21 +133,31 @@ def main(arguments: list[str] | None = None) -> int:
         # Without root a parent may map the users of its box's namespace only while both are
         # dumpable: the files in /proc by which it does so are root's otherwise.
         prctl.set_not_dumpable()
-    with socket.socket(fileno=options.socket) as server:
-        try:
-            return _serve(server, image)
-        except MechanismError as error:
-            missing = isinstance(error, MechanismMissing)
-            server.send(BoxRefused(0, missing, str(error)).pack())
-            print(f"codecage: no box can be made here: {error}", file=sys.stderr)
-            return 1
+    server = socket.socket(fileno=options.socket)
+    try:
+        born = _serve(server, image)
+    except MechanismError as error:
+        missing = isinstance(error, MechanismMissing)
+        server.send(BoxRefused(0, missing, str(error)).pack())
+        print(f"codecage: no box can be made here: {error}", file=sys.stderr)
+        return 1
+    if born is not None:
+        # Here the number is nobody's, or already something else's.
+        server.detach()
+        return born
+    server.close()
+    return 0
 
 
-def _serve(server: socket.socket, image: NativeImage) -> int:
+def _serve(server: socket.socket, image: NativeImage) -> Born | None:
+    own = slots.claim()
+    locked = zygote_lock.lock(own, [place for _, place in image.importing])
+    if locked.reason:
+        print(f"codecage: a zygote keeps more rights here: {locked.reason}", file=sys.stderr)
     jail.prepare()
-    boxes = Boxes(image)
+    boxes = Boxes(image, own)
     with rlimits.within_seconds(_BOOT_SECONDS):
-        birth = take_in(image, "a box of the process cage", BoxOrder().directory)
+        birth = take_in(image, "a box of the process cage", "/")
     server.send(BoxesHold(boxes.attacked()).pack())
     return Zygote(server, birth, boxes.make).serve()
 
@@ -149,6 +187,7 @@ def take_in(image: NativeImage, isolation: str, work: str) -> Birth:
     zygote_world.bring_in(image)
     guest.warm_up()
     kept = reseed.remember()
+    zygote_world.forget_fonts()
     zygote_world.settle()
     return Birth(guest, door, kept, _digest(image), isolation, work)
 
@@ -171,19 +210,23 @@ class Zygote:
         self._birth = birth
         self._make = spawn
         self._workers: dict[int, tuple[int, Boxed]] = {}
-        # Python's own streams are the guest's by now; this one no box keeps.
-        self._errors = os.fdopen(os.dup(2), "w", encoding="utf-8", buffering=1)
+        self._received = bytearray(TO_ZYGOTE_MAX)
+        self._born: Born | None = None
+        # Python's own streams are the guest's by now; this one no box keeps, so none may close it.
+        self._errors = open(  # noqa: SIM115 - a descriptor, for as long as this lives
+            os.dup(2), "w", encoding="utf-8", buffering=1, closefd=False
+        )
 
-    def serve(self) -> int:
+    def serve(self) -> Born | None:
         """
-        Handle requests and ends of workers until the socket closes.
+        Handle requests and ends of workers until the socket closes. Returns in each worker too.
         """
         # Before the first worker: a signal that comes to it early waits. SIGINT is the guest's,
         # whose handler does nothing while no cell runs.
         block()
         with contextlib.suppress(ConnectionError):
             self._serve()
-        return 0
+        return self._born
 
     def _serve(self) -> None:
         ended, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -202,27 +245,46 @@ class Zygote:
                 return
 
     def _take_request(self) -> bool:
-        data, descriptors, _, _ = socket.recv_fds(self._server, TO_ZYGOTE_MAX, 2)
-        if not data:
+        """
+        Take one; whether to go on, which is neither at the end nor in a worker.
+        """
+        size, descriptors = self._receive()
+        if not size:
             return False
-        if data.startswith(b"sig1") and not descriptors:
-            self._signal(SignalBox.unpack(data))
-            return True
+        try:
+            with memoryview(self._received) as whole, whole[:size] as data:
+                self._do(data, descriptors)
+        finally:
+            self._received[:size] = bytes(size)
+        return self._born is None
+
+    def _receive(self) -> tuple[int, list[int]]:
+        room = socket.CMSG_SPACE(2 * _INT.size)
+        size, ancillary, *_ = self._server.recvmsg_into([self._received], room)
+        rights = b"".join(data for _, kind, data in ancillary if kind == socket.SCM_RIGHTS)
+        return size, [number for (number,) in _INT.iter_unpack(rights)]
+
+    def _do(self, data: memoryview, descriptors: list[int]) -> None:
+        if bytes(data[:4]) == b"sig1" and not descriptors:
+            self._signal(SignalBox.unpack(bytes(data)))
+            return
         if len(descriptors) != 1:
             raise InternalError(f"a spawn request with {len(descriptors)} descriptors")
-        with socket.socket(fileno=descriptors[0]) as connection:
-            self._spawn(SpawnBox.unpack(data), connection)
-        return True
+        (connection,) = descriptors
+        try:
+            self._spawn(SealedBox.unpack(data), connection)
+        finally:
+            if self._born is None:
+                os.close(connection)
 
     def _signal(self, asked: SignalBox) -> None:
         for number, made in self._workers.values():
             if number == asked.number:
                 made.send(asked.signal)
 
-    def _spawn(self, asked: SpawnBox, connection: socket.socket) -> None:
-        birth = replace(self._birth, work=asked.order.directory)
+    def _spawn(self, asked: SealedBox, connection: int) -> None:
         try:
-            made = self._make(asked.order, connection, lambda: live(birth, connection))
+            made = self._make(asked, connection)
         except MechanismError as error:
             # Of this order, or of this machine's state now: other boxes live on. What the host
             # lacks for any box was found when this zygote started.
@@ -235,6 +297,9 @@ class Zygote:
                 raise
             reason = f"the host is busy: {error.strerror}"
             self._server.send(BoxRefused(asked.number, missing=False, reason=reason).pack())
+            return
+        if isinstance(made, str):
+            self._born = Born(replace(self._birth, work=made), connection)
             return
         self._workers[made.pid] = (asked.number, made)
         said, descriptors = made.spawned(asked.number)

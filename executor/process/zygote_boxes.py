@@ -1,43 +1,44 @@
 """
 Boxes as a native zygote makes them: a plan from an order, and a host user for each living box.
 
-A user of its own is what keeps two boxes apart where everything else fails, so no two may have
-the same. Who has which is said by names of unix sockets, in the kernel's own table: binding a
-name that is taken fails, and the names of a zygote that ends are free. (Rejected: a file with
-locks, which outlives everybody and has to be owned by somebody; the number of the process, which
-is known too late.) Source: unix(7), "Abstract sockets".
+What an order names is read in the box alone: this process is forked into boxes of other policies,
+which have all its memory.
 """
 
-import errno
 import os
-import secrets
 import signal
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from resource import struct_rusage
-from typing import Final, NoReturn
+from typing import Final
 
-from executor.kernel.boxing import BoxExited, BoxSignal, BoxSpawned, HeldItem, Holding
+from executor.kernel.boxing import (
+    BoxExited,
+    BoxSignal,
+    BoxSpawned,
+    HeldItem,
+    Holding,
+    SealedBox,
+)
 from executor.kernel.orders import BoxOrder
 from executor.linux.cgroups import Used
 from executor.linux.errors import MechanismError, MechanismFailed
 from executor.process import selftest
 from executor.process.isolation import Vector
-from executor.process.jail import Box, clone_box
+from executor.process.jail import Box, clone_box, divide
 from executor.process.plan import (
-    MAX_SLOTS,
     MECHANISM,
     BoxPlan,
+    Identity,
     Level,
     Link,
     NewCode,
     Scratch,
     View,
-    identity_of,
 )
+from executor.process.slots import Slots
 from executor.process.zygote_world import ENVIRONMENT, STDLIB, NativeImage
 
 # Where the host has the libraries that Python's own modules and packages are linked with, and the
@@ -45,18 +46,16 @@ from executor.process.zygote_world import ENVIRONMENT, STDLIB, NativeImage
 _LIBRARIES: Final = ("/usr/lib", "/usr/lib64", "/usr/share/zoneinfo")
 # A host with merged directories has these as links (hier(7)); where they are not, they are shown.
 _ROOTS: Final = ("/lib", "/lib64")
-_NAME: Final = "\0codecage-box-{}"
-_TRIES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Owned:
     """
-    A box, and the claim to its host user, which is given up when the box has ended.
+    A box, and what gives its host user back when it has ended.
     """
 
     box: Box
-    claim: socket.socket
+    give_back: Callable[[], None]
 
     @property
     def pid(self) -> int:
@@ -112,7 +111,7 @@ class Owned:
                 cpu = self.box.group.cpu_time() or cpu
             self.box.end()
         finally:
-            self.claim.close()
+            self.give_back()
         return BoxExited(number, status, used.out_of_memory, int(cpu * 1e6), used.memory_peak)
 
 
@@ -121,8 +120,9 @@ class Boxes:
     Makes boxes that show `image`; under root each with a host user of its own.
     """
 
-    def __init__(self, image: NativeImage) -> None:
+    def __init__(self, image: NativeImage, slots: Slots | None) -> None:
         self._image = plan_of(image)
+        self._slots = slots
 
     def attacked(self) -> Holding:
         """
@@ -130,41 +130,57 @@ class Boxes:
 
         Raises MechanismMissing, MechanismFailed naming what was not refused.
         """
-        plan, claim = self._owned(BoxOrder(minimum=Level.P2.name))
-        with claim:
+        identity = self._identity()
+        plan = ordered(self._image, BoxOrder(minimum=Level.P2.name), identity, frozenset())
+        try:
             selftest.run(plan)
-            box = clone_box(replace(plan, kept=frozenset(), watched=True), lambda: os._exit(0))
+            box = clone_box(replace(plan, watched=True), lambda: os._exit(0))
             box.close_handed()
             box.end()
+        finally:
+            self._give_back(identity)
         return holding_of(box.vector)
 
-    def make(
-        self, order: BoxOrder, connection: socket.socket, run: Callable[[], NoReturn]
-    ) -> Owned:
+    def make(self, sealed: SealedBox, connection: int) -> Owned | str:
         """
-        Clone this process into a new box that keeps `connection` and calls `run`.
+        Clone this process into a new box that keeps the descriptor `connection`; in the box, where
+        its guest works.
 
-        Raises MechanismMissing, MechanismFailed.
+        Raises MechanismMissing, MechanismFailed, and in the box nothing.
         """
-        plan, claim = self._owned(order)
+        identity = self._identity()
+        read: list[BoxOrder] = []
         try:
-            return Owned(
-                clone_box(replace(plan, kept=frozenset({connection.fileno()})), run), claim
-            )
-        except BaseException:
-            claim.close()
-            raise
+            plan = ordered(self._image, sealed.told, identity, frozenset({connection}))
 
-    def _owned(self, order: BoxOrder) -> tuple[BoxPlan, socket.socket]:
+            def whole() -> BoxPlan:
+                read.append(_opened(sealed))
+                return ordered(self._image, read[0], plan.identity, plan.kept)
+
+            box = divide(plan, whole, lambda message: read[0].hidden(message) if read else message)
+        except BaseException:
+            self._give_back(identity)
+            raise
+        if box is None:
+            return read[0].directory
+        return Owned(box, lambda: self._give_back(identity))
+
+    def _identity(self) -> Identity | None:
         """
-        The order's plan with a host user of its own, where this process can give one, and the
-        claim to it; else any socket.
+        A host user for one box, where this process can give one.
         """
-        plan = ordered(self._image, order)
-        if os.geteuid() != 0:
-            return plan, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        slot, claim = _claim()
-        return replace(plan, identity=identity_of(slot)), claim
+        return None if self._slots is None else self._slots.take()
+
+    def _give_back(self, identity: Identity | None) -> None:
+        if self._slots is not None and identity is not None:
+            self._slots.give_back(identity)
+
+
+def _opened(sealed: SealedBox) -> BoxOrder:
+    try:
+        return sealed.opened()
+    except ValueError as error:
+        raise MechanismFailed(MECHANISM, f"no order of a box: {error}") from error
 
 
 def holding_of(vector: Vector) -> Holding:
@@ -175,9 +191,11 @@ def holding_of(vector: Vector) -> Holding:
     return Holding(vector.level.name, vector.level.value, tuple(items))
 
 
-def ordered(image: BoxPlan, order: BoxOrder) -> BoxPlan:
+def ordered(
+    image: BoxPlan, order: BoxOrder, identity: Identity | None, kept: frozenset[int]
+) -> BoxPlan:
     """
-    The plan of the image's boxes with what the order adds and allows.
+    The plan of the image's boxes with what the order adds and allows, and the two of one box.
 
     Raises MechanismFailed for what cannot be meant, or cannot be had.
     """
@@ -202,6 +220,8 @@ def ordered(image: BoxPlan, order: BoxOrder) -> BoxPlan:
         programs=order.programs,
         new_code=NewCode.ALLOWED if order.new_code else NewCode.REFUSED,
         minimum=_level(order.minimum),
+        identity=identity,
+        kept=kept,
     )
 
 
@@ -234,21 +254,3 @@ def _is_directory(place: str) -> bool:
 
 def _is_below(place: str, others: list[str]) -> bool:
     return any(place.startswith(f"{other}/") for other in others)
-
-
-def _claim() -> tuple[int, socket.socket]:
-    """
-    A number that no living box of this host has, and what holds it.
-    """
-    for _ in range(_TRIES):
-        slot = secrets.randbelow(MAX_SLOTS)
-        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            claim.bind(_NAME.format(slot))
-        except OSError as error:
-            claim.close()
-            if error.errno != errno.EADDRINUSE:
-                raise
-            continue
-        return slot, claim
-    raise MechanismFailed(MECHANISM, f"{_TRIES} host users at random are all taken; end some boxes")

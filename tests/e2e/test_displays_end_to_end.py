@@ -111,6 +111,17 @@ def test_a_figure_as_the_last_expression_is_shown_once(data):
 
 
 @needs_data
+def test_a_figure_is_a_picture_unless_another_form_is_asked_for(data):
+    (shown,) = data.run(PLOT).displays
+    assert set(shown.types) == {"text/plain", "image/png"}
+    asked = data.run(f"{PLOT}display(plt.gcf(), include=['image/svg+xml'])\nplt.close()")
+    assert [set(shown.types) for shown in asked.displays] == [{"image/svg+xml"}]
+    assert asked.displays[0].text_of("image/svg+xml").startswith("<?xml")
+    (chosen,) = data.run(f"%config InlineBackend.figure_formats = ['svg']\n{PLOT}").displays
+    assert set(chosen.types) == {"text/plain", "image/svg+xml"}
+
+
+@needs_data
 def test_a_table_of_pandas_is_shown_as_text_and_html(data):
     observation = data.run("import pandas\npandas.DataFrame({'a': [1]})")
     (shown,) = observation.displays

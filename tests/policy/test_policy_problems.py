@@ -79,6 +79,8 @@ CASES = {
     "unknown-key": HEAD + "allow_netwrok: true\n",
     "unknown-key-close": HEAD + "limts: {memory: 64Mi}\n",
     "unknown-key-nested": HEAD + "limits: {memroy: 64Mi}\n",
+    "unknown-key-of-another-word": HEAD
+    + "image: native-core\ncage: process\nprocess: {exec: [/usr/bin/git]}\n",
     "unknown-key-in-grant": grant(more=", acess: read"),
     "unknown-key-random": HEAD + "random: {sed: 1}\n",
     "missing-everything": "description: nothing else\n",

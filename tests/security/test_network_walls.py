@@ -311,7 +311,7 @@ def test_n16_the_way_back_to_the_host_is_closed(net):
         assert kind == "PermissionError", (kind, text)
         assert "127.0.0.1" in text
         (denied,) = net.denials(decisions)
-        assert denied[0] == f"dial {host}:{net.ports['plain']} at 127.0.0.1"
+        assert denied[0] == f"dial {host}:{net.ports['plain']} at 127.0.0.1 own"
         assert denied[1].endswith(".addresses")
         assert net.plain.accepted == accepted
     assert net.run("attempt(lambda: get('/x', 'inner.test')[:15])", "friend")[0] == [

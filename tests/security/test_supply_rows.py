@@ -17,7 +17,7 @@ from executor.images.errors import ImageRefusedError
 from executor.images.host import platform_problem
 from executor.images.manifest import PYTHON
 from executor.kernel.errors import InternalError
-from executor.wasm import engine, imports, target
+from executor.wasm import engine, engine_config, imports, target
 from executor.wasm.calls import Faults
 from executor.wasm.emscripten_abi import ABIS
 from executor.wasm.layout import PYODIDE_313, PYODIDE_314
@@ -83,7 +83,7 @@ def test_s03_a_module_is_used_only_with_the_bytes_that_were_pinned(image, tmp_pa
 
 
 def test_s04_compiler_target_and_optimisation_are_stated():
-    settings = dict(engine._SETTINGS)
+    settings = dict(engine_config.SETTINGS)
     assert settings["strategy"] == 1
     assert settings["cranelift_opt_level"] == 1
     assert settings["cranelift_nan_canonicalization"] == 1
@@ -152,5 +152,5 @@ def test_s05_every_switch_of_the_engine_is_set_by_name():
         for name in dir(capi)
         if re.fullmatch(r"wasmtime_config_wasm_\w+_set", name)
     }
-    stated = {*engine._FEATURES_ON, *engine._FEATURES_OFF}
+    stated = {*engine_config.FEATURES_ON, *engine_config.FEATURES_OFF}
     assert switches - stated == set(), "a release brought a proposal that nobody has decided on"

@@ -17,6 +17,8 @@ NO_PROCESSES = (
     "can't start new process: this Python has one process. Call the function directly, in a plain "
     "loop, or in threads."
 )
+# Images of WebAssembly may have it: a session cannot have these here.
+NOWHERE = "no native image that comes with Codecage has it; use what is here"
 _exit, _abort = os._exit, os.abort
 
 
@@ -74,7 +76,10 @@ def install(runtime):
     if sys.version_info < (3, 13):
         runtime.traceback = types.SimpleNamespace(TracebackException=Told)
     runtime._display.send = send
+    runtime._tools.knock = knock
+    sys.modules["codecage"].ask = door.transact
     runtime._magics.notebook.judge = programs.judge
+    runtime._magics.notebook.NOWHERE = NOWHERE
     runtime._magics.notebook.execute = programs.execute
     sys.unraisablehook = runtime.unraisable
     os._exit, os.abort = leave, abort
@@ -131,6 +136,12 @@ def send(forms):
     number, reason = door.show(forms)
     if number:
         raise OSError(number, reason or os.strerror(number))
+
+
+def knock(frame):
+    """A call of one of the client's functions, and what came of it."""
+    _runtime._tools.flush()
+    return door.tool(frame)
 
 
 def leave(status):

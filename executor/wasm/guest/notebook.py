@@ -270,6 +270,9 @@ def distribution(requirement):
     return "" if "/" in name or name.endswith((".txt", ".whl")) else name
 
 
+NOWHERE = "no image that comes with Codecage has it; use what is here"
+
+
 def missing(module):
     """Why a module cannot be imported, or nothing where it can."""
     try:
@@ -278,7 +281,7 @@ def missing(module):
         return str(error).partition(": ")[2] or str(error)
     except (ImportError, ValueError) as error:
         return str(error)
-    return "" if found else "no image that comes with Codecage has it; use what is here"
+    return "" if found else NOWHERE
 
 
 # ---- magics of a line ----------------------------------------------------------------------------

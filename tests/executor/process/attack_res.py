@@ -77,7 +77,7 @@ ATTACKS = {
     "res_fd_exhaust": Attack(153, descriptors, only("stopped")),
     "res_pipe_mem": Attack(154, pipe_memory, only("EPERM")),
     "res_core_dump": Attack(156, core_dump, only("ValueError", "EPERM"), ASSUMED),
-    "res_huge_pages": Attack(156, huge_pages, only("EPERM"), NEVER),
+    "res_huge_pages": Attack(156, huge_pages, only("EACCES"), NEVER),
     "leak_env": Attack(157, environment, only("none")),
     "leak_proc_self_environ": Attack(158, own_environment),
     "leak_hostname": Attack(163, hostname, only("masked")),

@@ -13,7 +13,10 @@ from executor.process.filter import BOX_FILTER
 
 # These would end or stop the process that asks, or put its registers elsewhere.
 NOT_ASKED = frozenset({"exit", "exit_group", "pause", "rt_sigreturn", "restart_syscall", "umask"})
-REFUSALS = frozenset({errno.EPERM, errno.ENOSYS, errno.EAFNOSUPPORT})
+# EACCES is how memory that would become code is refused.
+REFUSALS = frozenset(
+    {errno.EPERM, errno.ENOSYS, errno.EAFNOSUPPORT, errno.EACCES, errno.EOPNOTSUPP}
+)
 # Since Linux 6.14 no filter is asked about this one; it ends who calls it from anywhere but the
 # trampoline of a probe.
 UNFILTERED = frozenset({"uretprobe"})
@@ -45,9 +48,9 @@ def ask_for_what_is_refused(_host):
 
 def ask_with_arguments_that_do_not_fit(_host):
     rows = {row.name for row in BOX_FILTER.rows if isinstance(row, Allow) and row.arguments}
-    # A terminal's question is answered with an errno of its own; memory with all bits is tested
-    # elsewhere, for here a wrong answer would leave a mapping.
-    asked = sorted(rows - {"ioctl", "mmap"})
+    # A terminal's question is answered with an errno of its own, and advice that is not taken with
+    # none; memory with all bits is tested elsewhere, for here a wrong answer would leave a mapping.
+    asked = sorted(rows - {"ioctl", "fadvise64", "mmap"})
     passed = [name for name in asked if not _is_refused(name)]
     return f"asked {len(asked)}, passed {passed}"
 

@@ -8,6 +8,7 @@ import os
 import select
 import socket
 import struct
+from contextlib import suppress
 
 from executor.linux import notifications
 from executor.linux.syscalls import NUMBERS
@@ -83,7 +84,8 @@ class Others:
         if operation == FORGET:
             return
         number_of_error, body = self._file(operation, node, request[IN.size :])
-        os.write(number, OUT.pack(OUT.size + len(body), -number_of_error, unique) + body)
+        with suppress(FileNotFoundError):  # who asked was interrupted, or has ended
+            os.write(number, OUT.pack(OUT.size + len(body), -number_of_error, unique) + body)
 
     def _file(self, operation: int, node: int, rest: bytes) -> tuple[int, bytes]:
         if operation == INIT:

@@ -13,9 +13,11 @@ import fcntl
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -177,7 +179,8 @@ def found(name: str) -> Attack:
     module = importlib.import_module("box_work")
     calls = importlib.import_module("box_calls").CALLS
     grants = importlib.import_module("box_grants").GRANTS
-    work: dict[str, Attack] = module.WORK | module.TRACES | calls | grants
+    needs = importlib.import_module("box_needs").NEEDS
+    work: dict[str, Attack] = module.WORK | module.TRACES | calls | grants | needs
     if name in work:
         return work[name]
     for family in FAMILIES:
@@ -216,14 +219,16 @@ def _pipe() -> tuple[int, int]:
 
 def _control(attack: Attack, host: Host) -> Outcome:
     reading, writing = _pipe()
-    directory = Path(host.directory, f"control-{os.getpid()}")
-    directory.mkdir(exist_ok=True)
+    # One for each: what an attack leaves is in no other's way.
+    directory = tempfile.mkdtemp(prefix="control-", dir=host.directory)
     pid = os.fork()
     if pid == 0:
         os.chdir(directory)
         _act(attack, host)
     os.close(writing)
-    return _outcome(reading, os.waitpid(pid, 0)[1])
+    outcome = _outcome(reading, os.waitpid(pid, 0)[1])
+    shutil.rmtree(directory)
+    return outcome
 
 
 def _boxed(attack: Attack, host: Host, job: Job) -> Outcome:
@@ -469,5 +474,6 @@ if __name__ == "__main__":
     importlib.import_module("box_work")
     importlib.import_module("box_calls")
     importlib.import_module("box_grants")
+    importlib.import_module("box_needs")
     jail.prepare()
     main()

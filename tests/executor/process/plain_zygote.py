@@ -8,17 +8,14 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from resource import struct_rusage
-from typing import NoReturn
 
 from executor.images.cache import default_cache
-from executor.kernel.boxing import BoxExited, BoxSignal, BoxSpawned, Holding
-from executor.kernel.orders import BoxOrder
+from executor.kernel.boxing import BoxExited, BoxSignal, BoxSpawned, Holding, SealedBox
 from executor.linux import descriptors
 from executor.process.images import DECLARED, image_of
-from executor.process.zygote import Zygote, take_in
+from executor.process.zygote import Born, Zygote, be_born, take_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +37,27 @@ class Forked:
         return BoxExited(number, status)
 
 
-def fork(_order: BoxOrder, connection: socket.socket, run: Callable[[], NoReturn]) -> Forked:
+def fork(sealed: SealedBox, connection: int) -> Forked | str:
     pid = os.fork()
     if pid == 0:
-        descriptors.keep_only({0, 1, 2, connection.fileno()})
-        run()
+        descriptors.keep_only({0, 1, 2, connection})
+        directory = sealed.opened().directory
+        os.chdir(directory)
+        return directory
     return Forked(pid, os.pidfd_open(pid))
 
 
 def main() -> int:
-    with socket.socket(fileno=int(sys.argv[1])) as server:
-        birth = take_in(image_of(DECLARED[0], default_cache()), "a fork", "/")
-        return Zygote(server, birth, fork).serve()
+    born = served()
+    return 0 if born is None else be_born(born)
+
+
+def served() -> Born | None:
+    server = socket.socket(fileno=int(sys.argv[1]))
+    birth = take_in(image_of(DECLARED[0], default_cache()), "a fork", "/")
+    born = Zygote(server, birth, fork).serve()
+    server.detach()
+    return born
 
 
 if __name__ == "__main__":

@@ -155,7 +155,10 @@ def test_an_ask_beside_the_guests_own_half_gets_no_more_p16(name: str, server: S
     with session(server, "granted") as made:
         events = server.run(made, code)
         answered = [event.value.text for event in events if event.HasField("value")]
-        assert answered == ["(True, [])"] or ended(events).session_lost
+        last = ended(events)
+        assert answered == ["(True, [])"] or last.session_lost
+        # A guest can do it at will: it is never told, nor the log, of a fault in the server.
+        assert bool(answered) or last.reason.startswith("its worker broke the protocol")
     told = [*records(server.audit, session=made, limit=1000)]
     allowed = [str(one.request) for one in told if one.answer is Answer.ALLOW]
     assert allowed == ["read /data"]

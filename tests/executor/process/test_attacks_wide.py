@@ -9,12 +9,16 @@ import errno
 import hashlib
 import os
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import psutil
 import pytest
+from attack_look import UNREAD, is_cached
 from attack_tree import SHOWN, outside, set_id_copy
 from attacks import Control
 from wide_range import FAMILIES, WideRange
@@ -85,13 +89,16 @@ def trap(host, directory):
     (made / "absolute").symlink_to(host.canary)
     (made / "relative").symlink_to(os.path.relpath(host.canary, made))
     (made / "through").symlink_to(host.directory)
-    for path in (made, made / "empty"):
+    os.mkfifo(made / "fifo")
+    for path in (made, made / "empty", made / "fifo"):
         path.chmod(0o777)
+    reader = os.open(made / "fifo", os.O_RDONLY | os.O_NONBLOCK)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(made / "socket"))
         (made / "socket").chmod(0o777)
         listener.listen()
         yield made
+    os.close(reader)
     shutil.rmtree(made)
 
 
@@ -201,6 +208,45 @@ def test_a_thousand_names_of_the_host_are_absent_and_elsewhere_only_closed_p04(
     assert bare_box.holds["files"] == "partial"
 
 
+# ---- what others do with what is shown, and what a crash leaves ----------------------------------
+
+
+def test_a_box_takes_no_file_out_of_the_memory_that_all_share(root, user, without, host):
+    path = Path(UNREAD)
+    path.read_bytes()
+    assert is_cached(path)
+    assert root.run("look_take_out", host, boxed=False).said == "asked"
+    assert not is_cached(path)
+    for started, plan in ((root, {}), (user, {}), (without, {"minimum": "P2"})):
+        path.read_bytes()
+        assert started.run("look_take_out", host, boxed=True, plan=plan).said == "asked"
+        assert is_cached(path)
+
+
+def test_one_of_a_pair_reaches_no_socket_of_the_host_where_connecting_is_granted_e216(
+    held, host, trap
+):
+    plan = showing(trap, **ALL["look_reconnect"].plan)
+    assert held.run("look_reconnect", host, boxed=True, plan=plan).said == "EISCONN"
+
+
+CRASH = "import ctypes, os; ctypes.CDLL(None).prctl(4, {}, 0, 0, 0); os.abort()"
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="a limit of 0 is raised again")
+@pytest.mark.parametrize("dumpable", [0, 1])
+def test_a_process_that_is_not_dumpable_leaves_no_core_whatever_its_limit(dumpable, tmp_path):
+    """
+    Where core dumps are given to a program, the limit of their size is not asked at all: core(5).
+    """
+    command = ["/usr/bin/prlimit", "--core=unlimited", sys.executable, "-c", CRASH.format(dumpable)]
+    crashed = subprocess.Popen(command, cwd=tmp_path)
+    _, status = os.waitpid(crashed.pid, 0)
+    crashed.returncode = os.waitstatus_to_exitcode(status)
+    assert crashed.returncode == -signal.SIGABRT
+    assert os.WCOREDUMP(status) == bool(dumpable)
+
+
 # ---- programs with the set-id bit, files without names -------------------------------------------
 
 
@@ -301,6 +347,10 @@ def test_a_box_has_no_way_out_and_no_descriptor_but_its_own_p06_p07(plan, held, 
     assert (seen["routes"], seen["sockets"]) == ([], [])
     assert not [line for line in seen["addresses"] if "host LOCAL" in line]
     assert seen["core"] == ["0", "0"]
+    if not plan and not (IS_ROOT and held.user is None):
+        # It is for nobody of its own user to look at; its maker did, before it was let go on.
+        assert seen["descriptors"] is None
+        return
     # The one that waits for children has no channel either.
     assert set(seen["descriptors"]) == ({"0", "1", "2"} if plan else {"0", "1", "2", "3"})
     assert {seen["descriptors"].get(number, "/dev/null") for number in "012"} == {"/dev/null"}

@@ -10,13 +10,19 @@ import errno
 import os
 import re
 import signal
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import test_attacks
-from box_range import Range
+from box_range import ROOT, Range
 from box_work import WORK
+
+from executor.linux.errors import MechanismMissing
+from executor.process.bare import require_possible
+from executor.process.plan import BoxPlan
 
 BARE = {"minimum": "P2", "scratch": [["/work", 16 << 20, 500]]}
 # Told of, and seen: what a mount namespace would hide. The rest is blocked as elsewhere.
@@ -135,3 +141,32 @@ def test_its_own_places_are_directories_of_its_own_and_go_with_it(bare, host):
 def test_a_bare_box_that_wants_to_live_ends(number, bare, host):
     job = {"attack": "leak_umask", "host": asdict(host), "end": int(number), "plan": BARE}
     assert bare.ask(**job) == {"gone": True}
+
+
+EMPTIES = """
+import os, sys
+from executor.linux import landlock
+directory, version = sys.argv[1], int(sys.argv[2])
+handled = landlock.handled_by(version)
+landlock.restrict([landlock.beneath(directory, landlock.Reach.READ, handled)], handled=handled)
+os.close(os.open(f"{directory}/file", os.O_RDONLY | os.O_TRUNC))
+"""
+
+
+@pytest.mark.parametrize(("version", "left"), [(2, ""), (3, "tweet")])
+def test_before_linux_6_2_a_right_to_read_was_enough_to_empty_a_file(tmp_path, version, left):
+    (tmp_path / "file").write_text("tweet")
+    ended = subprocess.run(
+        [sys.executable, "-c", EMPTIES, str(tmp_path), str(version)],
+        check=False,
+        capture_output=True,
+        cwd=ROOT,
+    )
+    assert (ended.returncode == 0) == (left == ""), ended.stderr
+    assert (tmp_path / "file").read_text() == left
+
+
+def test_so_an_older_kernel_gets_no_box_without_namespaces():
+    with pytest.raises(MechanismMissing, match="Linux 6.2"):
+        require_possible(BoxPlan(()), 2)
+    require_possible(BoxPlan(()), 3)

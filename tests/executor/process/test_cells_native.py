@@ -212,7 +212,7 @@ def test_a_shell_line_is_judged_and_answered_with_python(worker: Worker) -> None
     assert "read_text()" in seen.done.error_message
 
 
-@pytest.mark.parametrize("name", ["executor", "google", "codecage", "wasmtime", "pytest"])
+@pytest.mark.parametrize("name", ["executor", "google", "codecage.worker", "wasmtime", "pytest"])
 def test_nothing_of_the_servers_can_be_imported(worker: Worker, name: str) -> None:
     assert worker.run(f"import {name}").done.error_name == "ModuleNotFoundError"
 

@@ -74,7 +74,9 @@ def word(answer):
         return "kill"
     if answer == NOTIFY.encoded:
         return "notify"
-    return errno.errorcode[answer & 0xFFFF]
+    # Without a number the kernel is not asked, and the caller told that all went well.
+    number = answer & 0xFFFF
+    return {0: "done", errno.EOPNOTSUPP: "EOPNOTSUPP"}.get(number) or errno.errorcode[number]
 
 
 def judged(number):
@@ -164,7 +166,15 @@ ARGUMENTS = [
     ("fcntl", (0, 1024), EPERM),
     ("fcntl", (0, 1031), EPERM),
     ("prctl", (15,), ALLOW),
-    ("prctl", (4,), EPERM),
+    ("prctl", (4, 0), ALLOW),
+    ("prctl", (4, 1), EPERM),
+    ("prctl", (4, HIGH), EPERM),
+    ("preadv2", (3, 0, 1, 0, 0, 0), ALLOW),
+    ("preadv2", (3, 0, 1, 0, 0, 0x17), ALLOW),
+    ("preadv2", (3, 0, 1, 0, 0, 8), Action(Verdict.ERRNO, errno.EOPNOTSUPP)),
+    ("pwritev2", (3, 0, 1, 0, 0, 0x20), Action(Verdict.ERRNO, errno.EOPNOTSUPP)),
+    ("fadvise64", (3, 0, 0, 2), ALLOW),
+    ("fadvise64", (3, 0, 0, 4), Action(Verdict.ERRNO, 0)),
     ("prctl", (1,), EPERM),
     ("prctl", (22,), EPERM),
     ("prctl", (15 | HIGH,), EPERM),
@@ -202,7 +212,10 @@ ARGUMENTS = [
     ("tgkill", (2, 2), EPERM),
     ("personality", (0xFFFF_FFFF,), ALLOW),
     ("personality", (0x4_0000,), EPERM),
-    ("getsockopt", (0, 1), ALLOW),
+    ("getsockopt", (0, 1, 3), ALLOW),
+    ("getsockopt", (0, 1, 77), EPERM),
+    ("getsockopt", (0, 1, 31), EPERM),
+    ("getsockopt", (0, 1, 26), EPERM),
     ("getsockopt", (0, 6), EPERM),
     ("sendto", (0, 0, 0, 0, 0, 0), ALLOW),
     ("sendto", (0, 0, 0, 0, 1, 16), EPERM),
@@ -352,7 +365,7 @@ def test_every_variant_kills_foreign_calls_and_is_small():
         for number in NUMBERS_JUDGED:
             assert evaluate(program, number, I386, (0,) * 6) == KILL_PROCESS.encoded
             assert evaluate(program, X32 | number, X86_64, (0,) * 6) == KILL_PROCESS.encoded
-        assert len(program) < 700, name
+        assert len(program) < 800, name
 
 
 def test_every_row_with_arguments_is_judged_above():

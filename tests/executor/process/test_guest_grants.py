@@ -5,6 +5,7 @@ The gate here is the test's. That the kernel refuses whatever the guest's half l
 in `test_box_grants.py`; that a policy decides, in `tests/policy`.
 """
 
+import errno
 from collections.abc import Iterator
 
 import pytest
@@ -133,7 +134,9 @@ def test_a_pair_needs_nobodys_word(zygote: NativeZygote) -> None:
 @pytest.fixture(scope="module")
 def served(zygote: NativeZygote) -> Worker:
     # Nothing is mounted there: what matters is whether the guest asks.
-    return zygote.spawn().begin(mounts=[wire.MountPoint(path="/data")])
+    worker = zygote.spawn().begin(mounts=[wire.MountPoint(path="/data")])
+    worker.answers = lambda _: wire.Answer(errno=errno.ENOENT, reason=REASON)
+    return worker
 
 
 FILES = {
@@ -152,6 +155,13 @@ def test_an_error_about_a_served_file_has_the_gates_sentence(served: Worker, cod
     assert seen.asks[-1].denial == "/data/a"
     assert seen.done.error_message.startswith(f"[Errno 2] {REASON}: ")
     assert "<codecage>" not in seen.done.traceback
+
+
+def test_an_answer_to_another_question_about_the_path_is_not_told(zygote: NativeZygote) -> None:
+    worker = zygote.spawn().begin(mounts=[wire.MountPoint(path="/data")])
+    worker.answers = lambda _: wire.Answer(errno=errno.EACCES, reason=REASON)
+    seen = worker.run("open('/data/a')")
+    assert seen.done.error_message == "[Errno 2] No such file or directory: '/data/a'"
 
 
 def test_other_files_and_other_sessions_are_asked_of_nobody(

@@ -13,6 +13,7 @@ import pytest
 
 from executor.images.cache import Cache
 from executor.images.errors import ImageRefusedError
+from executor.images.provides import top_level
 from executor.process import images
 from executor.process.images_build import build
 
@@ -119,3 +120,22 @@ def test_every_package_of_the_lock_has_hashes_and_an_exact_version() -> None:
 def test_a_name_that_nobody_declared_is_refused_with_those_that_are() -> None:
     with pytest.raises(ImageRefusedError, match="native-core, native-data"):
         images.declared_as("native-torch")
+
+
+# ---- what an image has not -----------------------------------------------------------------------
+
+
+def test_the_table_of_modules_is_what_the_built_image_has() -> None:
+    built = images.find("native-data")
+    if built is None:
+        pytest.skip("the image `native-data` is not built")
+    site = Path(built.site_packages[0])
+    files = [str(file.relative_to(site)) for file in site.rglob("*") if file.is_file()]
+    assert images.modules(DATA) == top_level(files)
+
+
+def test_an_image_names_the_native_images_that_have_what_it_has_not(cache: Cache) -> None:
+    elsewhere = dict(images.image_of(CORE, cache).elsewhere)
+    assert elsewhere["numpy"] == elsewhere["PIL"] == ("native-data",)
+    assert tuple(elsewhere) == images.modules(DATA)
+    assert images.image_of(DATA, cache).elsewhere == ()

@@ -12,8 +12,8 @@ import pytest
 from executor.images.cache import default_cache
 from executor.kernel.orders import BoxOrder
 from executor.launcher import launch, program
-from executor.process import images
-from executor.process.zygote_boxes import _claim, plan_of
+from executor.process import images, slots
+from executor.process.zygote_boxes import plan_of
 from executor.workers import require_locked
 from executor.zygotes import ImageRow, Zygotes
 from tests.executor.process.native_world import NativeZygote, Worker, boxed
@@ -126,19 +126,25 @@ def test_a_box_whose_server_is_gone_ends(zygote: NativeZygote) -> None:
         assert worker.ended()
 
 
-def test_a_number_of_a_host_user_is_claimed_by_one_box_only() -> None:
-    claimed = [_claim() for _ in range(20)]
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives each box a host user of its own")
+def test_no_two_zygotes_have_a_host_user_in_common_and_no_two_living_boxes() -> None:
+    claimed = [slots.claim() for _ in range(20)]
     try:
-        assert len({slot for slot, _ in claimed}) == 20
-        slot, _ = claimed[0]
+        own = [one for one in claimed if one is not None]
+        assert len({one.first for one in own}) == 20
         with (
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as second,
             pytest.raises(OSError, match="in use"),
         ):
-            second.bind(f"\0codecage-box-{slot}")
+            second.bind(f"\0codecage-boxes-{own[0].first // slots.BLOCK}")
+        first, count = own[0].identities
+        taken = [own[0].take() for _ in range(100)]
+        assert len(set(taken)) == 100
+        assert all(first <= one.uid < first + count and one.uid == one.gid for one in taken)
     finally:
-        for _, claim in claimed:
-            claim.close()
+        for one in claimed:
+            if one is not None:
+                os.close(one.claim)
 
 
 def test_a_plan_shows_the_library_once_and_names_no_home() -> None:
@@ -173,6 +179,15 @@ async def driven() -> None:
 def test_an_unknown_key_ends_the_zygote_with_the_reason() -> None:
     told = boxed("native-core", "0" * 64).complaint
     assert "is not in the cache" in told
+
+
+def test_a_missing_module_names_the_image_that_has_it(worker: Worker) -> None:
+    hint = "it is not in the image 'native-core' of this session; a session opened with "
+    for code in ("import numpy", "%pip install numpy"):
+        assert f'{hint}image="native-data" has it' in worker.run(code).done.traceback
+    assert "image=" not in worker.run("import sklearn").done.traceback
+    told = worker.run("%pip install scikit-learn").done.traceback
+    assert "no native image that comes with Codecage has it; use what is here" in told
 
 
 # ---- native-data ---------------------------------------------------------------------------------

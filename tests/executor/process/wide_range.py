@@ -4,13 +4,16 @@ The range, for what needs two boxes at once, a look from outside, or a step that
 Adds families of attacks and kinds of jobs to `box_range`.
 """
 
+import contextlib
 import importlib
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,10 +21,12 @@ from typing import Any, NoReturn
 import box_range
 from box_range import RESULT, SECRET, Host, Job, Outcome, Range
 
+from executor.linux import landlock
+from executor.linux.landlock import PathRule
 from executor.process import bare, jail
 from executor.process.plan import View
 
-FAMILIES = ("tree", "self", "child")
+FAMILIES = ("tree", "self", "child", "look")
 _HERE = Path(__file__).resolve()
 
 
@@ -99,17 +104,37 @@ def _seen(job: Job) -> dict[str, Any]:
     """
     box = _held_box(job, job["attack"])
     try:
-        numbers = Path(f"/proc/{box.pid}/fd").iterdir()
         return {
             "interfaces": re.findall(r"^\s*(\w+):", _text(box, "net/dev"), re.MULTILINE),
             "routes": _text(box, "net/route").splitlines()[1:],
             "addresses": _text(box, "net/fib_trie").splitlines(),
             "sockets": _text(box, "net/unix").splitlines()[1:],
-            "descriptors": {number.name: os.readlink(number) for number in numbers},
+            "descriptors": _descriptors(box),
             "core": _text(box, "limits").split("Max core file size")[1].split()[:2],
         }
     finally:
         box.end()
+
+
+def _descriptors(box: jail.Box) -> dict[str, str] | None:
+    """
+    What it holds; None where its own user may not look, since it is not dumpable.
+
+    One that waits for children lets go of all when it next runs, which may be after they began.
+    """
+    found: dict[str, str] = {}
+    for _ in range(10_000):
+        try:
+            numbers = [*Path(f"/proc/{box.pid}/fd").iterdir()]
+            found = {number.name: os.readlink(number) for number in numbers}
+        except PermissionError:
+            return None
+        except FileNotFoundError:
+            continue
+        if len(found) <= 3:
+            break
+        os.sched_yield()
+    return found
 
 
 def _abandoned(job: Job) -> dict[str, Any]:
@@ -161,6 +186,67 @@ def _failing_bare(job: Job) -> dict[str, Any]:
         jail.STEPS, bare.STEPS = steps, before
 
 
+def _rules(job: Job) -> dict[str, Any]:
+    """
+    The rules of Landlock that a box would get: path and names of rights.
+    """
+    reading, writing = box_range._pipe()
+
+    def tell(rules: Sequence[landlock.Rule] = (), **_: object) -> NoReturn:
+        found = [(rule.path, _rights(rule)) for rule in rules if isinstance(rule, PathRule)]
+        assert len(found) == len(rules)
+        os.write(RESULT, json.dumps(found).encode())
+        os._exit(0)
+
+    try:
+        with _landlock(tell):
+            jail.clone_box(box_range.plan(**box_range._changes(job)), lambda: os._exit(1))
+    except box_range.MechanismError:
+        os.close(writing)
+    with os.fdopen(reading, "rb") as file:
+        return {"rules": json.load(file)}
+
+
+def _rights(rule: PathRule) -> list[str]:
+    return [one.name for one in landlock.FileAccess if one & rule.access and one.name]
+
+
+def _without(job: Job) -> dict[str, Any]:
+    """
+    A job in a box whose rules for some paths lack one right, or are not there.
+    """
+    paths, right = job["paths"], job["right"]
+    restrict = landlock.restrict
+
+    def less(rules: Sequence[landlock.Rule] = (), **options: Any) -> int:
+        kept = [_less(rule, paths, right) for rule in rules]
+        return restrict([rule for rule in kept if rule is not None], **options)
+
+    with _landlock(less):
+        return _DO({key: value for key, value in job.items() if key not in {"paths", "right"}})
+
+
+def _less(rule: landlock.Rule, paths: list[str], right: str) -> landlock.Rule | None:
+    if not isinstance(rule, PathRule) or not _is_meant(rule.path, paths):
+        return rule
+    left = landlock.FileAccess(rule.access & ~int(landlock.FileAccess[right]))
+    return PathRule(rule.path, left) if left else None
+
+
+def _is_meant(path: str, paths: list[str]) -> bool:
+    return any(path == one or (one.endswith("*") and path.startswith(one[:-1])) for one in paths)
+
+
+@contextlib.contextmanager
+def _landlock(restrict: Any) -> Iterator[None]:
+    before = landlock.restrict
+    landlock.restrict = restrict
+    try:
+        yield
+    finally:
+        landlock.restrict = before
+
+
 _DO = box_range._do
 _JOBS = {
     "first": _pair,
@@ -168,6 +254,8 @@ _JOBS = {
     "abandoned": _abandoned,
     "swapped": _swapped,
     "fail_bare": _failing_bare,
+    "rules": _rules,
+    "right": _without,
 }
 
 
@@ -186,7 +274,7 @@ if __name__ == "__main__":
     box_range._do = _do
     for family in box_range.FAMILIES:
         importlib.import_module(f"attack_{family}")
-    for name in ("box_work", "box_calls", "box_grants"):
+    for name in ("box_work", "box_calls", "box_grants", "box_needs"):
         importlib.import_module(name)
     jail.prepare()
     box_range.main()

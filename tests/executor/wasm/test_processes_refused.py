@@ -100,16 +100,13 @@ def test_a_program_in_this_ones_place_is_asked_of_the_gate(core):
     assert len(told.asks) == 1
 
 
-def test_whether_there_is_a_process_may_be_asked_and_an_interrupt_be_sent(core):
+def test_whether_there_is_a_process_may_be_asked(core):
     assert core.run("import os\nos.kill(os.getpid(), 0)").ok()
-    code = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhile True: pass"
-    assert core.run(code).done.status == core.run("raise KeyboardInterrupt").done.status
 
 
 def test_any_other_name_that_is_missing_is_told_as_ever(either):
-    told = either.run("import os\nos.getpiid()").raised("AttributeError").error
-    assert told.startswith("AttributeError: module 'os' has no attribute 'getpiid'")
-    assert "getpid" in told
+    told = either.run("import os\nos.getpiid()").raised("AttributeError").done.traceback
+    assert "AttributeError: module 'os' has no attribute 'getpiid'. Did you mean" in told
 
 
 # ---- signals -------------------------------------------------------------------------------------
