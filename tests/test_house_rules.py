@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,8 @@ def test_no_file_names_a_registry_or_leaves_a_mark():
         assert not re.search(r"https?://(registry|files|deb|pypi)\.", text), name
         if path.suffix == ".py" and path != Path(__file__):
             assert not re.search(r"\b(TODO|FIXME|XXX)\b", text), name
+
+
+def test_no_two_files_of_tests_have_one_name():
+    found = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in found.items() if count > 1] == []
