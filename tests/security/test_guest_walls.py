@@ -94,22 +94,20 @@ def test_w06_a_program_started_by_a_c_function_is_asked_of_the_gate(session):
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
-        ("import os\nos.system('id')", "-1"),
+        ("import os\nos.system('id')", "PermissionError"),
         ("import subprocess\nsubprocess.run(['id'])", "PermissionError"),
         ("import subprocess\nsubprocess.Popen('id', shell=True)", "PermissionError"),
         ("import os\nos.popen('id').read()", "PermissionError"),
         ("import os\nos.fork()", "OSError"),
-        ("import os\nos.execv('/bin/sh', ['sh'])", "OSError"),
+        ("import os\nos.execv('/bin/sh', ['sh'])", "PermissionError"),
         ("import multiprocessing\nmultiprocessing.Process(target=print).start()", None),
         ("import threading\nthreading.Thread(target=print).start()", "RuntimeError"),
     ],
 )
 def test_w05_no_process_starts(session, code, expected):
     observation = session.run(code)
-    if observation.error is None:
-        assert observation.value == expected
-    else:
-        assert expected in {None, observation.error.name}, observation.text
+    assert observation.error is not None
+    assert expected in {None, observation.error.name}, observation.text
     assert session.run("1").value == "1"
 
 
