@@ -76,10 +76,10 @@ def test_w15_a_cell_over_its_time_is_interrupted_in_the_same_process_and_keeps_i
 ):
     session.run("kept = [1]")
     before = workers(world)
-    observation = session.run("print('partial', flush=True)\nwhile True: kept.append(1)", timeout=2)
+    observation = session.run("print('partial', flush=True)\nwhile True: kept[0] += 1", timeout=2)
     assert (observation.status, observation.stdout) == (Status.TIMED_OUT, "partial\n")
     assert observation.error.name == "KeyboardInterrupt"
-    assert int(session.run("len(kept)").value) > 1
+    assert int(session.run("kept[0]").value) > 1
     # None has ended; the pool may have made one meanwhile.
     assert before <= workers(world)
 
@@ -287,7 +287,7 @@ def test_w41_a_value_that_would_run_code_where_it_is_unpickled_is_a_text(world, 
     assert not [record for record in session.audit() if record.request.startswith("run ")]
     # The pool may have made a worker meanwhile, which is a program of ours.
     assert all(map(is_ours, workers(world) - before))
-    assert session.run("pickle.loads(pickle.dumps(A()))").value == "-1"
+    assert session.run("pickle.loads(pickle.dumps(A()))").error.name == "PermissionError"
     asked = [record.decision for record in session.audit() if record.request == "run id"]
     assert asked == ["deny"]
 

@@ -34,19 +34,22 @@ _signal = signal.signal
 def install(no_processes, refuse):
     """Have every way say why: `no_processes` of children, and `refuse` of programs."""
     made = {
-        "fork": refusing("fork", errno.ENOSYS, no_processes),
-        "forkpty": refusing("forkpty", errno.ENOSYS, no_processes),
+        "fork": refusing(errno.ENOSYS, no_processes),
+        "forkpty": refusing(errno.ENOSYS, no_processes),
         "kill": kill,
-        "killpg": refusing("killpg", errno.EPERM, ALONE),
-        "execv": starting("execv", refuse),
-        "execve": starting("execve", refuse),
-        "posix_spawn": starting("posix_spawn", refuse),
-        "posix_spawnp": starting("posix_spawnp", refuse),
+        "killpg": refusing(errno.EPERM, ALONE),
+        "execv": starting(refuse),
+        "execve": starting(refuse),
+        "posix_spawn": starting(refuse),
+        "posix_spawnp": starting(refuse),
     }
-    for name in made.keys() & vars(os).keys():
-        setattr(os, name, made[name])
+    replaced = {name: made[name] for name in made.keys() & vars(os).keys()}
     if sys.platform == "emscripten":
-        os.system = system(refuse)
+        replaced["system"] = system(refuse)
+    for name, function in replaced.items():
+        # As pickle finds it, which looks its name up again.
+        function.__module__, function.__name__, function.__qualname__ = "os", name, name
+        setattr(os, name, function)
     signal.signal = handle
     os.__getattr__ = telling(
         os, dict.fromkeys(made, PROGRAMS) | {"fork": no_processes, "forkpty": no_processes}
@@ -55,23 +58,21 @@ def install(no_processes, refuse):
     signal.__getattr__ = telling(signal, {"alarm": TIMERS, "setitimer": TIMERS})
 
 
-def refusing(name, number, reason):
+def refusing(number, reason):
     """A function that raises OSError, whatever it is given."""
 
     def refused(*_arguments, **_options):
         raise OSError(number, reason)
 
-    refused.__name__ = refused.__qualname__ = name
     return refused
 
 
-def starting(name, refuse):
+def starting(refuse):
     """A way to start a program by its path: the gate says no, and is raised."""
 
     def refused(path, *_arguments, **_options):
         refuse(None, [path], None)
 
-    refused.__name__ = refused.__qualname__ = name
     return refused
 
 
