@@ -85,9 +85,11 @@ for line in sys.stdin:
 """
 ATTACKED = """
 import sys, time
-from executor.process import images, jail, zygote_boxes
+from executor.process import images, jail, slots, zygote_boxes, zygote_lock
+own = slots.claim()
+zygote_lock.lock(own)
 jail.prepare()
-boxes = zygote_boxes.Boxes(images.find("native-core"))
+boxes = zygote_boxes.Boxes(images.find("native-core"), own)
 for line in sys.stdin:
     started = time.perf_counter()
     boxes.attacked()
