@@ -30,7 +30,9 @@ from executor.wasm.program import FILE, SOURCES, source_digest
 
 # Runs in the guest; `files` are (path as the guest sees it, source), `shown` is what tracebacks
 # call them, where that is not the path. What does not compile is left out: packages ship tests of
-# syntax errors.
+# syntax errors. All is compiled twice, and `first` kept meanwhile: a name that nobody has interned
+# yet is interned where it is first met, also as a constant, and marshal writes that down. With
+# `first` there, every name is interned already, whatever else the guest has run before.
 _PROGRAM: Final = """
 def compile_all(files, shown):
     import _imp, base64, importlib.util, marshal
@@ -38,6 +40,7 @@ def compile_all(files, shown):
     for path, text in files:
         source = base64.b64decode(text)
         try:
+            first = compile(source, shown or path, "exec", dont_inherit=True, optimize=0)
             code = compile(source, shown or path, "exec", dont_inherit=True, optimize=0)
         except (SyntaxError, ValueError):
             continue

@@ -19,7 +19,7 @@ import pytest
 import wasmtime
 from copies import linked, seeded_cache
 
-from executor.images import catalog, pyodide
+from executor.images import bytecode, catalog, pyodide
 from executor.images.bootable import parts
 from executor.images.build import Order, build
 from executor.images.cache import Cache, default_cache, prepare
@@ -32,6 +32,7 @@ from executor.images.node import find_node
 from executor.images.pins import PYODIDE_WASM, load_pins
 from executor.images.progress import Progress, Step
 from executor.images.sealed import open_module, read
+from executor.wasm.boot import boot
 from executor.wasm.engine import new_engine
 from executor.wasm.program import SOURCES, source_digest
 
@@ -155,6 +156,16 @@ def test_a_damaged_image_is_built_again_with_the_same_bytes_and_without_a_networ
 def _without_runtime(image):
     # Its bytecode is of this package's own files, which may be others than when it was built.
     return [entry for entry in image.manifest.files if entry.name != RUNTIME]
+
+
+def test_bytecode_does_not_depend_on_the_names_that_the_guest_has_met(core):
+    """
+    An interned constant is marshalled as one, and who interned its name first is a matter of state.
+    """
+    source = {"/lib/a.py": b"class Outer:\n    class Within: pass\n"}
+    met = boot(parts(core))
+    met.call({"op": "cell", "cell": 1, "code": "import sys; kept = sys.intern('Outer.Within')"})
+    assert bytecode._compile(met, source) == bytecode._compile(boot(parts(core)), source)
 
 
 def test_an_image_with_packages_reuses_the_compiled_code(seeded, core):
