@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from policy.digest import digest_of
+from policy.hosts import covers
 from policy.lint_network import class_of_host
 from policy.narrow import narrow
 from policy.narrow_files import denied_below, source_at, speaker
 from policy.paths import is_within
 from policy.relaxing import SAFE_METHODS
-from policy.types import Access, AddressClass, FileGrant, HttpRule, Mode, NetworkGrant, Policy, Rule
+from policy.types import AddressClass, FileGrant, HttpRule, Mode, NetworkGrant, Policy, Rule
 
 _WORK = "/work"
 
@@ -51,7 +52,7 @@ def _loosened(policy: Policy, ceiling: Policy) -> Iterator[FileGrant]:
     """
     for grant in policy.filesystem:
         above = speaker(ceiling, grant.mount)
-        if above is None or grant.source is None:
+        if above is None:
             yield grant
             continue
         globs = tuple(sorted(denied_below(above, grant.mount)))
@@ -69,10 +70,20 @@ def _added(policy: Policy, ceiling: Policy) -> Iterator[FileGrant]:
         apart = not any(is_within(grant.mount, one) or is_within(one, grant.mount) for one in taken)
         if apart and source_at(grant, grant.mount) is not None:
             rule = _rule(grant.rule, ceiling)
-            yield replace(grant, access=Access.READ, quota=0, max_files=0, rule=rule)
+            yield replace(grant.for_reading(), rule=rule)
 
 
 def _connections(ceiling: Policy) -> Iterator[NetworkGrant]:
+    """
+    The ceiling's connections as far as they are looks. Where a host is left without one, a wildcard
+    would speak for it that does not in the ceiling: none of those is relaxed.
+    """
+    looks = [*_looks(ceiling)]
+    without = {one.host for one in ceiling.network} - {one.host for one in looks}
+    return (one for one in looks if not any(covers(one.host, host) for host in without))
+
+
+def _looks(ceiling: Policy) -> Iterator[NetworkGrant]:
     for grant in ceiling.network:
         public = class_of_host(grant.host) is AddressClass.PUBLIC
         if grant.raw or grant.credential is not None or not public:

@@ -9,7 +9,7 @@ kept is refused before a session is made, never dropped in silence.
 from collections.abc import Iterator
 
 from policy.errors import Problem
-from policy.types import CageKind, Clock, Mode, NetworkGrant, Policy, Rule
+from policy.types import CageKind, Clock, Mode, NetworkGrant, Policy
 
 NATIVE = "native-"
 """How the names of the process cage's images begin."""
@@ -49,14 +49,16 @@ def process_gaps(policy: Policy) -> tuple[Problem, ...]:
 def _guest_gaps(policy: Policy) -> Iterator[Problem]:
     if policy.mode is Mode.AUDIT:
         message = "mode: what the kernel shows in the process cage cannot be relaxed in audit mode"
-        yield _gap(policy.rule("mode"), message, f"write mode: enforce, {_OR_WASM}")
+        yield Problem.of(policy.rule("mode"), message, f"write mode: enforce, {_OR_WASM}")
     if policy.seed is not None:
         message = "random: random bytes come from the kernel in the process cage, not from a seed"
-        yield _gap(policy.rule("random"), message, f"leave it out, {_OR_WASM}")
+        yield Problem.of(policy.rule("random"), message, f"leave it out, {_OR_WASM}")
     if policy.clock is not Clock.REAL:
         message = f"clock: the time is the kernel's in the process cage and cannot be {{}}, {_BUT}"
         word = policy.clock.value
-        yield _gap(policy.rule("clock"), message.format(word), f"write clock: real, {_OR_WASM}")
+        yield Problem.of(
+            policy.rule("clock"), message.format(word), f"write clock: real, {_OR_WASM}"
+        )
 
 
 _OR_WASM = "or use an image of the WebAssembly cage"
@@ -70,7 +72,7 @@ def _network_gaps(policy: Policy) -> Iterator[Problem]:
     ports = {port for grant in policy.network for port in grant.ports}
     if len(ports) > MAX_PORTS:
         message = f"network: {len(ports)} different ports, and the process cage has {MAX_PORTS}"
-        yield _gap(policy.rule("network"), message, f"grant fewer, {_OR_WASM}")
+        yield Problem.of(policy.rule("network"), message, f"grant fewer, {_OR_WASM}")
     for grant in policy.network:
         if grant.raw or not grant.tls:
             continue
@@ -86,8 +88,4 @@ _TLS = "the guest speaks TLS itself there"
 
 
 def _network_gap(grant: NetworkGrant, message: str, hint: str) -> Problem:
-    return _gap(grant.rule, f"{grant.rule.name}: {message}", f"{hint}, {_OR_WASM}")
-
-
-def _gap(rule: Rule, message: str, hint: str) -> Problem:
-    return Problem(rule.file, rule.line, rule.column, message, hint, rule.text)
+    return Problem.of(grant.rule, f"{grant.rule.name}: {message}", f"{hint}, {_OR_WASM}")

@@ -14,21 +14,20 @@ denied name out into the open. `Decider.may_hide` says when that has to be looke
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from policy.decide_files import MAX_PATH, FileTable, file_table
+from policy.decide_files import FileTable, file_table
 from policy.decide_network import NetworkTable, network_table
 from policy.decide_process import ProcessTable, process_table
 from policy.decide_tools import ToolTable, tool_table
 from policy.decide_transactions import decide_commit
 from policy.errors import shown
 from policy.guidance import advised
+from policy.paths import MAX_PATH
 from policy.relaxing import relaxes
 from policy.requests import (
     CommitRequest,
     FileRequest,
-    HttpRequest,
     ImageRequest,
     ImportRequest,
-    NetworkRequest,
     ProcessRequest,
     Request,
     ToolRequest,
@@ -86,7 +85,7 @@ class Decider:
         decision = self._strictly(request)
         if decision.allowed or self._lenient is None or not relaxes(request):
             return decision
-        return self._leniently(request, decision, self._lenient)
+        return _leniently(request, decision, self._lenient)
 
     def _strictly(self, request: Request) -> Decision:
         if isinstance(request, FileRequest):
@@ -102,21 +101,6 @@ class Decider:
         if isinstance(request, ImportRequest):
             return advised(self.policy, request)
         return self._network.decide(request)
-
-    def _leniently(self, request: Request, denied: Decision, lenient: "Decider") -> Decision:
-        """
-        What audit mode says to what the policy itself denies. A connection to which credentials
-        are added is the policy's own, and carries nothing that it does not allow.
-        """
-        if isinstance(request, HttpRequest):
-            own = self._network.decide(NetworkRequest(request.host, request.port))
-            if own.network is not None and own.network.credential is not None:
-                return denied
-        answer = lenient.decide(request)
-        if not answer.allowed:
-            return denied
-        reason = f"audit mode lets it pass; this policy denies it: {denied.reason}"
-        return replace(answer, reason=reason, remedy=denied.remedy, would_deny=denied.rule)
 
     def may_hide(self, path: str) -> bool:
         """
@@ -141,3 +125,14 @@ class Decider:
             f"the image {asked} is not granted: this policy has {', '.join(self.policy.images)}",
             remedy=f"{asked} in the list `image` would allow it",
         )
+
+
+def _leniently(request: Request, denied: Decision, lenient: Decider) -> Decision:
+    """
+    What audit mode says to what the policy itself denies.
+    """
+    answer = lenient.decide(request)
+    if not answer.allowed:
+        return denied
+    reason = f"audit mode lets it pass; this policy denies it: {denied.reason}"
+    return replace(answer, reason=reason, remedy=denied.remedy, would_deny=denied.rule)

@@ -17,11 +17,9 @@ from policy.glob_sieve import Sieve, sieve_of
 from policy.globs import GlobSet, components_of
 from policy.guards import guard_of
 from policy.narrow_files import seen_from
+from policy.paths import is_normalised
 from policy.requests import FileAction, FileRequest
 from policy.types import Decision, Deny, FileGrant, Policy, Rule
-
-MAX_PATH = 4096
-"""Longest path in characters; Linux takes no longer one either (PATH_MAX, limits.h)."""
 
 
 def file_table(policy: Policy) -> "FileTable":
@@ -105,7 +103,7 @@ class FileTable:
         The answer to one request; a path that is not normalised is denied.
         """
         path = request.path
-        if not _is_normalised(path):
+        if not is_normalised(path):
             return self._outside(request, "the path is not absolute and normalised")
         mount = self._mount_of(path)
         if mount is None:
@@ -132,7 +130,7 @@ class FileTable:
         Whether a denied or guarded name is, or could be, `path` or something beneath it.
         """
         mount = self._mount_of(path)
-        if mount is None or not _is_normalised(path) or path in self._seats:
+        if mount is None or not is_normalised(path) or path in self._seats:
             return True
         if mount.guarded or mount.denied.may_match_below(path[mount.length :]):
             return True
@@ -265,17 +263,6 @@ _DOING = {
 
 def _asked(request: FileRequest) -> str:
     return f"{_DOING[request.action]} {shown(request.path)}"
-
-
-def _is_normalised(path: str) -> bool:
-    if path[:1] != "/" or "//" in path or "\0" in path or len(path) > MAX_PATH:
-        return False
-    if "/." in path and not _DOTS.isdisjoint(path.split("/")):
-        return False
-    return path[-1] != "/" or path == "/"
-
-
-_DOTS = frozenset({".", ".."})
 
 
 def _deny_rule(grant: FileGrant, index: int) -> Rule:

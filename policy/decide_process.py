@@ -9,10 +9,10 @@ one bare word that means something is `fork`, and who may fork may not yet start
 from dataclasses import dataclass
 
 from policy.errors import shown
+from policy.paths import is_normalised
 from policy.requests import FORK, ProcessRequest
 from policy.types import CageKind, Decision, Policy, Rule
 
-_MAX_PATH = 4096
 _OFFERED = 8
 """Programs that are listed at most: a reason has to fit where a guest reads its errors."""
 
@@ -38,7 +38,7 @@ class ProcessTable:
         if "/" not in program:
             why = "a program is named by its absolute path, and no name is looked up"
             return self._denied(program, why, "ask for the absolute path: `run /usr/bin/git`")
-        if not _is_normalised(program):
+        if not is_normalised(program):
             return self._denied(program, "the path is not absolute and normalised", _NEVER)
         if rule := self._rule_of(program):
             return Decision(True, rule, f"run {shown(program)} is granted")
@@ -81,7 +81,7 @@ class ProcessTable:
         return f"; you may run {', '.join(programs[:_OFFERED])}{rest}"
 
     def _remedy(self, program: str) -> str:
-        if not _is_normalised(program):
+        if not is_normalised(program):
             return "no name is looked up: an absolute path in `process.programs` is what is granted"
         return f"{shown(program)} in `process.programs`{self._where()} would allow it"
 
@@ -99,9 +99,3 @@ def process_table(policy: Policy) -> ProcessTable:
     """
     grant = policy.process
     return ProcessTable(policy, grant.places() if grant else {})
-
-
-def _is_normalised(path: str) -> bool:
-    if not path.startswith("/") or "\0" in path or len(path) > _MAX_PATH:
-        return False
-    return {"", ".", ".."}.isdisjoint(path[1:].split("/"))

@@ -14,7 +14,7 @@ from typing import Final
 from policy.cages import cage_of, process_gaps
 from policy.errors import Problem
 from policy.suffixes import is_hosting
-from policy.types import CageKind, Mode, Policy, Rule
+from policy.types import CageKind, Mode, Policy
 
 SHIPPED_IMAGES: Final = (
     *("core", "math", "web", "data", "pyodide-data", "python313"),
@@ -40,7 +40,7 @@ def _likely_misspelt(policy: Policy) -> Iterator[Problem]:
     for image in policy.images:
         close = get_close_matches(image, SHIPPED_IMAGES, n=1, cutoff=0.7)
         if close and image not in SHIPPED_IMAGES:
-            yield _doubt(
+            yield Problem.of(
                 rule,
                 f"image: `{image}` does not come with Codecage; did you mean `{close[0]}`?",
                 "nothing has to be done where it is an image of your own",
@@ -63,19 +63,19 @@ def _powerful(policy: Policy) -> Iterator[Problem]:
     """
     if policy.mode is Mode.AUDIT:
         message = "mode: audit lets pass what this policy denies and its ceilings allow"
-        yield _doubt(policy.rule("mode"), message, "write mode: enforce once it is known enough")
+        yield Problem.of(
+            policy.rule("mode"), message, "write mode: enforce once it is known enough"
+        )
     grant = policy.process
     if grant and grant.fork:
         message = "process.fork: a session may make processes"
-        yield _doubt(policy.rule("process.fork"), message, "leave it out unless a library forks")
+        yield Problem.of(
+            policy.rule("process.fork"), message, "leave it out unless a library forks"
+        )
     if grant and grant.new_code:
         message = "process.new_code: a session may write machine code and run it"
         hint = "leave it out unless something compiles while it runs, as numba does"
-        yield _doubt(policy.rule("process.new_code"), message, hint)
-
-
-def _doubt(rule: Rule, message: str, hint: str) -> Problem:
-    return Problem(rule.file, rule.line, rule.column, message, hint, rule.text)
+        yield Problem.of(policy.rule("process.new_code"), message, hint)
 
 
 def _anybodys(policy: Policy) -> Iterator[Problem]:
@@ -86,7 +86,7 @@ def _anybodys(policy: Policy) -> Iterator[Problem]:
     for grant in policy.network:
         base = grant.host.removeprefix("*.")
         if grant.host.startswith("*.") and is_hosting(base):
-            yield _doubt(
+            yield Problem.of(
                 grant.rule,
                 f"network: anybody can have a name below {base}",
                 "name the hosts that are meant; nothing has to be done where all of them are",

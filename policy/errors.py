@@ -11,6 +11,11 @@ caret under the place, and what to do.
 
 import unicodedata
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    # What starts a server shows errors, and has no policy yet.
+    from policy.types import Rule
 
 _SHOWN_PROBLEMS = 50
 _SHOWN_COLUMNS = 96
@@ -32,6 +37,13 @@ class Problem:
     message: str
     hint: str = ""
     text: str = ""
+
+    @classmethod
+    def of(cls, rule: "Rule", message: str, hint: str) -> "Problem":
+        """
+        The problem at the place of `rule`.
+        """
+        return cls(rule.file, rule.line, rule.column, message, hint, rule.text)
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file

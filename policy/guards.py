@@ -60,7 +60,7 @@ def guard_of(path: str) -> Guard | None:
     """
     folded = path.casefold()
     components = folded.split("/")
-    if _NAMES.isdisjoint(components) and not any(one in folded for one in _PARTS):
+    if _NAMED.keys().isdisjoint(components) and not any(end in folded for end, _ in _ENDINGS):
         return None
     for component in components:
         if guard := _NAMED.get(component):
@@ -72,6 +72,4 @@ def guard_of(path: str) -> Guard | None:
 
 
 _NAMED = {guard.name: guard for guard in GUARDS if not guard.name.startswith("*")}
-_NAMES = frozenset(_NAMED)
-_PARTS = tuple(guard.name[1:] for guard in GUARDS if guard.name.startswith("*"))
 _ENDINGS = tuple((guard.name[1:], guard) for guard in GUARDS if guard.name.startswith("*"))

@@ -44,6 +44,14 @@ def is_address(host: str) -> bool:
     return ":" in host or host.rpartition(".")[2].isdigit()
 
 
+def covers(pattern: str, host: str) -> bool:
+    """
+    Whether every name of `host` (a name, wildcard or address) is one of `pattern`; both are in
+    their one form.
+    """
+    return pattern == host or (pattern.startswith("*.") and host.endswith(pattern[1:]))
+
+
 def _ipv6(text: str) -> str | None:
     if "%" in text:
         return None

@@ -3,8 +3,9 @@ Policies of other programs as policies of this one, which grant no more than tho
 
 What has a counterpart becomes an entry, with the line of its origin above it. What has none, or one
 that would be wider, is said in a comment and left out, and so is what this program refuses as
-dangerous: the policy is read with each entry before that is kept. A denial that cannot be compared
-with what is granted (`~/.ssh`, a pattern) is named, for a person to look at.
+dangerous: the policy is read with each entry before that is kept. The denial of a path that cannot
+be compared with what is granted (`~/.ssh`, a pattern) is named, for a person to look at; that of a
+host leaves out what it might hold.
 
 Sources: the settings of Anthropic's sandbox-runtime (srt-settings.json), Deno's manual on
 permissions (flags and `permissions` in deno.json), Docker's manual on seccomp profiles.
@@ -18,7 +19,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from policy.errors import PolicyError, shown
+from policy.hosts import covers, host_problem
 from policy.parse import parse
+from policy.paths import is_within
 from policy.proposal_text import quoted
 
 
@@ -143,13 +146,14 @@ def _mount(draft: _Draft, path: str, access: str, of: str, denied: list[str]) ->
     if source == "./":
         draft.leave_out(of, "the directory of the policy itself is never granted: name one in it")
         return
-    if any(_lies_in(plain, posixpath.normpath(one)) for one in denied):
+    denied = [posixpath.normpath(one) for one in denied]
+    if any(_lies_in(plain, one) for one in denied):
         draft.leave_out(of, "it is denied as well")
         return
     for one in denied:
-        if _is_pattern(one) or one.startswith("/") == relative:
+        if _is_pattern(one) or one.startswith("/") == relative or one.startswith(".."):
             draft.leave_out(f"the denial of {one}", f"see that it does not lie in {mount}")
-    inside = [one for one in map(posixpath.normpath, denied) if one.startswith(plain + "/")]
+    inside = [one for one in denied if one.startswith(plain + "/")]
     globs = [quoted(one.removeprefix(plain + "/")) for one in inside]
     deny = f", deny: [{', '.join(globs)}]" if globs else ""
     entry = f"mount: {quoted(mount)}, source: {quoted(source)}, access: {access}{deny}"
@@ -161,7 +165,7 @@ def _is_pattern(path: str) -> bool:
 
 
 def _lies_in(path: str, holder: str) -> bool:
-    return path == holder or path.startswith(holder.rstrip("/") + "/") or holder == "."
+    return is_within(path, holder) or set(holder.split("/")) <= {".", ".."}
 
 
 def _slug(path: str) -> str:
@@ -172,12 +176,15 @@ def _host(draft: _Draft, place: str, of: str, denied: list[str]) -> None:
     """
     A host, over https alone where no port is said.
     """
-    host, colon, port = place.rpartition(":")
-    if not colon or not port.isdigit():
-        host, port = place, ""
-    if any(_covers(one, host) or _covers(host, one) for one in denied):
-        draft.leave_out(of, "a denied host lies in it, or it in one")
-        return
+    host, port = _cut(place)
+    for one in denied:
+        other, _ = _cut(one)
+        if host_problem(other) is not None:
+            draft.leave_out(of, f"nobody can say here whether the denied {one} holds it")
+            return
+        if covers(other, host) or covers(host, other):
+            draft.leave_out(of, "a denied host lies in it, or it in one")
+            return
     ports = f", ports: [{port}]" if port else ""
     scheme = ", scheme: http" if port == "80" else ""
     methods = "[GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE]"
@@ -185,8 +192,14 @@ def _host(draft: _Draft, place: str, of: str, denied: list[str]) -> None:
     draft.add("network", f"host: {quoted(host)}{ports}{scheme}, {rules}", of)
 
 
-def _covers(pattern: str, host: str) -> bool:
-    return pattern == host or (pattern.startswith("*.") and host.endswith(pattern[1:]))
+def _cut(place: str) -> tuple[str, str]:
+    """
+    The host and the port, "" where there is none, of a place.
+    """
+    host, colon, port = place.rpartition(":")
+    if not colon or not port.isdigit():
+        host, port = place, ""
+    return host.lower().removesuffix("."), port
 
 
 # sandbox-runtime

@@ -137,7 +137,7 @@ def _seed(policy: Policy, ceiling: Policy) -> int | None:
 
 
 def _refusal(rule: Rule, message: str, hint: str) -> PolicyError:
-    return PolicyError((Problem(rule.file, rule.line, rule.column, message, hint, rule.text),))
+    return PolicyError((Problem.of(rule, message, hint),))
 
 
 def _limits(policy: Policy, ceiling: Policy) -> Limits:

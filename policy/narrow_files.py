@@ -178,4 +178,4 @@ def _counted_twice(met: list[tuple[_Meeting, FileGrant]], ceiling: Policy) -> It
 
 
 def _problem(rule: Rule, message: str, hint: str) -> Problem:
-    return Problem(rule.file, rule.line, rule.column, f"{rule.name}: {message}", hint, rule.text)
+    return Problem.of(rule, f"{rule.name}: {message}", hint)

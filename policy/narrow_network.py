@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from policy.errors import PolicyError, Problem
+from policy.hosts import covers
 from policy.path_relations import common
 from policy.types import HttpRule, NetworkGrant, Policy
 from policy.units import show_size
@@ -70,13 +71,6 @@ def speakers(policy: Policy, host: str) -> list[NetworkGrant]:
     covering = [one.host for one in policy.network if covers(one.host, host)]
     nearest = max(covering, key=lambda one: (one == host, len(one)), default=None)
     return [one for one in policy.network if one.host == nearest]
-
-
-def covers(pattern: str, host: str) -> bool:
-    """
-    Whether every name of `host` (a name, wildcard or address) is one of `pattern`.
-    """
-    return pattern == host or (pattern.startswith("*.") and host.endswith(pattern[1:]))
 
 
 def _mismatch(one: _Meeting, ceiling: Policy) -> Problem | None:
@@ -188,5 +182,4 @@ def _place(one: _Meeting) -> str:
 
 
 def _problem(grant: NetworkGrant, message: str, hint: str) -> Problem:
-    rule = grant.rule
-    return Problem(rule.file, rule.line, rule.column, f"{rule.name}: {message}", hint, rule.text)
+    return Problem.of(grant.rule, f"{grant.rule.name}: {message}", hint)

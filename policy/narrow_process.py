@@ -16,10 +16,9 @@ def narrowed_cage(policy: Policy, ceiling: Policy) -> CageKind:
         return policy.cage
     if policy.cage is CageKind.ANY:
         return ceiling.cage
-    rule = policy.rule("cage")
     message = f"cage: {policy.cage.value} here and {ceiling.cage.value} in {ceiling.name}"
     hint = f"write cage: {ceiling.cage.value} with an image of it, or another ceiling"
-    raise PolicyError((Problem(rule.file, rule.line, rule.column, message, hint, rule.text),))
+    raise PolicyError((Problem.of(policy.rule("cage"), message, hint),))
 
 
 def narrowed_isolation(policy: Policy, ceiling: Policy) -> Isolation:

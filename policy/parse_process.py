@@ -17,10 +17,9 @@ def cage_in(data: object, inherited: Policy | None) -> CageKind | None:
     """
     The cage of a file whose content is `data`; None where what stands there is no cage.
     """
-    word = data.get("cage") if isinstance(data, dict) else None
-    if word is None and not (isinstance(data, dict) and "cage" in data):
+    if not isinstance(data, dict) or "cage" not in data:
         return inherited.cage if inherited else CageKind.WASM
-    return next((one for one in CageKind if one.value == word), None)
+    return next((one for one in CageKind if one.value == data["cage"]), None)
 
 
 def isolation_in(section: object, inherited: Policy | None) -> Isolation:

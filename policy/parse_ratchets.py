@@ -8,10 +8,9 @@ from difflib import get_close_matches
 from pydantic import ValidationError
 
 from policy.document import Document, Path
-from policy.globs import GlobSet
 from policy.lint import Finding, Placed
 from policy.places import rule_at
-from policy.ratchets import NETWORK, TOOL
+from policy.ratchets import NETWORK, TOOL, may_happen_below
 from policy.schema_ratchets import RatchetSection
 from policy.types import Happening, Ratchet, ToolGrant
 from policy.values import said
@@ -69,5 +68,4 @@ def ratchet_findings(
 
 def _is_seen(ratchet: Ratchet, grants: Sequence[Placed]) -> bool:
     hosts = [one.grant.mount for one in grants if one.grant.source is not None]
-    globs = GlobSet((ratchet.pattern[1:],))
-    return any(globs.may_match_below(mount[1:]) for mount in hosts)
+    return any(may_happen_below(ratchet, mount) for mount in hosts)

@@ -102,6 +102,23 @@ def is_within(path: str, holder: str) -> bool:
     return holder in {path, "/"} or path.startswith(holder + "/")
 
 
+def is_normalised(path: str) -> bool:
+    """
+    Whether `path`, of a request, is absolute, without `.`, `..` or empty components, and not too
+    long.
+    """
+    if path[:1] != "/" or "//" in path or "\0" in path or len(path) > MAX_PATH:
+        return False
+    if "/." in path and not _DOTS.isdisjoint(path.split("/")):
+        return False
+    return path[-1] != "/" or path == "/"
+
+
+MAX_PATH = 4096
+"""Longest path of a request in characters; that of Linux (PATH_MAX, limits.h)."""
+_DOTS = frozenset({".", ".."})
+
+
 def dangerous_source(
     path: str, protected: tuple[str, ...] = (), *, writable: bool = False
 ) -> Refusal | None:

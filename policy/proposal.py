@@ -16,16 +16,16 @@ from policy.decide import Decider, compile_policy
 from policy.narrow_files import denied_below, source_at, speaker
 from policy.paths import is_within
 from policy.proposal_text import Needed, Needs, policy_text
-from policy.recorded import Recorded, recorded_request, words_of
+from policy.recorded import Recorded, as_allowed, recorded_request, words_of
 from policy.requests import (
+    CommitRequest,
     FileAction,
     FileRequest,
     HttpRequest,
     NetworkRequest,
     Request,
-    ToolRequest,
 )
-from policy.types import Access, Decision, FileGrant, HttpRule, NetworkGrant, Policy, ToolGrant
+from policy.types import Decision, FileGrant, HttpRule, NetworkGrant, Policy, ToolGrant
 
 _MOST_LEFT_OUT = 64
 Reads = Callable[[str], Policy]
@@ -83,16 +83,11 @@ def _asked(policy: Policy, recorded: Iterable[Recorded]) -> _Asked:
         if not one.allowed:
             continue
         request = recorded_request(one.text, words)
-        decision = None if request is None else decider.decide(_approved(request))
-        if request is None or decision is None or not decision.allowed:
-            asked.unasked += 1
+        if request is not None and (decision := decider.decide(as_allowed(request))).allowed:
+            asked.decisions.setdefault(as_allowed(request), decision)
         else:
-            asked.decisions.setdefault(_approved(request), decision)
+            asked.unasked += 1
     return asked
-
-
-def _approved(request: Request) -> Request:
-    return replace(request, approved=True) if isinstance(request, ToolRequest) else request
 
 
 def _denied(proposed: Decider, asked: _Asked) -> dict[Request, Decision]:
@@ -121,25 +116,24 @@ def _mounts(policy: Policy, asked: _Asked) -> Iterator[Needed[FileGrant]]:
     The policy's mounts that were used, with as much as was used, and those that are new.
     """
     for grant in policy.filesystem:
-        of = [one for one in _files(asked) if is_within(one.path, grant.mount)]
+        of = [
+            one
+            for one in asked.decisions
+            if isinstance(one, FileRequest | CommitRequest) and is_within(one.path, grant.mount)
+        ]
         if grant.source is None:
             yield Needed(grant, (), "memory of the session, which asks nobody")
         elif of:
-            writes = any(one.action.changes for one in of)
-            kept = replace(grant, access=Access.READ, quota=0, max_files=0)
-            yield Needed(grant if writes else kept, tuple(of))
-    for directory, of in _directories(policy, asked).items():
+            writes = any(isinstance(one, CommitRequest) or one.action.changes for one in of)
+            yield Needed(grant if writes else grant.for_reading(), tuple(of))
+    for directory, looked in _directories(policy, asked).items():
         assert policy.lenient is not None
         above = speaker(policy.lenient, directory)
         assert above is not None
         globs = tuple(sorted(denied_below(above, directory)))
         source = source_at(above, directory)
         made = replace(above, mount=directory, source=source, deny=globs, deny_rules=())
-        yield Needed(made, tuple(of))
-
-
-def _files(asked: _Asked) -> list[FileRequest]:
-    return [one for one in asked.decisions if isinstance(one, FileRequest)]
+        yield Needed(made, tuple(looked))
 
 
 def _directories(policy: Policy, asked: _Asked) -> dict[str, list[FileRequest]]:
@@ -148,8 +142,9 @@ def _directories(policy: Policy, asked: _Asked) -> dict[str, list[FileRequest]]:
     """
     outside = [
         one
-        for one in _files(asked)
-        if not any(is_within(one.path, grant.mount) for grant in policy.filesystem)
+        for one in asked.decisions
+        if isinstance(one, FileRequest)
+        and not any(is_within(one.path, grant.mount) for grant in policy.filesystem)
     ]
     listed = {one.path for one in outside if one.action is FileAction.LIST}
     wanted = {one: _directory_of(policy, one, listed) for one in outside}

@@ -12,14 +12,17 @@ from typing import Generic, TypeVar
 from policy.effective import limit_text
 from policy.errors import shown
 from policy.lint import hides_below
+from policy.ratchets import NETWORK, TOOL, TOOLS, may_happen_below
 from policy.requests import Request
 from policy.types import (
     AddressClass,
     Approval,
     ArgumentBound,
     Clock,
+    CommitBy,
     Effect,
     FileGrant,
+    Happening,
     HttpRule,
     Limits,
     NetworkGrant,
@@ -64,12 +67,18 @@ class Needs:
     tools: Sequence[Needed[ToolGrant]]
     left_out: frozenset[str]
 
+    def of_the_host(self) -> list[str]:
+        """
+        The mounts of directories of the host.
+        """
+        return [one.grant.mount for one in self.mounts if one.grant.source is not None]
+
 
 def policy_text(policy: Policy, needs: Needs) -> str:
     """
     The file, of the name and within the ceilings of `policy`.
     """
-    return "\n".join([*_head(policy, needs), *_grants(policy, needs), *_rest(policy), ""])
+    return "\n".join([*_head(policy, needs), *_grants(policy, needs), *_rest(policy, needs), ""])
 
 
 def _head(policy: Policy, needs: Needs) -> Iterator[str]:
@@ -103,7 +112,7 @@ def _denies(policy: Policy, needs: Needs) -> Iterator[str]:
     """
     Those entries that still hide something.
     """
-    mounts = [one.grant.mount for one in needs.mounts if one.grant.source is not None]
+    mounts = needs.of_the_host()
     for entry in policy.deny:
         if entry.path in needs.left_out:
             continue
@@ -120,6 +129,8 @@ def _mount(grant: FileGrant, left_out: frozenset[str]) -> Iterator[str]:
         said.append(f"deny: [{', '.join(kept)}]")
     if grant.access.writes:
         said += [f"quota: {grant.quota}", f"max_files: {grant.max_files}"]
+    if grant.commit_by is CommitBy.CLIENT:
+        said.append(f"commit_by: {grant.commit_by.value}")
     for glob in hidden:
         yield f"  # wider than it was needed: {shown(glob, 80)} is no more denied here"
     yield f"  - {{{', '.join(said)}}}"
@@ -168,13 +179,29 @@ def _bound(bound: ArgumentBound) -> str:
     return ", ".join(f"{key}: {value}" for key, value in numbers.items() if value is not None)
 
 
-def _rest(policy: Policy) -> Iterator[str]:
+def _after(policy: Policy, needs: Needs) -> Iterator[str]:
+    """
+    The events that can still happen, each once, with the rights that there still are.
+    """
+    tools = {TOOL + one.grant.name for one in needs.tools}
+    mounts = needs.of_the_host()
+    revoked: dict[str, set[str]] = {}
+    for one in policy.after:
+        connects = one.event is Happening.CONNECT
+        if connects or any(may_happen_below(one, mount) for mount in mounts):
+            rights = {right for right in one.revoke if right in tools or right in {NETWORK, TOOLS}}
+            revoked.setdefault(one.event_text, set()).update(rights)
+    for event, rights in revoked.items():
+        if rights:
+            yield f"  - {{event: {quoted(event)}, revoke: [{', '.join(sorted(rights))}]}}"
+
+
+def _rest(policy: Policy, needs: Needs) -> Iterator[str]:
     """
     What grants nothing, as it was in force; limits where they are not the default.
     """
-    yield from ["after:"] if policy.after else []
-    for one in policy.after:
-        yield f"  - {{event: {quoted(one.event_text)}, revoke: [{', '.join(one.revoke)}]}}"
+    after = [*_after(policy, needs)]
+    yield from ["after:", *after] if after else []
     if policy.imports is not None:
         yield f"imports: {{allow: [{', '.join(map(quoted, policy.imports))}]}}"
     if policy.environment:

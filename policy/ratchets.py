@@ -7,10 +7,13 @@ network as a whole, all tools or one. A session remembers what has happened (`St
 kernel); here is what that means.
 """
 
+import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from policy.errors import shown
 from policy.globs import GlobSet
+from policy.hosts import canonical_host, covers
 from policy.requests import (
     AddressRequest,
     FileAction,
@@ -25,6 +28,8 @@ from policy.types import Decision, Happening, Policy, Ratchet
 
 NETWORK, TOOLS, TOOL = "network", "tools", "tools."
 """What can be revoked: the network, all tools, or with its name behind `TOOL` one of them."""
+RIGHT = re.compile("network|tools|tools[.][A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
+"""The form of what can be revoked."""
 
 
 def happens(ratchet: Ratchet, request: Request) -> bool:
@@ -35,18 +40,25 @@ def happens(ratchet: Ratchet, request: Request) -> bool:
         return isinstance(request, NetworkRequest) and _is_host(ratchet.pattern, request.host)
     if not isinstance(request, FileRequest):
         return False
-    globs = GlobSet((ratchet.pattern[1:],))
-    matches = globs.match(request.path[1:]) is not None
+    globs, path = _globs(ratchet.pattern), request.path[1:]
     if ratchet.event is Happening.WRITE:
-        return matches and request.action.changes
+        return request.action.changes and globs.match(path) is not None
     if request.action is FileAction.RENAME:
-        return matches or globs.may_match_below(request.path[1:])
-    return matches and request.action is FileAction.READ
+        return globs.may_match_below(path)
+    return request.action is FileAction.READ and globs.match(path) is not None
+
+
+@lru_cache(maxsize=256)
+def _globs(pattern: str) -> GlobSet:
+    """
+    Every request that is granted is compared with it.
+    """
+    return GlobSet((pattern[1:],))
 
 
 def _is_host(pattern: str, host: str) -> bool:
-    host = host.lower().removesuffix(".")
-    return host == pattern or (pattern.startswith("*.") and host.endswith(pattern[1:]))
+    name = canonical_host(host)
+    return name is not None and covers(pattern, name)
 
 
 def revoked(fired: Iterable[Ratchet], request: Request) -> Decision | None:
@@ -81,11 +93,15 @@ def watches(policy: Policy, mount: str) -> bool:
     """
     Whether an event could be the reading or writing of something at the mount or below it.
     """
-    return any(
-        GlobSet((one.pattern[1:],)).may_match_below(mount[1:])
-        for one in policy.after
-        if one.event is not Happening.CONNECT
-    )
+    return any(may_happen_below(one, mount) for one in policy.after)
+
+
+def may_happen_below(ratchet: Ratchet, mount: str) -> bool:
+    """
+    Whether the event could be the reading or writing of something at the mount or below it.
+    """
+    watched = ratchet.event is not Happening.CONNECT
+    return watched and _globs(ratchet.pattern).may_match_below(mount[1:])
 
 
 def ratchets_lost(old: Policy, new: Policy) -> Iterator[tuple[str, str]]:

@@ -9,14 +9,14 @@ texts, the one that has both is what was given.
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from policy.errors import RequestTextError
-from policy.request_text import parse_request
+from policy.request_text import ACTIONS, parse_request
 from policy.requests import (
     Argument,
+    CommitRequest,
     Composite,
-    FileAction,
     FileRequest,
     Request,
     ToolRequest,
@@ -28,7 +28,6 @@ _CALL = re.compile(r"call ([A-Za-z_][A-Za-z0-9_]{0,63})\((.*)\)", re.DOTALL)
 _ARGUMENT = re.compile(r"(\w+)=(<[^<>]*>|[^,<>]+)(?:, |$)")
 _TEXT = re.compile(r"<([0-9]{1,12}) characters, sha256 ([0-9a-f]{16})>")
 _LONGEST = 2_000_000
-_ACTS = {action.value: action for action in FileAction}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +63,22 @@ def recorded_request(text: str, words: Iterable[str] = ()) -> Request | None:
     if call := _CALL.fullmatch(text):
         return _call(call[1], call[2], words)
     act, _, path = text.partition(" ")
-    if act in _ACTS and path.startswith("/"):
-        return FileRequest(_ACTS[act], path)  # a person's request ends where its last word does
+    if act in ACTIONS and path.startswith("/"):
+        return FileRequest(ACTIONS[act], path)  # a person's request ends where its last word does
     try:
         return parse_request(_QUERY.sub("", text))
     except RequestTextError:
         return None
+
+
+def as_allowed(request: Request) -> Request:
+    """
+    A request that was allowed, with what its text does not say: a person had approved the call, or
+    the client had asked for the commit.
+    """
+    if isinstance(request, ToolRequest):
+        return replace(request, approved=True)
+    return replace(request, by_client=True) if isinstance(request, CommitRequest) else request
 
 
 def _call(tool: str, written: str, words: Iterable[str]) -> ToolRequest | None:

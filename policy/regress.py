@@ -2,8 +2,10 @@
 What another policy would have decided about the requests of past sessions.
 
 Each recorded request is asked again, alike ones once. What is not the policy's own answer is left
-out: denials by a limit of the session, and by a budget where the grant itself allows. Whether a
-request would have come at all under the other policy, nobody knows.
+out: denials by a limit of the session, by `after` or by a cell that was run with less, and by a
+budget where the grant itself allows. A record does not say whether the guest or its client has
+asked for a commit: where that matters, it is not asked again. Whether a request would have come at
+all under the other policy, nobody knows.
 """
 
 from collections import Counter
@@ -13,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from policy.cases import rules_of
 from policy.decide import Decider, compile_policy
 from policy.recorded import Recorded, recorded_request, words_of
-from policy.requests import Request, ToolRequest
+from policy.requests import CommitRequest, Request, ToolRequest
 from policy.types import Decision, Mode, Policy
 
 
@@ -63,10 +65,10 @@ def regress(policy: Policy, recorded: Iterable[Recorded]) -> Regression:
     decider = compile_policy(replace(policy, mode=Mode.ENFORCE, lenient=None))
     words, count = words_of(policy), _Count()
     for one in recorded:
-        if _is_of_a_limit(one):
+        if one.rule.startswith(_OF_THE_SESSION):
             continue
         request = recorded_request(one.text, words)
-        if request is None:
+        if request is None or _is_by_whom(decider, request):
             count.unasked += 1
         else:
             _ask(decider, one, request, count)
@@ -81,8 +83,18 @@ def regress(policy: Policy, recorded: Iterable[Recorded]) -> Regression:
     )
 
 
-def _is_of_a_limit(one: Recorded) -> bool:
-    return not one.allowed and one.rule.startswith("limits")
+# How the rules begin by which a session is denied what its policy allows.
+_OF_THE_SESSION = ("limits", "after[", "narrow")
+
+
+def _is_by_whom(decider: Decider, request: Request) -> bool:
+    """
+    Whether the answer is one for the guest and another for its client.
+    """
+    if not isinstance(request, CommitRequest):
+        return False
+    by_client = decider.decide(replace(request, by_client=True))
+    return by_client.allowed != decider.decide(request).allowed
 
 
 def _ask(decider: Decider, one: Recorded, request: Request, count: _Count) -> None:
@@ -102,7 +114,9 @@ def _is_of_a_budget(one: Recorded, decision: Decision) -> bool:
     Whether the grant that allows is the one that the denial of then was of: its bytes, or its
     redirects, were used up.
     """
-    return decision.network is not None and not one.allowed and decision.rule.name == one.rule
+    if decision.network is None or one.allowed:
+        return False
+    return one.rule in {decision.rule.name, f"{decision.network.rule.name}.max_bytes"}
 
 
 def _change(one: Recorded, decision: Decision) -> Change:

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from policy.requests import (
     AddressRequest,
-    FileAction,
     FileRequest,
     HttpRequest,
     NetworkRequest,
@@ -17,7 +16,6 @@ from policy.requests import (
 from policy.types import Policy
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_LOOKS = frozenset({FileAction.STAT, FileAction.LIST, FileAction.READ})
 
 
 def relaxes(request: Request) -> bool:
@@ -25,7 +23,7 @@ def relaxes(request: Request) -> bool:
     Whether audit mode may allow a request like this one.
     """
     if isinstance(request, FileRequest):
-        return request.action in _LOOKS
+        return not request.action.changes
     if isinstance(request, HttpRequest):
         return request.method in SAFE_METHODS
     return isinstance(request, NetworkRequest | ResolveRequest | AddressRequest)

@@ -45,16 +45,17 @@ def parse_request(text: str) -> Request:
         return _WORDS[verb](rest)
     if "://" in rest:
         return _http(verb, rest)
-    if verb not in _ACTIONS:
+    if verb not in ACTIONS:
         raise RequestTextError(f"there is no act {shown(verb)!r}; write {_FORMS}")
     if not rest.startswith("/"):
         raise RequestTextError(f"{shown(rest)!r} is not absolute; write `{verb} /data/x.csv`")
-    return FileRequest(_ACTIONS[verb], rest)
+    return FileRequest(ACTIONS[verb], rest)
 
 
-_ACTIONS = {action.value: action for action in FileAction}
+ACTIONS = {action.value: action for action in FileAction}
+"""The acts on files by their words."""
 _FORMS = (
-    f"`ACT /path` with ACT one of {', '.join(_ACTIONS)}; `connect HOST:PORT`; `resolve HOST`; "
+    f"`ACT /path` with ACT one of {', '.join(ACTIONS)}; `connect HOST:PORT`; `resolve HOST`; "
     "`dial HOST:PORT at ADDRESS`; `GET https://HOST/PATH`; `socket KIND`; `run PROGRAM`; "
     '`image NAME`; `import MODULE`; `call TOOL {"argument": 1}`; `commit MOUNT`'
 )

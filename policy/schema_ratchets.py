@@ -2,17 +2,16 @@
 The language of `after` in a policy file: what happens, and which rights are gone then.
 """
 
-import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
 
 from policy.globs import glob_problem
 from policy.hosts import host_problem
+from policy.ratchets import RIGHT
 from policy.values import Section, at_most, refuse, said, some
 
 MAX_RATCHETS, MAX_REVOKED = 32, 32
-_RIGHT = re.compile("network|tools|tools[.][A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 _FORMS = "write `read /data/private/**`, `write /out/**` or `connect api.example.com`"
 
 
@@ -32,7 +31,7 @@ def _event(value: str) -> str:
 
 
 def _right(value: str) -> str:
-    if not _RIGHT.fullmatch(value):
+    if not RIGHT.fullmatch(value):
         refuse(f"cannot be {said(value)}", "write network, tools, or tools. and a tool's name")
     return value
 

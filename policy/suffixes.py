@@ -40,6 +40,4 @@ def _known(*, only_icann: bool) -> "PublicSuffixList":
 
 
 # Services whose customers' names the list does not have.
-_UNLISTED = frozenset(
-    {"amazonaws.com", "windows.net", "ngrok.app", "ngrok.io", "ngrok-free.app", "s3.amazonaws.com"}
-)
+_UNLISTED = frozenset({"amazonaws.com", "windows.net"})

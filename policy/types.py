@@ -2,7 +2,7 @@
 What a loaded policy is: plain, frozen data. `parse.py` makes it, `decide.py` reads it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 
@@ -130,6 +130,12 @@ class FileGrant:
     rule: Rule
     deny_rules: tuple[Rule, ...] = ()
     commit_by: CommitBy | None = None
+
+    def for_reading(self) -> "FileGrant":
+        """
+        The grant without all that writing needs.
+        """
+        return replace(self, access=Access.READ, quota=0, max_files=0, commit_by=None)
 
 
 class AddressClass(Enum):

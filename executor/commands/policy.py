@@ -122,7 +122,7 @@ def _doubts(policy: Policy) -> Iterator[Problem]:
         if grant.source is not None and not Path(grant.source).is_dir():
             message = f"{rule.name}: the source {shown(grant.source)} is no directory here"
             hint = "make it, or sessions under this policy cannot be created on this machine"
-            yield Problem(rule.file, rule.line, rule.column, message, hint, rule.text)
+            yield Problem.of(rule, message, hint)
 
 
 def _tell(policies: list[Policy], problems: list[Problem]) -> None:

@@ -5,18 +5,13 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from policy.importing import NotImportedError, Origin, imported
 
 if TYPE_CHECKING:
-    # argparse gives this type no public name.
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
-    Added = Callable[
-        [Subparsers, str, str, Callable[[argparse.Namespace], int]], argparse.ArgumentParser
-    ]
+    from executor.commands.policy_tools import Added, Subparsers
 
 _OK, _FAILED = 0, 1
 _EXAMPLE = """\

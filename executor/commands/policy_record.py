@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from executor.audit import read
 from executor.audit.errors import AuditError
 from executor.audit.record import Answer, Event, Record
+from executor.audit.review.search import session_named
 from policy.errors import PolicyError
 from policy.parse import load, load_text
 from policy.proposal import Proposal, propose
@@ -22,11 +23,7 @@ from policy.regress import Change, Regression, regress
 from policy.types import Policy
 
 if TYPE_CHECKING:
-    # argparse gives this type no public name.
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
-    Added = Callable[
-        [Subparsers, str, str, Callable[[argparse.Namespace], int]], argparse.ArgumentParser
-    ]
+    from executor.commands.policy_tools import Added, Subparsers
 
 _OK, _FAILED, _UNREADABLE = 0, 1, 3
 _RECORD_EXAMPLE = """\
@@ -74,10 +71,10 @@ _AUDIT = "the audit record"
 def _record(args: argparse.Namespace) -> int:
     def proposed(policy: Policy) -> int:
         created = _session(args.audit, args.session)
-        recorded = list(_decisions(args.audit, created.session))
         if (problem := _mismatch(policy, created)) is not None:
             return _said(args, problem)
         image = str(dict(created.detail)["image"])
+        recorded = _decisions(args.audit, created.session)
         found = propose(policy, image, recorded, partial(load_text, args.file))
         return _tell_proposal(args, found)
 
@@ -100,15 +97,13 @@ def _with_policy(args: argparse.Namespace, run: Callable[[Policy], int]) -> int:
 
 def _session(audit: Path, start: str) -> Record:
     """
-    The creation of the session whose identity begins with `start`. Raises LookupError where there
-    is none, or more than one.
+    The creation of the session whose identity is `start`, or begins with it. Raises LookupError
+    where there is none, or more than one.
     """
-    found = [one for one in _created(audit) if str(one.session).startswith(start)]
-    if len(found) != 1:
-        raise LookupError(
-            f"{len(found)} sessions begin with {start!r}; `codecage audit list` has them all"
-        )
-    return found[0]
+    session = session_named(audit, start)
+    if (created := read.creation(audit, session)) is None:
+        raise LookupError(f"the record has no beginning of session {session}")
+    return created
 
 
 def _created(audit: Path) -> Iterator[Record]:

@@ -91,7 +91,7 @@ class Standing:
         A request has been granted: what it takes away is gone before this returns.
         """
         for ratchet in self.policy.after:
-            if happens(ratchet, request):
+            if ratchet not in self._fired and happens(ratchet, request):
                 self.fire(ratchet)
 
     def fire(self, ratchet: Ratchet) -> None:

@@ -11,6 +11,7 @@ from itertools import product
 
 from policy.requests import (
     AddressRequest,
+    CommitRequest,
     FileAction,
     FileRequest,
     HttpRequest,
@@ -30,6 +31,7 @@ from policy.types import (
     ArgumentBound,
     CageKind,
     Clock,
+    CommitBy,
     Credential,
     Deny,
     FileGrant,
@@ -58,6 +60,8 @@ def allows(policy, request):
         return policy.imports is None or any(one in policy.imports for one in starts)
     if isinstance(request, ToolRequest):
         return allows_call(policy, request)
+    if isinstance(request, CommitRequest):
+        return allows_commit(policy, request)
     if isinstance(request, SocketRequest):
         return False
     return allows_network(policy, request)
@@ -107,6 +111,13 @@ def allows_program(policy, program):
 
 
 # Files
+
+
+def allows_commit(policy, request):
+    for grant in policy.filesystem:
+        if (grant.mount, grant.access) == (request.path, Access.TRANSACTION):
+            return request.by_client or grant.commit_by is CommitBy.GUEST
+    return False
 
 
 def allows_file(policy, request):
@@ -288,8 +299,11 @@ def random_policy(chance, name="p"):
         rule = Rule(f"filesystem[{len(grants)}]", f"{name}.yaml", len(grants) + 1)
         source = None if scratch else "/srv" + mount
         access = Access.READ_WRITE if writable else Access.READ
+        if writable and not scratch and chance.random() < 0.3:
+            access = Access.TRANSACTION
+        by = chance.choice(list(CommitBy)) if access is Access.TRANSACTION else None
         sizes = (chance.choice([1000, 2000]), chance.choice([10, 20])) if writable else (0, 0)
-        grants.append(FileGrant(mount, source, access, globs, *sizes, rule))
+        grants.append(FileGrant(mount, source, access, globs, *sizes, rule, commit_by=by))
     denies = [
         Deny("/" + glob, "", Rule(f"deny[{index}]", f"{name}.yaml"))
         for index, glob in enumerate(some(chance, ["data/b", "**/*.key", "data/*/a"], 2))
@@ -427,6 +441,13 @@ def random_request(chance):
     return HttpRequest(
         host, port, chance.random() < 0.7, chance.choice(["GET", "POST", "TRACE"]), path
     )
+
+
+def random_commit(chance):
+    """
+    Apart from the others: what is committed is not written at once, and so is a narrower right.
+    """
+    return CommitRequest(chance.choice([*MOUNTS, "/data/", "/"]), chance.random() < 0.5)
 
 
 def random_call(chance):

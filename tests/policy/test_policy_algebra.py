@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 
+from policy.audit_mode import with_leniency
 from policy.compare import compare
 from policy.decide import compile_policy
 from policy.digest import digest_of
@@ -18,7 +19,17 @@ from policy.errors import PolicyError
 from policy.narrow import narrow
 from policy.path_globs import compile_glob
 from policy.path_relations import holds, meet
-from policy.types import Access, Approval, CageKind, Isolation, IsolationLevel, Limits
+from policy.relaxing import relaxes
+from policy.types import (
+    Access,
+    Approval,
+    CageKind,
+    CommitBy,
+    Isolation,
+    IsolationLevel,
+    Limits,
+    Mode,
+)
 from tests.policy import reference
 
 PAIRS = int(os.environ.get("CODECAGE_PAIRS", "12000"))
@@ -38,7 +49,7 @@ def test_decide_agrees_with_a_second_reading():
     seen = {True: 0, False: 0}
     for policy, chance in policies(1, max(PAIRS, 100_000) // ASKED):
         decider = compile_policy(policy)
-        for request in requests(chance):
+        for request in [*requests(chance), reference.random_commit(chance)]:
             allowed = decider.decide(request).allowed
             assert allowed == reference.allows(policy, request), (policy, request)
             seen[allowed] += 1
@@ -73,6 +84,37 @@ def test_narrowing_allows_only_what_both_allow_and_all_of_it():
     assert made > PAIRS // ASKED // 10
     assert allowed > 50
     assert missed < allowed
+
+
+def test_audit_mode_lets_pass_only_looks_that_the_ceiling_allows_and_keeps_every_other_answer():
+    relaxed = 0
+    for _, top, both, chance in narrowed_pairs(11, PAIRS // ASKED):
+        if both.cage is CageKind.PROCESS:
+            continue
+        audited = with_leniency(replace(both, mode=Mode.AUDIT), (top,))
+        strict, ceiling, decider = (compile_policy(one) for one in (both, top, audited))
+        for request in requests(chance, 40):
+            answer = decider.decide(request)
+            if answer.would_deny is None:
+                assert answer == strict.decide(request)
+                continue
+            relaxed += 1
+            assert answer.would_deny == strict.decide(request).rule
+            assert relaxes(request), request
+            assert ceiling.decide(request).allowed, (both, top, request)
+            assert not strict.decide(request).allowed, (both, request)
+            assert not carries_credentials(strict, request), (both, request)
+    assert relaxed > 50
+
+
+def carries_credentials(decider, request):
+    """
+    Whether the request would be made on a connection to which the policy adds credentials.
+    """
+    if not isinstance(request, reference.HttpRequest):
+        return False
+    own = decider.decide(reference.NetworkRequest(request.host, request.port)).network
+    return own is not None and own.credential is not None
 
 
 def is_mount(policy, request):
@@ -191,6 +233,12 @@ def without_a_restriction(policy):
             )
         if grant.access is Access.READ:
             looser = replace(grant, access=Access.READ_WRITE, quota=1, max_files=1)
+            yield replace(policy, filesystem=(*around[0], looser, *around[1]))
+        if grant.access is Access.TRANSACTION:
+            looser = replace(grant, access=Access.READ_WRITE, commit_by=None)
+            yield replace(policy, filesystem=(*around[0], looser, *around[1]))
+        if grant.commit_by is CommitBy.CLIENT:
+            looser = replace(grant, commit_by=CommitBy.GUEST)
             yield replace(policy, filesystem=(*around[0], looser, *around[1]))
     for index, grant in enumerate(policy.network):
         around = policy.network[:index], policy.network[index + 1 :]

@@ -24,7 +24,7 @@ image: [core, math]
 filesystem:
   - {mount: /data, source: /srv/data, access: read, deny: ["*.pem"]}
   - {mount: /out, source: /srv/out, access: read-write, quota: 1Mi}
-  - {mount: /more, source: /srv/more, access: read-write}
+  - {mount: /more, source: /srv/more, access: transaction}
   - {mount: /work, source: scratch, access: read-write}
 deny: [{path: "/more/never", reason: "Not even to look at."}]
 network:
@@ -87,6 +87,7 @@ DENIED = [
     "create /out/hidden",
     "remove /data/a.key",
     "mkdir /more/d",
+    "commit /more",
     "POST https://api.example.com/v1/x",
     "POST https://write.example.com/",
     "connect write.example.com:443",
@@ -153,6 +154,7 @@ def test_the_limits_of_the_policy_stay(made):
 
 def test_what_is_made_ready_has_the_mounts_and_hosts_of_both(made):
     ready = prepared(made())
+    assert [one.commit_by for one in ready.filesystem] == [None] * 3
     assert {one.mount: (one.source, one.access, one.quota) for one in ready.filesystem} == {
         "/data": ("/srv/data", Access.READ, 0),
         "/out": ("/srv/out", Access.READ_WRITE, 2**20),
@@ -192,6 +194,20 @@ def test_two_ceilings_relax_as_far_as_both_allow(tmp_path):
     policy = load(str(tmp_path / "sample.yaml"))
     assert decide(policy, parse_request("connect b.org:443")).would_deny
     assert not decide(policy, parse_request("connect a.org:443")).allowed
+
+
+@pytest.mark.parametrize(
+    "held",
+    ["raw: true, tls: true, ports: [5432]", "credentials: {header: X-Key, secret: k}, http: [{}]"],
+)
+def test_no_wildcard_speaks_for_a_host_that_the_ceiling_names_and_that_is_no_look(made, held):
+    held = held.replace("{}", "{paths: [/a]}")
+    wildcards = '{host: "*.a.org"}, {host: "*.b.org"}'
+    policy = made(HEAD, f"{TOP}network: [{wildcards}, {{host: x.a.org, {held}}}]\n")
+    for text in ("connect x.a.org:443", "GET https://x.a.org/b", "resolve x.a.org"):
+        assert not decide(policy, parse_request(text)).allowed
+    assert not decide(policy, parse_request("connect y.a.org:443")).allowed
+    assert decide(policy, parse_request("connect y.b.org:443")).would_deny
 
 
 def test_without_a_ceiling_there_is_no_audit_mode(policy, expected):

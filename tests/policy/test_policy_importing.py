@@ -125,9 +125,15 @@ def test_entries_that_do_not_go_together_are_not_both_kept():
     assert "#   --allow-read=/srv/in: " in text
 
 
-@pytest.mark.parametrize("denied", ["/srv", "/srv/out", "/"])
-def test_what_lies_in_something_denied_is_left_out(denied):
-    settings = {"filesystem": {"allowWrite": ["/srv/out"], "denyRead": [denied]}}
+@pytest.mark.parametrize(
+    ("path", "denied"),
+    [
+        *(("/srv/out", "/srv"), ("/srv/out", "/srv/out/"), ("/srv/out", "/")),
+        *(("./out", "."), ("./out", "out"), ("./out", "../.."), ("./out", "/")),
+    ],
+)
+def test_what_lies_in_something_denied_is_left_out(path, denied):
+    settings = {"filesystem": {"allowWrite": [path], "denyRead": [denied]}}
     text = imported(Origin.SRT, json.dumps(settings), "imported")
     assert parse(text, file="imported.yaml", base="/p").filesystem == ()
 
@@ -135,6 +141,30 @@ def test_what_lies_in_something_denied_is_left_out(denied):
 def test_a_denial_that_cannot_be_compared_is_named():
     text = imported(*CASES["srt"], "imported")
     assert "#   the denial of ~/.ssh: see that it does not lie in /srv/out" in text
+    settings = {"filesystem": {"allowWrite": ["./out"], "denyWrite": ["../here/out/kept"]}}
+    text = imported(Origin.SRT, json.dumps(settings), "imported")
+    assert "#   the denial of ../here/out/kept: see that it does not lie in /project-out" in text
+
+
+@pytest.mark.parametrize(
+    ("allowed", "denied", "others"),
+    [
+        ("A.example.org", "a.example.org", {"c.example.net"}),
+        ("a.example.org", "A.Example.org.", {"c.example.net"}),
+        ("a.example.org", "a.example.org:443", {"c.example.net"}),
+        ("a.example.org", "*.example.org", {"c.example.net"}),
+        ("*.a.example.org", "b.a.example.org", {"c.example.net"}),
+        # What cannot be compared with a host might hold every one.
+        ("a.example.org", "*", set()),
+        ("a.example.org", "10.0.0.0/8", set()),
+        ("a.example.org", "[::1]:443", set()),
+    ],
+)
+def test_a_host_that_a_denial_holds_or_might_hold_is_left_out(allowed, denied, others):
+    flags = f"--allow-net={allowed},c.example.net --deny-net={denied}"
+    text = imported(Origin.DENO, flags, "imported")
+    assert {one.host for one in parse(text, file="imported.yaml", base="/p").network} == others
+    assert f"#   --allow-net={allowed}: " in text
 
 
 def test_a_name_that_is_none_is_refused():

@@ -13,7 +13,7 @@ from policy.explain import parse_request
 from policy.narrow import narrow
 from policy.ratchets import happens, revoked, watches
 from policy.requests import FileAction, FileRequest, NetworkRequest, tool_request
-from policy.types import Happening
+from policy.types import Happening, Ratchet, Rule
 
 GRANTS = """filesystem:
   - {mount: /data, source: /srv/data, access: read-write}
@@ -70,6 +70,13 @@ def test_an_event_is_what_it_says(policy, text, fired):
     assert [index for index, one in enumerate(found) if one] == fired
 
 
+@pytest.mark.parametrize("host", ["2001:db8::1", "2001:DB8::1", "2001:db8:0:0::0001"])
+def test_no_spelling_of_an_address_is_another_host(host):
+    ratchet = Ratchet(Happening.CONNECT, "2001:db8::1", ("tools",), Rule("after[0]", "a.yaml"))
+    assert happens(ratchet, NetworkRequest(host, 443))
+    assert not happens(ratchet, NetworkRequest("2001:db8::2", 443))
+
+
 @pytest.mark.parametrize(
     ("fired", "gone"),
     [
@@ -108,6 +115,9 @@ def test_what_could_be_an_event_is_watched(policy):
     assert watches(policy(SAID), "/data/private")
     assert not watches(policy(SAID), "/other")
     assert not watches(policy(GRANTS), "/data")
+    # No host is a path.
+    connects = 'after: [{event: "connect xdata.org", revoke: [tools]}]\n'
+    assert not watches(policy(GRANTS + connects), "/data.org")
 
 
 def test_narrowing_keeps_what_either_takes_away(policy):

@@ -7,10 +7,11 @@ import pytest
 from policy.errors import PolicyError
 from policy.parse import load_text
 from policy.proposal import propose
-from policy.recorded import Recorded, recorded_request, words_of
+from policy.recorded import Recorded, as_allowed, recorded_request, words_of
 from policy.regress import regress
 from policy.requests import (
     AddressRequest,
+    CommitRequest,
     Composite,
     FileAction,
     FileRequest,
@@ -23,6 +24,7 @@ from policy.requests import (
     ToolRequest,
     tool_request,
 )
+from policy.types import Effect
 
 CEILING = """version: 1
 name: top
@@ -79,6 +81,7 @@ REQUESTS = [
     HttpRequest("a.org", 443, tls=True, method="GET", path="/a"),
     HttpRequest("a.org", 8080, tls=False, method="PUT", path="/"),
     SocketRequest("udp"),
+    CommitRequest("/ledger"),
     ProcessRequest("/usr/bin/git"),
     ImageRequest("core"),
     tool_request("look", {}),
@@ -112,6 +115,7 @@ def test_a_text_that_no_policy_names_is_one_of_its_length():
         "call look(n=)",
         "call look(n=5 m=6)",
         "call look(n=x)",
+        "call look(n=<list>m=5)",
         "call look(n=<99999999 characters, sha256 0123456789abcdef>)",
         str(tool_request("look", {"n": 2**200})),
     ],
@@ -122,6 +126,12 @@ def test_what_cannot_be_read_back_is_nothing(text):
 
 def test_a_kind_of_argument_is_read_back():
     assert recorded_request("call f(x=<list>)") == ToolRequest("f", (("x", Composite("list")),))
+
+
+def test_what_was_allowed_had_what_its_text_does_not_say():
+    assert as_allowed(ToolRequest("look")) == ToolRequest("look", approved=True)
+    assert as_allowed(CommitRequest("/a")) == CommitRequest("/a", by_client=True)
+    assert as_allowed(SocketRequest("udp")) == SocketRequest("udp")
 
 
 def test_the_words_of_a_policy_are_those_that_arguments_may_be(reads):
@@ -193,6 +203,79 @@ def test_many_paths_become_one_rule(reads):
     assert reads(found.text).network[0].http[0].paths == ("/**",)
 
 
+LEDGER = "filesystem: [{mount: /ledger, source: /srv/books, access: transaction"
+
+
+def test_what_grants_nothing_is_in_force_under_the_proposal_as_it_was(reads, tmp_path):
+    more = (
+        'after: [{event: "read /data/private/**", revoke: [network, tools.peek]}]\n'
+        "random: {seed: 7}\nclock: frozen\ndisclose: true\n"
+    )
+    tools = "tools: [{name: look}, {name: peek, effect: read, max_calls: 3}]\n"
+    top = tmp_path / "ceilings" / "top.yaml"
+    top.write_text(CEILING.replace("tools: [", "tools: [{name: peek, effect: read}, "))
+    text = "".join(one for one in POLICY.splitlines(keepends=True) if not one.startswith("tools:"))
+    top.write_text(top.read_text() + "disclose: true\n")
+    policy = reads(text + tools + more)
+    asked = seen("read /data/a.csv", str(tool_request("peek", {})))
+    proposed = reads(propose(policy, "core", asked, reads).text)
+    for name in ("seed", "clock", "disclose", "environment", "imports", "limits", "within"):
+        assert getattr(proposed, name) == getattr(policy, name), name
+    assert (proposed.seed, proposed.disclose) == (7, True)
+    assert [(one.event_text, one.revoke) for one in proposed.after] == [
+        ("read /data/private/**", ("network", "tools.peek"))
+    ]
+    assert [(one.name, one.effect, one.max_calls) for one in proposed.tools] == [
+        ("peek", Effect.READ, 3)
+    ]
+
+
+def test_an_event_that_cannot_happen_any_more_and_a_right_that_is_gone_are_left_out(
+    reads, tmp_path
+):
+    top = tmp_path / "ceilings" / "top.yaml"
+    top.write_text(CEILING + 'after: [{event: "read /data/x", revoke: [network]}]\n')
+    more = (
+        'after: [{event: "read /data/x", revoke: [tools.look, tools]}, '
+        '{event: "write /data/y", revoke: [tools.look]}, '
+        '{event: "write /**", revoke: [tools]}, '
+        '{event: "connect a.example.org", revoke: [tools]}]\n'
+    )
+    policy = reads(POLICY + more)
+    proposed = reads(propose(policy, "core", seen("read /data/a.csv"), reads).text)
+    after = {(one.event_text, one.revoke) for one in proposed.after}
+    assert after == {
+        ("read /data/x", ("network",)),
+        ("read /data/x", ("network", "tools")),
+        ("write /**", ("tools",)),
+        ("connect a.example.org", ("tools",)),
+    }
+    # Nothing but memory of the session, which asks nobody.
+    proposed = reads(propose(policy, "core", [], reads).text)
+    after = {(one.event_text, one.revoke) for one in proposed.after}
+    assert after == {("read /data/x", ("network",)), ("connect a.example.org", ("tools",))}
+
+
+@pytest.mark.parametrize(
+    ("said", "asked", "kept"),
+    [
+        (", commit_by: client", ("write /ledger/a", "commit /ledger"), ("transaction", "client")),
+        (", commit_by: client", ("commit /ledger",), ("transaction", "client")),
+        ("", ("write /ledger/a", "commit /ledger"), ("transaction", "guest")),
+        (", commit_by: client", ("read /ledger/a",), ("read", None)),
+    ],
+)
+def test_a_transaction_is_proposed_at_the_word_of_who_may_commit_it(
+    reads, tmp_path, said, asked, kept
+):
+    (tmp_path / "ceilings" / "top.yaml").write_text(f"version: 1\nname: top\n{LEDGER}}}]\n")
+    head = "version: 1\nname: sample\nwithin: [top]\nmode: audit\n"
+    found = propose(reads(f"{head}{LEDGER}{said}}}]\n"), "core", seen(*asked), reads)
+    assert (found.asked, found.unasked, found.missing) == (len(asked), 0, ())
+    (grant,) = reads(found.text).filesystem
+    assert (grant.access.value, grant.commit_by and grant.commit_by.value) == kept
+
+
 def test_a_proposal_that_is_no_policy_is_never_shown(reads, tmp_path):
     def broken(_):
         return reads("version: 1\nname: sample\nwithin: [nobody]\n")
@@ -231,14 +314,17 @@ def test_a_change_of_policy_shows_in_what_was_asked(policy):
     assert found.unused == ("network[0].http[0]", "network[1]")
 
 
-def test_denials_by_limits_and_spent_budgets_are_not_the_policys_answer(policy):
+def test_denials_of_the_session_and_spent_budgets_are_not_the_policys_answer(policy):
     one = policy("network: [{host: a.org}]\n")
     spent = [
         *seen("connect a.org:443", allowed=False, rule="network[0]"),
+        *seen("connect a.org:443", allowed=False, rule="network[0].max_bytes"),
         *seen("connect a.org:443", allowed=False, rule="limits.requests"),
+        *seen("connect a.org:443", allowed=False, rule="after[0]"),
+        *seen("connect a.org:443", allowed=False, rule="narrow"),
     ]
     found = regress(one, spent)
-    assert (found.asked, found.newly_allowed) == (1, ())
+    assert (found.asked, found.newly_allowed) == (2, ())
 
 
 def test_calls_are_counted_for_each_session(policy):
@@ -251,6 +337,24 @@ def test_calls_are_counted_for_each_session(policy):
     found = regress(one, calls)
     assert [(one.request, one.times) for one in found.newly_denied] == [("call look()", 2)]
     assert regress(one, seen("call look()", allowed=False, rule="tools")).newly_allowed == ()
+
+
+def test_a_call_that_was_denied_uses_none_up(policy):
+    one = policy("tools: [{name: look, max_calls: 2}]\n")
+    calls = [*seen(*["call look()"] * 3, allowed=False, rule="tools"), *seen(*["call look()"] * 2)]
+    assert regress(one, calls).newly_denied == ()
+
+
+@pytest.mark.parametrize(
+    ("by", "allowed", "denied"), [("client", 0, 0), ("guest", 1, 0), ("client, x", 1, 1)]
+)
+def test_a_commit_is_asked_again_where_it_does_not_matter_who_has_asked(
+    policy, by, allowed, denied
+):
+    mount = "/other" if "x" in by else "/ledger"
+    said = f"mount: {mount}, source: /srv/books, access: transaction, commit_by: {by.split(',')[0]}"
+    found = regress(policy(f"filesystem: [{{{said}}}]\n"), seen("commit /ledger"))
+    assert (found.asked, found.unasked, len(found.newly_denied)) == (allowed, 1 - allowed, denied)
 
 
 def test_audit_mode_is_asked_as_if_it_were_enforced(reads):

@@ -41,6 +41,10 @@ def test_a_wildcard_over_a_service_loads_with_a_doubt(policy, base):
         ("blogspot.com", False, True),
         ("example.com", False, False),
         ("corp.internal", False, False),
+        # What the list does not have: a name of a network of one's own, and two services.
+        ("internal", False, False),
+        ("amazonaws.com", False, True),
+        ("windows.net", False, True),
     ],
 )
 def test_the_list_is_read_with_its_stars_and_exceptions(name, registry, hosting):

@@ -58,7 +58,7 @@ def test_a_denial_tells_the_others_where_the_policy_discloses(policy):
 
 NUMBERS = [1, 100, 1.0, 99.5, 2**0]
 NO_NUMBERS = [
-    *(0, 101, 100.0001, -1, 2**70, -(2**70)),
+    *(0, 101, 100.0001, -1, 2**70, -(2**70), 10**400, -(10**400)),
     *(True, False, None, "50", math.nan, math.inf, -math.inf, [50], {"n": 50}, b"2", 50j),
 ]
 
@@ -125,6 +125,7 @@ def test_a_signature_that_takes_more_than_it_names_is_denied_where_there_are_bou
         ("{min: 3}", [3, 2**80, 3.5], [2, 2.9, math.inf]),
         ("{max: 3}", [3, -(2**80), 2.5], [4, 3.1, -math.inf, math.nan]),
         ("{min: 0.5, max: 0.75}", [0.5, 0.75], [0, 1, 0.76]),
+        ("{min: 2, max: 2}", [2, 2.0], [1, 3]),
         ("{max_length: 3}", ["", "abc", "äöü"], ["abcd", 3, None, True, ["a"]]),
         ("{max_length: 0}", [""], ["a"]),
         ("{allow: [a, 1]}", ["a", 1], ["A", "1", True, 1.0, "", None]),

@@ -70,6 +70,13 @@ def test_it_follows_the_mounts_that_the_session_may_write(begins):
     assert not reader.decide(NET).allowed
 
 
+def test_it_follows_what_lies_in_a_directory_that_another_reads():
+    taints = Taints()
+    reader = joined(taints, ("/data", "/srv/other", "read"), ("/in", "/srv/out", "read"))
+    joined(taints, DATA, ("/out", "/srv/out/deep", "read-write")).observe(READ)
+    assert not reader.decide(NET).allowed
+
+
 def test_it_goes_on_to_what_the_next_may_write_and_no_further():
     taints = Taints()
     writer = joined(taints, DATA, ("/out", "/srv/out", "read-write"))
@@ -118,6 +125,7 @@ def test_a_cell_does_without_what_it_says_and_the_next_has_it_again():
 def test_a_cell_gives_nothing_back_that_is_revoked():
     one = standing(DATA)
     one.observe(READ)
-    one.narrow(frozenset({"tools"}))
+    one.narrow(frozenset({"network"}))
+    assert one.decide(NET).rule.name == "after[0]"
     one.narrow(frozenset())
     assert one.decide(NET).rule.name == "after[0]"
