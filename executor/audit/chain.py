@@ -95,14 +95,6 @@ def origin_leaf(genesis: bytes) -> bytes:
     return leaf_hash(b"codecage audit genesis\0" + genesis)
 
 
-def origin_of(genesis: bytes) -> End:
-    """
-    The end of an empty store.
-    """
-    leaf = origin_leaf(genesis)
-    return End(Edge().push(leaf)[0], leaf)
-
-
 def link(previous: bytes, encoded: bytes) -> tuple[bytes, bytes]:
     """
     The body to store (the hash of the record before, then the encoding) and its leaf hash.

@@ -1,27 +1,22 @@
 """
 `codecage audit`: its options, and the commands that verify; `review` has those that show.
-
-Exit status: 0 fine; 1 not whole, not found or not readable; 2 the command was not understood.
 """
 
 import argparse
-import sys
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from executor.audit import read, report, signing
-from executor.audit.errors import AuditError
-from executor.audit.escape import visible
+from executor.audit.command import print_lines, runs
 from executor.audit.place import default_path
 from executor.audit.record import Head
 from executor.audit.review import commands as commands_of_review
 from executor.audit.review.commands import verdict_of
+from executor.audit.review.options import after_option
 from executor.audit.verify import Proof, extends, prove
 
 if TYPE_CHECKING:
-    # argparse gives this type no public name.
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
+    from executor.audit.command import Subparsers
 
 
 def register(subparsers: "Subparsers") -> None:
@@ -45,14 +40,14 @@ def register(subparsers: "Subparsers") -> None:
         metavar="SEQ:HASH",
         help="only prove, fast, that what this head vouched for is still there, with more added",
     )
-    check.set_defaults(run=_verify)
+    runs(check, _verify)
 
     proof = commands.add_parser("prove", parents=[shared], help="prove that a record is there")
     proof.add_argument("sequence", type=int, metavar="SEQ", help="the record's number")
     proof.add_argument(
         "--head", type=_head, metavar="SEQ:HASH", help="the head to prove it under (default: last)"
     )
-    proof.set_defaults(run=_prove)
+    runs(proof, _prove)
     signing.register(commands, shared)
 
 
@@ -71,9 +66,7 @@ def _shared_options() -> argparse.ArgumentParser:
 
 def _page_options() -> argparse.ArgumentParser:
     page = argparse.ArgumentParser(add_help=False)
-    page.add_argument(
-        "--after", type=int, default=0, metavar="SEQ", help="start behind this sequence"
-    )
+    after_option(page)
     page.add_argument(
         "--limit",
         type=int,
@@ -112,33 +105,16 @@ def _head(text: str) -> Head:
 
 def _verify(args: argparse.Namespace) -> int:
     if args.since is not None:
-        return _proved(args, lambda: extends(args.audit, args.since))
-    try:
-        verdict = verdict_of(args)
-    except (AuditError, OSError) as error:
-        return _failed(error)
-    _print([report.verdict_json(verdict)] if args.json else report.verdict_lines(verdict))
+        return _print_proof(args, extends(args.audit, args.since))
+    verdict = verdict_of(args)
+    print_lines([report.verdict_json(verdict)] if args.json else report.verdict_lines(verdict))
     return 0 if verdict.whole else 1
 
 
 def _prove(args: argparse.Namespace) -> int:
-    return _proved(args, lambda: prove(args.audit, args.sequence, args.head))
+    return _print_proof(args, prove(args.audit, args.sequence, args.head))
 
 
-def _proved(args: argparse.Namespace, find: Callable[[], Proof]) -> int:
-    try:
-        proof = find()
-    except (AuditError, LookupError, OSError) as error:
-        return _failed(error)
-    _print([report.proof_json(proof)] if args.json else report.proof_lines(proof))
+def _print_proof(args: argparse.Namespace, proof: Proof) -> int:
+    print_lines([report.proof_json(proof)] if args.json else report.proof_lines(proof))
     return 0
-
-
-def _print(lines: Iterable[str]) -> None:
-    for line in lines:
-        print(line)
-
-
-def _failed(error: Exception) -> int:
-    print(f"codecage audit: {visible(str(error))}", file=sys.stderr)
-    return 1

@@ -20,7 +20,7 @@ def visible(text: Text) -> str:
     One line that a terminal and a table can show; different texts give different lines.
     """
     if isinstance(text, Cut):
-        return f"{visible(text.start)}\\cut{{{text.length} bytes, sha256 {text.sha256.hex()}}}"
+        return visible(text.start) + text.mark
     if text.isascii() and text.isprintable() and "\\" not in text:
         return text
     return "".join(map(_escaped, text))

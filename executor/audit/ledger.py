@@ -7,7 +7,7 @@ again from the file before anything else is written, so a failure leaves no gap 
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from executor.audit.chain import End, link, open_row, row_of
@@ -126,17 +126,19 @@ class Ledger:
         self.connection.close()
 
     def _place(self, batch: Sequence[Stamped]) -> _Batch:
-        placed = _Batch([], [], [], self._end)
+        rows: list[Row] = []
+        tiles: list[Tile] = []
+        heads: list[Head] = []
         end = self._end
         for entry in batch:
             sequence = end.edge.size
             body, leaf = link(end.leaf, _encoded(entry, sequence, self._counts))
-            end, tiles = end.add(leaf)
+            end, whole = end.add(leaf)
             row = row_of(entry.draft, sequence, body, end)
-            placed.rows.append(row)
-            placed.tiles.extend(tiles)
-            placed.heads.append(Head(sequence, row[8]))
-        return replace(placed, end=end)
+            rows.append(row)
+            tiles.extend(whole)
+            heads.append(Head(sequence, row[8]))
+        return _Batch(rows, tiles, heads, end)
 
     def _insert(self, placed: _Batch) -> None:
         if len(placed.rows) == 1 and not placed.tiles:

@@ -14,6 +14,7 @@ from typing import Final, Protocol, Self
 
 TILE_LEVELS: Final = 8
 """A tile is a whole subtree of so many levels: the store keeps the hashes of these alone."""
+TILE_LEAVES: Final = 1 << TILE_LEVELS
 
 _LEAF: Final = b"\x00"
 _NODE: Final = b"\x01"

@@ -9,7 +9,7 @@ believed here. Source: C2SP signed-note; RFC 8032.
 import base64
 import binascii
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 from cryptography.exceptions import InvalidSignature
@@ -74,7 +74,8 @@ class SecretKey:
     """
 
     name: str
-    seed: bytes
+    # Data classes show their fields; this one must not be in a log by accident.
+    seed: bytes = field(repr=False)
 
     @classmethod
     def generate(cls, name: str) -> Self:
@@ -104,10 +105,6 @@ class SecretKey:
     def __str__(self) -> str:
         identity = self.public.identity.hex()
         return f"{_SIGNER_FORM}{self.name}+{identity}+{_base64(_ED25519 + self.seed)}"
-
-    def __repr__(self) -> str:
-        # Data classes show their fields; this one's must not be in a log by accident.
-        return f"SecretKey({self.name!r})"
 
     @property
     def public(self) -> PublicKey:

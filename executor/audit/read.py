@@ -36,18 +36,6 @@ class SessionSummary:
     dropped: int
 
 
-def sessions(path: Path, *, after_sequence: int = 0, limit: int = 100) -> list[SessionSummary]:
-    """
-    The sessions created after `after_sequence`, oldest first, at most `limit` (1 to 10,000).
-
-    Raises FileNotFoundError when there is no store, AuditDamaged when it cannot be read.
-    """
-    found = f"{SELECT} WHERE event = 'session.create' AND sequence > ? ORDER BY sequence LIMIT ?"
-    with snapshot(path) as db:
-        starts = db.execute(found, (after_sequence, bound(limit))).fetchall()
-        return [summary(db, open_row(row)) for row in starts]
-
-
 def records(
     path: Path, *, session: str | None = None, after_sequence: int = 0, limit: int = 1000
 ) -> list[Record]:
@@ -65,6 +53,16 @@ def records(
         query = f"{SELECT} WHERE {which} ORDER BY sequence LIMIT ?"
         rows = db.execute(query, (*values, bound(limit))).fetchall()
         return [open_row(row) for row in rows]
+
+
+def creation(path: Path, session: str) -> Record | None:
+    """
+    The record of a session's creation, None where the store has no beginning of it.
+
+    Raises as `records` does.
+    """
+    first = records(path, session=session, limit=1)
+    return first[0] if first and first[0].event is Event.SESSION_CREATE else None
 
 
 @contextmanager

@@ -71,6 +71,16 @@ class Cut:
     length: int
     sha256: bytes
 
+    def __str__(self) -> str:
+        return self.start + self.mark
+
+    @property
+    def mark(self) -> str:
+        """
+        What follows the start where only a string can be shown.
+        """
+        return f"\\cut{{{self.length} bytes, sha256 {self.sha256.hex()}}}"
+
 
 Text = str | Cut
 Detail = tuple[tuple[str, Text | int], ...]

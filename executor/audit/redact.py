@@ -30,7 +30,10 @@ _FORMS: Final = (
     (("xox",), _START + r"xox[abeprs]-[0-9A-Za-z-]{10,255}"),
     (("AIza",), _START + r"AIza[0-9A-Za-z_-]{35}"),
     (("eyJ",), _START + rf"eyJ{_PART}\.{_PART}\.[0-9A-Za-z_-]{{0,4096}}"),
-    (("earer ", "asic "), r"(?i:(?<=bearer )|(?<=basic ))[0-9A-Za-z._~+/=-]{8,4096}"),
+    (
+        ("earer ", "EARER ", "asic ", "ASIC "),
+        r"(?i:(?<=bearer )|(?<=basic ))[0-9A-Za-z._~+/=-]{8,4096}",
+    ),
     (("PRIVATE KEY-----",), r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----(?s:.{0,8192})"),
     (("://",), r"(?<=://)[^/?#@\s]{1,1024}(?=@)"),
 )
@@ -43,8 +46,9 @@ def redacted(draft: Draft) -> Draft:
     The draft without what looks like a secret in its request, its outcome or a detail's text.
     """
     # Most records have none of the marks, and all of their texts are searched for one together.
-    told = (draft.request, draft.outcome, *(value for _, value in draft.detail))
-    if not _may_hold_one("\n".join([text[:_LOOKED_AT] for text in told if isinstance(text, str)])):
+    held = [draft.request, draft.outcome, *[value for _, value in draft.detail]]
+    told = [text[:_LOOKED_AT] for text in held if isinstance(text, str)]
+    if not told or not _may_hold_one("\n".join(told)):
         return draft
     return replace(
         draft,

@@ -238,8 +238,7 @@ def dump(value: Json) -> str:
     """
     One line of JSON in ASCII, without a control character.
     """
-    # DEL is the one control character that JSON's ASCII form lets through.
-    return json.dumps(value, ensure_ascii=True, allow_nan=False).replace("\x7f", "\\u007f")
+    return json.dumps(value, ensure_ascii=True, allow_nan=False)
 
 
 def _narrow(widths: list[int], headings: Sequence[Column], width: int) -> None:

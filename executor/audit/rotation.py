@@ -16,14 +16,13 @@ from typing import Final
 from executor.audit.chain import End
 from executor.audit.errors import AuditDamaged, AuditUnavailable
 from executor.audit.files import make_file, sync_directory
-from executor.audit.merkle import TILE_LEVELS
+from executor.audit.merkle import TILE_LEAVES
 from executor.audit.schema import Carried, genesis
 from executor.audit.segments import closed_files, closed_name
 from executor.audit.start import Start, start_of, tree_of
 
 MIN_BYTES: Final = 65_536
 _CLOSED: Final = 0o400
-_TILE: Final = 1 << TILE_LEVELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ def rotate(path: Path, db: sqlite3.Connection, end: End) -> bool:
 
 def _carried(db: sqlite3.Connection, start: Start, end: End) -> Carried:
     size = end.head.sequence + 1
-    whole = size - size % _TILE
+    whole = size - size % TILE_LEAVES
     tree = tree_of(db, start)
     leaves = tuple(tree.subtree(0, number) for number in range(whole, size))
     tiles = db.execute("SELECT level, number, hash FROM tile ORDER BY level, number").fetchall()

@@ -2,25 +2,24 @@
 `codecage audit key` and `codecage audit sign`: heads of the record under a signature.
 
 `sign` is meant to run beside the server, under another account that may read the store and alone
-may read the key. Exit status: 0 fine; 1 the record is not what was signed before, or something
-cannot be read; 2 the command was not understood.
+may read the key. Status 1 says as well that the record is not what was signed before.
 """
 
 import argparse
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from executor.audit.errors import AuditError, NoteInvalid
-from executor.audit.escape import visible
+from executor.audit.command import runs
+from executor.audit.errors import NoteInvalid
 from executor.audit.record import Head
 from executor.audit.report import dump
 
 if TYPE_CHECKING:
-    # argparse gives this type no public name.
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
+    from executor.audit.command import Subparsers
 
 
 def register(commands: "Subparsers", shared: argparse.ArgumentParser) -> None:
@@ -33,7 +32,7 @@ def register(commands: "Subparsers", shared: argparse.ArgumentParser) -> None:
     key.add_argument(
         "--name", required=True, help="the log's name, such as audit.example.com/codecage"
     )
-    key.set_defaults(run=_key)
+    runs(key, _key)
 
     sign = commands.add_parser("sign", parents=[shared], help="sign the record's head")
     sign.add_argument("--key", type=Path, required=True, metavar="FILE", help="from `audit key`")
@@ -46,7 +45,7 @@ def register(commands: "Subparsers", shared: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="go on, looking again after so many seconds, until stopped or the record is wrong",
     )
-    sign.set_defaults(run=_sign)
+    runs(sign, _sign)
 
 
 def heads(checkpoints: Path | None, key: str | None) -> Sequence[Head]:
@@ -69,10 +68,7 @@ def heads(checkpoints: Path | None, key: str | None) -> Sequence[Head]:
 def _key(args: argparse.Namespace) -> int:
     from executor.audit.checkpoint import make_key  # noqa: PLC0415
 
-    try:
-        made = make_key(args.file, args.name)
-    except (AuditError, OSError) as error:
-        return _failed(error)
+    made = make_key(args.file, args.name)
     print(dump({"verifier_key": str(made)}) if args.json else made)
     print("keep the file from the server; this line is for `verify --key`", file=sys.stderr)
     return 0
@@ -81,19 +77,16 @@ def _key(args: argparse.Namespace) -> int:
 def _sign(args: argparse.Namespace) -> int:
     from executor.audit.checkpoint import read_key, sign  # noqa: PLC0415
 
-    try:
-        key = read_key(args.key)
+    key = read_key(args.key)
+    with suppress(KeyboardInterrupt):
         while True:
             made = sign(args.audit, key, args.to)
             if made is not None:
                 print(dump({"head": str(made.head)}) if args.json else made.head, flush=True)
             if args.every is None:
-                return 0
+                break
             time.sleep(args.every)
-    except (AuditError, OSError) as error:
-        return _failed(error)
-    except KeyboardInterrupt:
-        return 0
+    return 0
 
 
 def _seconds(text: str) -> float:
@@ -104,8 +97,3 @@ def _seconds(text: str) -> float:
     if not 0.1 <= value <= 86_400:
         raise argparse.ArgumentTypeError(f"{text!r}: give 0.1 to 86400 seconds")
     return value
-
-
-def _failed(error: Exception) -> int:
-    print(f"codecage audit: {visible(str(error))}", file=sys.stderr)
-    return 1

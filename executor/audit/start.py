@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from executor.audit.chain import End, origin_leaf
 from executor.audit.errors import AuditDamaged
-from executor.audit.merkle import TILE_LEVELS, Edge
+from executor.audit.merkle import TILE_LEAVES, Edge
 from executor.audit.record import Head
 from executor.audit.schema import meta
 from executor.audit.tiles import StoredTree
@@ -23,7 +23,6 @@ Earlier = Callable[[int, int], list[bytes]]
 
 _HASH: Final = 32
 _NUMBER: Final = 8
-_TILE: Final = 1 << TILE_LEVELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class Start:
         """
         sequence, rest = int.from_bytes(data[:_NUMBER], "big"), data[_NUMBER:]
         hashes = [rest[place : place + _HASH] for place in range(0, len(rest), _HASH)]
-        if len(rest) != _HASH * (2 + (sequence + 1) % _TILE) or not 0 < sequence < 2**62:
+        if len(rest) != _HASH * (2 + (sequence + 1) % TILE_LEAVES) or not 0 < sequence < 2**62:
             raise AuditDamaged("the audit file's start, in its meta table, is not one")
         return cls(Head(sequence, hashes[0]), hashes[1], tuple(hashes[2:]))
 

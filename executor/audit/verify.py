@@ -35,6 +35,7 @@ from executor.audit.merkle import (
     proves_inclusion,
     whole_tiles,
 )
+from executor.audit.read import snapshot
 from executor.audit.record import Head
 from executor.audit.schema import SELECT, Row, connect_reader, genesis
 from executor.audit.segments import closed_files, earlier_leaves
@@ -84,8 +85,8 @@ def verify(
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no audit store at {path}")
-    anchors = {*heads, head} - {None}
-    walk = _Walk(sorted(filter(None, anchors), key=lambda one: one.sequence), progress)
+    anchors = {*heads} if head is None else {*heads, head}
+    walk = _Walk(sorted(anchors, key=lambda one: one.sequence), progress)
     try:
         with ExitStack() as opened:
             files = [_snapshot(opened, path)]
@@ -176,14 +177,8 @@ def last_head(path: Path) -> Head:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[StoredTree, Head]]:
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no audit store at {path}")
-    try:
-        with closing(connect_reader(path)) as db:
-            db.execute("BEGIN")
-            yield tree_of(db, start_of(db), earlier_leaves(path)), stored_head(db)
-    except sqlite3.Error as error:
-        raise AuditDamaged(f"audit store {path}: cannot be read: {error}") from error
+    with snapshot(path) as db:
+        yield tree_of(db, start_of(db), earlier_leaves(path)), stored_head(db)
 
 
 class _Walk:

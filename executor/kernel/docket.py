@@ -17,7 +17,6 @@ from executor.audit.session import SessionLog
 from executor.kernel.errors import GuestError, InternalError
 from executor.kernel.refusals import refusal
 from executor.kernel.standing import Standing
-from policy.decide import Decider
 from policy.requests import Request, kind_of
 from policy.types import Decision, Policy
 
@@ -53,9 +52,9 @@ class Docket:
     The requests of one session. It belongs to the event loop of `log`.
     """
 
-    def __init__(self, decider: Decider | Standing, log: SessionLog) -> None:
+    def __init__(self, standing: Standing, log: SessionLog) -> None:
         self.counts = Counts()
-        self._decider = decider if isinstance(decider, Standing) else Standing(decider)
+        self._standing = standing
         self._log = log
         self._looked: set[Request] = set()
 
@@ -64,13 +63,13 @@ class Docket:
         """
         The session's policy.
         """
-        return self._decider.policy
+        return self._standing.policy
 
     def decide(self, request: Request) -> Decision:
         """
         What the policy says; nothing is counted or recorded.
         """
-        return self._decider.decide(request)
+        return self._standing.decide(request)
 
     async def count(self, request: Request) -> None:
         """
@@ -135,7 +134,7 @@ class Docket:
         """
         What is granted may take rights away, which are gone before anything else happens.
         """
-        self._decider.observe(request)
+        self._standing.observe(request)
 
     async def admitted(self, request: Request) -> Decision:
         """

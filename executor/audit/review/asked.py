@@ -16,7 +16,8 @@ CLIENT_KINDS: Final = ("put", "get")
 """What a client does with a session's files has two words of its own, beside `list`, `remove`."""
 FILE_KINDS: Final = (*(action.value for action in FileAction), *CLIENT_KINDS, "commit")
 PLACE_KINDS: Final = ("connect", "dial", "resolve")
-KINDS: Final = (*FILE_KINDS, *PLACE_KINDS, "http", "socket", "run", "image", "import", "call")
+_OTHER_KINDS: Final = ("socket", "run", "image", "import", "call")
+KINDS: Final = (*FILE_KINDS, *PLACE_KINDS, "http", *_OTHER_KINDS)
 _SCHEMES: Final = ("https://", "http://")
 
 
@@ -41,14 +42,15 @@ def asked_of(text: Text) -> Asked:
     """
     start = text.start if isinstance(text, Cut) else text
     verb, _, rest = start.partition(" ")
-    if rest.startswith(_SCHEMES):
-        return _http(verb, rest)
+    # Words of ours come before a method of HTTP: `run https://x` asks for a program of that name.
     if verb in PLACE_KINDS:
         host, port = _place(rest.partition(" at ")[0], bare=verb == "resolve")
         return Asked(verb, host=host, port=port, rest=rest)
     if verb in FILE_KINDS and rest.startswith("/"):
         return Asked(verb, path=rest, rest=rest)
-    return Asked(verb if verb in KINDS and verb not in FILE_KINDS else "", rest=rest)
+    if verb in _OTHER_KINDS:
+        return Asked(verb, rest=rest)
+    return _http(verb, rest) if rest.startswith(_SCHEMES) else Asked("", rest=rest)
 
 
 def _http(method: str, url: str) -> Asked:

@@ -18,8 +18,8 @@ from executor.audit.report import (
     verdict_fields,
     verdict_lines,
 )
-from executor.audit.review.page import Sheet, by_host
 from executor.audit.review.rows import Look, shown, value_text
+from executor.audit.review.sheet import Sheet, by_host, ended
 
 _Line = tuple[str, Look]
 _DENIED = (
@@ -37,10 +37,12 @@ def lines(sheet: Sheet, width: int | None) -> Iterator[_Line]:
     The lines, at most `width` columns where that can be, each with how it stands out.
     """
     short = sheet.summary
-    ended = "it goes on" if short.ended_ns is None else moment(short.ended_ns)
     said = f", {shown(short.outcome)}" if short.outcome is not None else ""
     yield f"session {visible(short.session)}, policy {shown(short.policy)}", Look.PLAIN
-    yield f"from {moment(short.started_ns)} to {ended}{said}; {short.cells} cells", Look.PLAIN
+    yield (
+        f"from {moment(short.started_ns)} to {ended(short)}{said}; {short.cells} cells",
+        Look.PLAIN,
+    )
     verdict = Look.PLAIN if sheet.verdict.whole else Look.DENIED
     yield from ((line, verdict) for line in verdict_lines(sheet.verdict))
     yield "", Look.PLAIN

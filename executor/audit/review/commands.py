@@ -1,38 +1,38 @@
 """
-The commands of `codecage audit` that show: list, show, tail, why, export, report.
-
-Exit status: 0 fine; 1 not found or not readable; 2 the command was not understood.
+The commands of `codecage audit` that show: list, show, tail, why, export, trace, report.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from copy import copy
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from executor.audit import read, report, signing
-from executor.audit.errors import AuditError
+from executor.audit.command import print_lines, runs
 from executor.audit.escape import visible
-from executor.audit.record import Event, Record
-from executor.audit.review import brief, export, page, rows, search, tail, terminal, why
+from executor.audit.review import brief, export, page, rows, search, sheet, tail, terminal, why
 from executor.audit.review.filters import Outside
-from executor.audit.review.options import filter_of, filter_options, session_of, session_option
+from executor.audit.review.options import (
+    after_option,
+    filter_of,
+    filter_options,
+    session_of,
+    session_option,
+)
 from executor.audit.review.rows import Look
 from executor.audit.review.search import Outcomes, Page
 from executor.audit.verify import Verdict, verify
-from policy.errors import PolicyError
 
 if TYPE_CHECKING:
+    from executor.audit.command import Subparsers
     from executor.audit.review.tracing import Sent
     from policy.types import Policy
 
-    # argparse gives this type no public name.
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
-
-Command = Callable[[argparse.Namespace], int]
 _POLL = 0.5
 
 
@@ -51,13 +51,13 @@ def register(
         "list", parents=[shared, paged, filters], help="list the sessions"
     )
     session_option(listing)
-    _runs(listing, _list)
+    runs(listing, _list)
 
     show = commands.add_parser(
         "show", parents=[shared, paged, filters], help="show a session, outcomes with decisions"
     )
     _named(show)
-    _runs(show, _show)
+    runs(show, _show)
 
     last = commands.add_parser(
         "tail", parents=[shared, filters], help="show the last records of all sessions"
@@ -73,7 +73,7 @@ def register(
         help=f"so many, 1 to {read.MAX_ROWS} (default: %(default)s)",
     )
     last.add_argument("-f", "--follow", action="store_true", help="go on with what is added")
-    _runs(last, _tail)
+    runs(last, _tail)
 
     tell = commands.add_parser("why", parents=[shared], help="tell one decision in sentences")
     _named(tell)
@@ -81,7 +81,7 @@ def register(
     tell.add_argument(
         "--policy", metavar="FILE", help="the policy that decided, to show its line as well"
     )
-    _runs(tell, _why)
+    runs(tell, _why)
 
     _register_files(commands, shared, filters, anchors)
 
@@ -113,10 +113,8 @@ def _register_files(
         metavar="jsonl|csv|ocsf",
         help="JSON lines, CSV, or events of OCSF, one a line (default: jsonl)",
     )
-    out.add_argument(
-        "--after", type=int, default=0, metavar="SEQ", help="start behind this sequence"
-    )
-    _runs(out, _export)
+    after_option(out)
+    runs(out, _export)
 
     trace = commands.add_parser(
         "trace", parents=[shared], help="send sessions and cells to a collector of OpenTelemetry"
@@ -124,11 +122,9 @@ def _register_files(
     trace.add_argument(
         "--to", type=_collector, required=True, metavar="URL", help="such as http://127.0.0.1:4318"
     )
-    trace.add_argument(
-        "--after", type=int, default=0, metavar="SEQ", help="start behind this sequence"
-    )
+    after_option(trace)
     trace.add_argument("-f", "--follow", action="store_true", help="go on with what is added")
-    _runs(trace, _trace)
+    runs(trace, _trace)
 
     paper = commands.add_parser(
         "report",
@@ -142,7 +138,7 @@ def _register_files(
         metavar="FILE",
         help="write all of it as one page for a browser, made or replaced; - is stdout",
     )
-    _runs(paper, _report)
+    runs(paper, _report)
 
 
 def _named(parser: argparse.ArgumentParser) -> None:
@@ -168,26 +164,11 @@ def _collector(text: str) -> str:
     return text.rstrip("/")
 
 
-def _runs(parser: argparse.ArgumentParser, command: Command) -> None:
-    def run(args: argparse.Namespace) -> int:
-        try:
-            return command(args)
-        except (AuditError, LookupError, PolicyError, OSError) as error:
-            if isinstance(error, BrokenPipeError):
-                raise
-            lines = str(error).splitlines() if isinstance(error, PolicyError) else [str(error)]
-            for line in lines:
-                print(f"codecage audit: {visible(line)}", file=sys.stderr)
-            return 1
-
-    parser.set_defaults(run=run)
-
-
 def _list(args: argparse.Namespace) -> int:
     which = filter_of(args)
     found = search.sessions(args.audit, which, after=args.after, limit=args.limit)
     if args.json:
-        _print(map(report.session_json, found))
+        print_lines(map(report.session_json, found))
     else:
         lines = report.table(
             report.SESSION_COLUMNS, map(report.session_row, found), terminal.width()
@@ -208,7 +189,7 @@ def _show(args: argparse.Namespace) -> int:
     if not found.steps and found.ended:
         raise LookupError(f"no such record of session {args.session} after {args.after}")
     if args.json:
-        _print(report.record_json(step.record) for step in found.steps)
+        print_lines(report.record_json(step.record) for step in found.steps)
     else:
         _print_table(found)
     if not found.ended:
@@ -227,12 +208,12 @@ def _print_table(found: Page) -> None:
 
 def _tail(args: argparse.Namespace) -> int:
     which = filter_of(args)
-    found = tail.last(args.audit, which, args.limit)
+    found = search.newest(args.audit, which, limit=args.limit)
     _print_tail(args, found)
     reached = found.reached
     while args.follow:
         time.sleep(_POLL)
-        for more in tail.added(args.audit, which, reached):
+        for more in search.pages(args.audit, which, after=reached):
             _print_tail(args, more)
             reached = more.reached
     return 0
@@ -240,7 +221,7 @@ def _tail(args: argparse.Namespace) -> int:
 
 def _print_tail(args: argparse.Namespace, found: Page) -> None:
     if args.json:
-        _print(report.record_json(step.record) for step in found.steps)
+        print_lines(report.record_json(step.record) for step in found.steps)
         sys.stdout.flush()
         return
     width = terminal.width()
@@ -250,8 +231,9 @@ def _print_tail(args: argparse.Namespace, found: Page) -> None:
 def _why(args: argparse.Namespace) -> int:
     session = session_of(args.audit, args.session) or Outside.SESSIONS
     policy = None if args.policy is None else _policy(args.policy)
-    told = why.tell(args.audit, session, args.sequence, _start(args.audit, session), policy)
-    _print([why.to_json(told)] if args.json else why.lines(told))
+    start = None if session is Outside.SESSIONS else read.creation(args.audit, session)
+    told = why.tell(args.audit, session, args.sequence, start, policy)
+    print_lines([why.to_json(told)] if args.json else why.lines(told))
     return 0
 
 
@@ -262,16 +244,9 @@ def _policy(file: str) -> "Policy":
     return load(file)
 
 
-def _start(audit: Path, session: str | Outside) -> Record | None:
-    if session is Outside.SESSIONS:
-        return None
-    first = read.records(audit, session=session, limit=1)
-    return first[0] if first and first[0].event is Event.SESSION_CREATE else None
-
-
 def _export(args: argparse.Namespace) -> int:
     form = export.Form.JSONL if args.json else args.format
-    _print(export.export(args.audit, form, filter_of(args), after=args.after))
+    print_lines(export.export(args.audit, form, filter_of(args), after=args.after))
     return 0
 
 
@@ -281,9 +256,9 @@ def _trace(args: argparse.Namespace) -> int:
 
     sent = Sent(args.after)
     while True:
-        before = (sent.reached, sent.lost, sent.refused)
+        before = copy(sent)
         send(args.audit, args.to, sent)
-        if (sent.reached, sent.lost, sent.refused) != before or not args.follow:
+        if sent != before or not args.follow:
             _print_sent(args, sent)
         if not args.follow:
             return 1 if sent.lost or sent.refused else 0
@@ -292,10 +267,10 @@ def _trace(args: argparse.Namespace) -> int:
 
 def _print_sent(args: argparse.Namespace, sent: "Sent") -> None:
     if args.json:
-        _print([report.dump({**asdict(sent)})])
+        print_lines([report.dump(asdict(sent))])
     else:
         lost = f", {sent.lost} not ({sent.why})" if sent.lost else ""
-        _print([f"to record {sent.reached}: {sent.taken} spans taken{visible(lost)}"])
+        print_lines([f"to record {sent.reached}: {sent.taken} spans taken{visible(lost)}"])
     sys.stdout.flush()
 
 
@@ -304,25 +279,25 @@ def _report(args: argparse.Namespace) -> int:
     if session is None or session is Outside.SESSIONS:
         raise LookupError("a report is about one session; `codecage audit show none` has the rest")
     verdict = verdict_of(args)
-    sheet = page.gather(args.audit, session, verdict)
+    told = sheet.gather(args.audit, session, verdict)
     if args.html is not None:
-        _write_page(args, sheet)
+        _write_page(args, told)
     elif args.json:
-        _print([brief.to_json(sheet)])
+        print_lines([brief.to_json(told)])
     else:
-        terminal.print_lines(brief.lines(sheet, terminal.width()))
+        terminal.print_lines(brief.lines(told, terminal.width()))
     return 0 if verdict.whole else 1
 
 
-def _write_page(args: argparse.Namespace, sheet: page.Sheet) -> None:
+def _write_page(args: argparse.Namespace, told: sheet.Sheet) -> None:
     """
     Write the page and say how the record is, beside it where it goes to stdout itself.
     """
-    page.write(args.html, page.page(sheet))
+    page.write(args.html, page.page(told))
     out = sys.stderr if str(args.html) == "-" else sys.stdout
-    lines = [report.verdict_json(sheet.verdict)]
+    lines = [report.verdict_json(told.verdict)]
     if not args.json:
-        lines = [*report.verdict_lines(sheet.verdict), f"written: {visible(str(args.html))}"]
+        lines = [*report.verdict_lines(told.verdict), f"written: {visible(str(args.html))}"]
     for line in lines:
         print(line, file=out)
 
@@ -331,11 +306,6 @@ def _progress() -> Callable[[int], None] | None:
     if not sys.stderr.isatty():
         return None
     return lambda sequence: print(f"\r{sequence} records", end="\r", file=sys.stderr)
-
-
-def _print(lines: Iterable[str]) -> None:
-    for line in lines:
-        print(line)
 
 
 def _more(sequence: int) -> None:

@@ -7,7 +7,6 @@ server from tidying its log; memory does not grow with the record.
 """
 
 import csv
-import json
 from collections.abc import Callable, Iterator
 from enum import Enum
 from io import StringIO
@@ -15,15 +14,14 @@ from pathlib import Path
 from typing import Final
 
 from executor.audit.escape import visible
+from executor.audit.ledger import stored_head
 from executor.audit.read import snapshot
 from executor.audit.record import Record, Text
-from executor.audit.report import dump, moment, record_json, value_json
+from executor.audit.report import Json, dump, moment, record_json, value_json
 from executor.audit.review.filters import EVERYTHING, Filter
 from executor.audit.review.ocsf import event_of
-from executor.audit.review.search import Outcomes, Step, find
+from executor.audit.review.search import Step, pages
 from executor.audit.schema import genesis
-
-_BATCH = 1000
 
 
 class Form(Enum):
@@ -44,16 +42,11 @@ def export(path: Path, form: Form, which: Filter = EVERYTHING, *, after: int = 0
     """
     with snapshot(path) as db:
         identity = genesis(db).hex()
-        (last,) = db.execute("SELECT coalesce(max(sequence), 0) FROM record").fetchone()
+        last = stored_head(db).sequence
     line, headings = _writer(form, identity)
     yield from headings
-    while after < last:
-        page = find(path, which, after=after, until=last, limit=_BATCH, outcomes=Outcomes.ALONE)
-        for step in page.steps:
-            yield line(step)
-        if page.ended:
-            return
-        after = page.reached
+    for page in pages(path, which, after=after, until=last):
+        yield from map(line, page.steps)
 
 
 def _writer(form: Form, identity: str) -> tuple[Callable[[Step], str], list[str]]:
@@ -98,7 +91,7 @@ def csv_row(record: Record) -> tuple[str, ...]:
     Control characters and line ends are written as escapes, as everywhere where people look. A
     cell that would begin like a formula, also behind blanks, has `'` before it.
     """
-    detail = {key: value_json(value) for key, value in record.detail}
+    detail: Json = {key: value_json(value) for key, value in record.detail}
     return tuple(
         _harmless(cell)
         for cell in (
@@ -117,7 +110,7 @@ def csv_row(record: Record) -> tuple[str, ...]:
             _text(record.outcome),
             _number(record.size),
             record.digest.hex() if record.digest else "",
-            json.dumps(detail) if detail else "",
+            dump(detail) if detail else "",
             record.hash.hex(),
             record.root.hex(),
         )
@@ -133,7 +126,6 @@ def _number(value: int | None) -> str:
 
 
 def _harmless(cell: str) -> str:
-    cell = cell.replace("\x7f", "\\x7f")
     return f"'{cell}" if cell.lstrip().startswith(_FORMULA) else cell
 
 

@@ -15,7 +15,8 @@ written; its outcome says success or failure. The class is that of what was aske
     all else                 API Activity          6003
 
 Decisions carry the profile `security_control` (action and disposition). What the schema has no
-place for stands in `unmapped`. Texts are as recorded; the JSON around them is ASCII.
+place for stands in `unmapped`. Texts are as recorded, of a cut one
+the start with the mark that a table has; the JSON around them is ASCII.
 
 Source: https://schema.ocsf.io/1.6.0.
 """
@@ -26,7 +27,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from executor.audit.record import OK, Answer, Cut, Event, Record, Text
+from executor.audit.record import OK, UNKNOWN, Answer, Event, Record
 from executor.audit.report import Json, moment, value_json
 from executor.audit.review.asked import FILE_KINDS, Asked, asked_of
 from executor.audit.review.search import Step
@@ -201,10 +202,10 @@ def _status(record: Record) -> Json:
         return {"status_id": 2, "status": "Failure"}
     if record.outcome is None:
         return {"status_id": 0, "status": "Unknown"}
-    outcome = _plain(record.outcome)
+    outcome = str(record.outcome)
     if record.event not in {Event.OUTCOME, Event.FILE_RPC, Event.CELL_END}:
         return {"status_id": 0, "status": "Unknown", "status_detail": outcome}
-    if outcome == "unknown":
+    if outcome == UNKNOWN:
         return {"status_id": 0, "status": "Unknown", "status_code": outcome}
     if outcome == OK:
         return {"status_id": 1, "status": "Success", "status_code": outcome}
@@ -213,7 +214,7 @@ def _status(record: Record) -> Json:
 
 def _message(step: Step) -> str:
     record, subject = step.record, step.decision or step.record
-    request = "" if subject.request is None else _plain(subject.request)
+    request = "" if subject.request is None else str(subject.request)
     word = record.answer.value if record.answer else record.event.value
     return f"{word}: {request}" if request else word
 
@@ -253,12 +254,12 @@ def _control(subject: Record) -> Json:
         "disposition": "Allowed" if allowed else "Blocked",
     }
     rule = {"name": subject.rule, "uid": subject.rule_place}
-    if known := {key: _plain(text) for key, text in rule.items() if text is not None}:
+    if known := {key: str(text) for key, text in rule.items() if text is not None}:
         control["firewall_rule"] = known
     if subject.policy_digest is not None:
         control["policy"] = {"uid": subject.policy_digest}
     if (reason := dict(subject.detail).get("reason")) is not None:
-        control["status_detail"] = reason if isinstance(reason, int) else _plain(reason)
+        control["status_detail"] = reason if isinstance(reason, int) else str(reason)
     return control
 
 
@@ -325,7 +326,7 @@ def _lifecycle(_: Record, __: Asked) -> Json:
 
 
 def _api(subject: Record, _: Asked) -> Json:
-    operation = subject.event.value if subject.request is None else _plain(subject.request)
+    operation = subject.event.value if subject.request is None else str(subject.request)
     return {
         "actor": _actor(subject),
         "api": {"operation": operation},
@@ -358,12 +359,3 @@ def _unmapped(record: Record) -> Json:
         "detail": {key: value_json(value) for key, value in record.detail} or None,
     }
     return {key: value for key, value in found.items() if value is not None}
-
-
-def _plain(text: Text) -> str:
-    """
-    A text where the schema wants a string: of a cut one its start, marked as in a table.
-    """
-    if isinstance(text, Cut):
-        return f"{text.start}\\cut{{{text.length} bytes, sha256 {text.sha256.hex()}}}"
-    return text

@@ -16,6 +16,7 @@ from executor.audit.review.filters import Filter, Outside
 from executor.audit.review.search import session_named
 from policy.globs import glob_problem
 
+_BELOW: Final = "a directory is all below it"
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _AGO = re.compile(r"([0-9]{1,6})([smhdw])")
 _HOST = re.compile(r"(\*\.)?[^\s*/]{1,255}")
@@ -38,22 +39,13 @@ def filter_options() -> argparse.ArgumentParser:
         metavar="KIND",
         help=f"what was asked: {', '.join(KINDS)}; can be given again",
     )
-    group.add_argument(
-        "--path",
-        type=_glob,
-        metavar="GLOB",
-        help="the guest's path, as in a policy: /data/**/*.csv; a directory is all below it",
-    )
-    group.add_argument(
-        "--host", type=_host, metavar="HOST", help="the host's name, or *.NAME for all below it"
-    )
-    group.add_argument(
-        "--since",
-        type=moment_ns,
-        metavar="TIME",
-        help="2h, 3d, or 2026-01-31T12:00 (UTC) and so on",
-    )
-    group.add_argument("--until", type=moment_ns, metavar="TIME", help="the same, exclusive")
+    for name, kind, form, told in (
+        ("--path", _glob, "GLOB", "the guest's path, as in a policy: /data/**/*.csv; " + _BELOW),
+        ("--host", _host, "HOST", "the host's name, or *.NAME for all below it"),
+        ("--since", moment_ns, "TIME", "2h, 3d, or 2026-01-31T12:00 (UTC) and so on"),
+        ("--until", moment_ns, "TIME", "the same, exclusive"),
+    ):
+        group.add_argument(name, type=kind, metavar=form, help=told)
     group.add_argument(
         "--origin",
         type=Origin,
@@ -62,6 +54,15 @@ def filter_options() -> argparse.ArgumentParser:
         help=f"who says so: {', '.join(origin.value for origin in Origin)}",
     )
     return parser
+
+
+def after_option(parser: argparse.ArgumentParser) -> None:
+    """
+    Add `--after` to a command that goes on where it ended before.
+    """
+    parser.add_argument(
+        "--after", type=int, default=0, metavar="SEQ", help="start behind this sequence"
+    )
 
 
 def session_option(parser: argparse.ArgumentParser) -> None:

@@ -229,6 +229,5 @@ def _value(value: Text | int) -> str | int:
 def _plain(text: Text | None) -> str:
     if text is None:
         return ""
-    said = text if isinstance(text, str) else f"{text.start}\\cut{{{text.length} bytes}}"
     # Strings of protocol buffers are UTF-8: what no UTF-8 has is written as an escape.
-    return said.encode("utf-8", "backslashreplace").decode("utf-8")
+    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")

@@ -11,63 +11,20 @@ import secrets
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from executor.audit.read import MAX_ROWS, SessionSummary, records, snapshot, summary
-from executor.audit.record import Answer, Event, Record, Text
+from executor.audit.record import Event, Record, Text
 from executor.audit.report import moment, verdict_lines
-from executor.audit.review.asked import PLACE_KINDS, asked_of
-from executor.audit.review.filters import Filter
 from executor.audit.review.html import NOTHING, Html, element, guest, pairs, table, text
 from executor.audit.review.rows import Look, asked, came_of, look
-from executor.audit.review.search import Page, Step, find
+from executor.audit.review.search import Page, Step
+from executor.audit.review.sheet import Sheet, by_host, ended
 from executor.audit.review.style import POLICY, STYLE
-from executor.audit.verify import Verdict
 
-MAX_LISTED = 1000
-_NETWORK = frozenset({*PLACE_KINDS, "http"})
 _STEP_HEADINGS = ("seq", "time (UTC)", "event", "request", "decision", "rule", "outcome")
 _USAGE = ("requests", "denied", "connections", "exchanges", "sent", "received", "stdout", "stderr")
 _HELD = ("image", "image_key", "cage", "isolation", "isolation_parts", "labels", "boot_digest")
-
-
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """
-    What a page shows of a session: its beginning, its records in order, and two selections.
-    """
-
-    verdict: Verdict
-    summary: SessionSummary
-    start: Record
-    all: Page
-    denied: Page
-    network: Page
-
-
-def gather(path: Path, session: str, verdict: Verdict) -> Sheet:
-    """
-    Read what the page of a session needs.
-
-    Raises LookupError where there is no such session, FileNotFoundError, AuditDamaged.
-    """
-    first = records(path, session=session, limit=1)
-    if not first or first[0].event is not Event.SESSION_CREATE:
-        raise LookupError(f"the record has no beginning of session {session}")
-    with snapshot(path) as db:
-        short = summary(db, first[0])
-    denied = Filter(session=session, answer=Answer.DENY)
-    network = Filter(session=session, kinds=_NETWORK)
-    return Sheet(
-        verdict=verdict,
-        summary=short,
-        start=first[0],
-        all=find(path, Filter(session=session), limit=MAX_ROWS),
-        denied=find(path, denied, limit=MAX_LISTED),
-        network=find(path, network, limit=MAX_LISTED),
-    )
 
 
 def write(path: Path, content: str) -> None:
@@ -127,7 +84,7 @@ def _top(sheet: Sheet) -> Iterator[Html]:
             ("its digest", guest(sheet.start.policy_digest or "-")),
             *((name.replace("_", " "), _value(held.get(name))) for name in _HELD),
             ("started", text(moment(short.started_ns))),
-            ("ended", text(_ended(short))),
+            ("ended", text(ended(short))),
             ("outcome", NOTHING if short.outcome is None else guest(short.outcome)),
             ("cells", text(str(short.cells))),
             ("denied", text(str(short.denied))),
@@ -228,21 +185,6 @@ def _network(sheet: Sheet) -> Iterator[Html]:
     yield from _rest(sheet.network, "requests of the network")
 
 
-def by_host(steps: Sequence[Step]) -> dict[str, tuple[int, int, int]]:
-    """
-    Of each host, in lower case, the allowed requests, the denied ones, and the bytes of its
-    connections: a request's bytes are its connection's too.
-    """
-    allowed, denied, size = Counter[str](), Counter[str](), Counter[str]()
-    for step in steps:
-        request = asked_of(step.record.request or "")
-        host = (request.host or "").lower()
-        (allowed if step.record.answer is Answer.ALLOW else denied)[host] += 1
-        if step.outcome is not None and request.kind == "connect":
-            size[host] += step.outcome.size or 0
-    return {host: (allowed[host], denied[host], size[host]) for host in {*allowed, *denied}}
-
-
 def _usage(sheet: Sheet) -> Iterator[Html]:
     ends = [step.record for step in sheet.all.steps if step.record.event is Event.CELL_END]
     yield element("h2", text("Usage"))
@@ -274,10 +216,6 @@ def _milliseconds(value: Text | int | None) -> str:
 
 def _count(value: Text | int | None) -> str:
     return str(value) if isinstance(value, int) else ""
-
-
-def _ended(short: SessionSummary) -> str:
-    return "it goes on" if short.ended_ns is None else moment(short.ended_ns)
 
 
 def _rest(found: Page, what: str) -> Iterator[Html]:

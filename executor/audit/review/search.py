@@ -13,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 
 from executor.audit.chain import column_text, open_row
+from executor.audit.ledger import stored_head
 from executor.audit.read import SessionSummary, bound, snapshot, summary
 from executor.audit.record import Event, Record
 from executor.audit.review.filters import EVERYTHING, Filter, Outside, conditions, matches, prepare
@@ -20,6 +21,7 @@ from executor.audit.schema import COLUMNS, SELECT
 
 MAX_LOOKED = 100_000
 _SHORTEST_PREFIX = 4
+_BATCH = 1000
 _COLUMNS = ", ".join(f"record.{name}" for name in COLUMNS.split(", "))
 _SUBJECT = (
     "CROSS JOIN record AS subject ON subject.sequence = CASE WHEN record.event = 'outcome' "
@@ -79,7 +81,7 @@ def find(
     """
     bound(limit)
     with snapshot(path) as db:
-        last = _last_sequence(db)
+        last = stored_head(db).sequence
         until = last if until is None else min(until, last)
         search = _Search(db, which, outcomes)
         steps: list[Step] = []
@@ -89,6 +91,22 @@ def find(
                 return Page(tuple(steps), step.record.sequence, ended=False)
         reached = search.stopped_at
         return Page(tuple(steps), max(after, reached or until), ended=reached is None)
+
+
+def pages(
+    path: Path, which: Filter = EVERYTHING, *, after: int = 0, until: int | None = None
+) -> Iterator[Page]:
+    """
+    All records behind sequence `after`, outcomes on their own, page by page. Each is a snapshot
+    of its own, so that whoever reads all does not keep the server from tidying its log; the last
+    one's `reached` is where to go on. Raises as `find` does.
+    """
+    while True:
+        page = find(path, which, after=after, until=until, limit=_BATCH, outcomes=Outcomes.ALONE)
+        yield page
+        if page.ended:
+            return
+        after = page.reached
 
 
 def newest(path: Path, which: Filter = EVERYTHING, *, limit: int = 20) -> Page:
@@ -101,7 +119,7 @@ def newest(path: Path, which: Filter = EVERYTHING, *, limit: int = 20) -> Page:
     with snapshot(path) as db:
         search = _Search(db, which, Outcomes.ALONE)
         steps = list(search.backwards(limit))
-        return Page(tuple(reversed(steps)), _last_sequence(db), ended=True)
+        return Page(tuple(reversed(steps)), stored_head(db).sequence, ended=True)
 
 
 def one(path: Path, sequence: int) -> Step | None:
@@ -257,8 +275,3 @@ class _Search:
         row = self._db.execute(f"{SELECT} WHERE sequence = ?", (record.refers,)).fetchone()
         found = None if row is None else open_row(row)
         return found if found is not None and found.event is Event.DECISION else None
-
-
-def _last_sequence(db: sqlite3.Connection) -> int:
-    (last,) = db.execute("SELECT coalesce(max(sequence), 0) FROM record").fetchone()
-    return int(last)

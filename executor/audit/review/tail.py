@@ -1,42 +1,16 @@
 """
-The end of the record, one line for each record, and what comes behind it.
+A record as one line, as `tail` shows the end of the record.
 
 Unlike a table, a line does not wait for others to find its columns; and an outcome has a line of
 its own, for it may come long after its decision.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
-
 from executor.audit.escape import columns, visible
 from executor.audit.report import fit, moment
-from executor.audit.review.filters import Filter
 from executor.audit.review.rows import Look, asked, came_of, happened, look, shown
-from executor.audit.review.search import Outcomes, Page, Step, find, newest
+from executor.audit.review.search import Step
 
 _SESSION = 8
-_BATCH = 1000
-
-
-def last(path: Path, which: Filter, limit: int) -> Page:
-    """
-    The newest records. Raises FileNotFoundError, AuditDamaged.
-    """
-    return newest(path, which, limit=limit)
-
-
-def added(path: Path, which: Filter, after: int) -> Iterator[Page]:
-    """
-    What came behind sequence `after`, in pages; the last one's `reached` is where to go on.
-
-    Raises FileNotFoundError, AuditDamaged.
-    """
-    while True:
-        page = find(path, which, after=after, limit=_BATCH, outcomes=Outcomes.ALONE)
-        yield page
-        if page.ended:
-            return
-        after = page.reached
 
 
 def line(step: Step, width: int | None) -> tuple[str, Look]:

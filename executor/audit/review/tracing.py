@@ -15,16 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from executor.audit.read import snapshot
+from executor.audit.read import creation, snapshot
 from executor.audit.record import Answer, Event, Record
 from executor.audit.report import Json
 from executor.audit.review.filters import Filter
 from executor.audit.review.otlp import MAX_EVENTS, Context, Whole, metrics, span_of, traces
-from executor.audit.review.search import Outcomes, Page, find, one
+from executor.audit.review.search import Page, find, one, pages
 from executor.audit.schema import genesis
 
 TIMEOUT: Final = 10.0
-_BATCH: Final = 1000
 _ANSWER_MAX: Final = 65_536
 
 
@@ -50,12 +49,9 @@ def send(path: Path, to: str, sent: Sent) -> None:
     """
     with snapshot(path) as db:
         context = Context(genesis(db).hex())
-    while True:
-        page = find(path, after=sent.reached, limit=_BATCH, outcomes=Outcomes.ALONE)
+    for page in pages(path, after=sent.reached):
         _send_page(path, to, page, context, sent)
         sent.reached = page.reached
-        if page.ended:
-            return
 
 
 def _send_page(path: Path, to: str, page: Page, context: Context, sent: Sent) -> None:
@@ -92,9 +88,7 @@ def _whole(path: Path, start: Record, end: Record, session: Record) -> Whole:
 def _session_of(path: Path, record: Record) -> Record | None:
     if record.event is Event.SESSION_CREATE:
         return record
-    steps = find(path, Filter(session=record.session), limit=1).steps
-    first = steps[0].record if steps else None
-    return first if first is not None and first.event is Event.SESSION_CREATE else None
+    return None if record.session is None else creation(path, record.session)
 
 
 def _post(url: str, body: Json, sent: Sent) -> bool:

@@ -8,7 +8,7 @@ that all positions of a long log can be tried. `test_audit_verify.py` does the s
 import pytest
 from audit_world import filled, rows_of, session_drafts
 
-from executor.audit.chain import Broken, Chain, End, Fault, origin_of
+from executor.audit.chain import Broken, Chain, End, Fault, origin_leaf
 from executor.audit.counts import Counts
 from executor.audit.errors import AuditDamaged
 from executor.audit.merkle import Edge, leaf_hash
@@ -179,7 +179,7 @@ def test_a_broken_row_leaves_the_chain_where_it_was(rows, start):
 
 
 def test_stores_with_different_identities_have_different_origins():
-    assert origin_of(bytes(32)) != origin_of(b"\x01" + bytes(31))
+    assert origin_leaf(bytes(32)) != origin_leaf(b"\x01" + bytes(31))
 
 
 def test_counts_number_each_session_and_can_be_taken_back():

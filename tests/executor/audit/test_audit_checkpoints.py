@@ -2,7 +2,6 @@
 Signed heads: what they are, what they refuse, and what they find that the store alone hides.
 """
 
-import base64
 import json
 import os
 import re
@@ -57,10 +56,19 @@ def test_a_note_of_another_program_is_opened_and_a_changed_one_is_not():
         opened(NOTE.replace("think", "thank"), PublicKey.parse(VERIFIER))
 
 
+def test_checkpoints_are_not_added_to_what_a_link_leads_to(path, tmp_path, key):
+    filled(path, session_drafts(20))
+    (tmp_path / "elsewhere").touch()
+    (tmp_path / "signed").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        sign(path, key, tmp_path / "signed")
+    assert (tmp_path / "elsewhere").read_bytes() == b""
+
+
 def test_keys_are_written_as_they_are_read(key):
     assert SecretKey.parse(str(key)) == key
     assert PublicKey.parse(str(key.public)) == key.public
-    assert base64.b64encode(key.seed).decode() not in repr(key)
+    assert repr(key) == f"SecretKey(name={NAME!r})"
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a+b", "a\nb", "x" * 201])
@@ -104,6 +112,20 @@ def test_each_signing_appends_the_head_and_an_unchanged_record_is_not_signed_aga
     later = filled(path, session_drafts(5))
     assert sign(path, key, to).head == later
     assert [one.head for one in read(to, key.public)] == [head, later]
+
+
+@pytest.mark.parametrize("size", ["0", "05", "-1", "x", "", "1" * 19])
+def test_a_size_that_no_record_has_is_no_checkpoint(size):
+    text = str(Checkpoint("log", Head(4, bytes(32))))
+    assert Checkpoint.parse(text).head.sequence == 4
+    with pytest.raises(NoteInvalid):
+        Checkpoint.parse(text.replace("\n5\n", f"\n{size}\n"))
+
+
+@pytest.mark.parametrize("length", [0, 31, 33])
+def test_a_root_of_another_length_is_no_checkpoint(length):
+    with pytest.raises(NoteInvalid):
+        Checkpoint.parse(str(Checkpoint("log", Head(4, bytes(length)))))
 
 
 def test_an_empty_store_can_be_signed(path, tmp_path, key):

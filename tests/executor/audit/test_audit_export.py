@@ -18,7 +18,7 @@ from executor.audit.escape import visible
 from executor.audit.read import records
 from executor.audit.record import Answer, Cut, Event, Origin
 from executor.audit.report import record_json
-from executor.audit.review import export as exporting
+from executor.audit.review import search
 from executor.audit.review.export import CSV_COLUMNS, Form, export
 from executor.audit.review.filters import Filter
 from executor.audit.store import AuditStore
@@ -57,14 +57,14 @@ def test_json_lines_are_all_records_as_show_prints_them(log):
 @pytest.mark.parametrize("form", list(Form))
 def test_an_export_in_several_pages_is_the_whole(log, form, monkeypatch):
     whole = list(export(log, form))
-    monkeypatch.setattr(exporting, "_BATCH", 2)
+    monkeypatch.setattr(search, "_BATCH", 2)
     assert list(export(log, form)) == whole
     assert len(whole) == 16 + (form is Form.CSV)
 
 
 def test_what_is_written_during_an_export_is_left_to_the_next_one(path, monkeypatch):
     fill(path, world())
-    monkeypatch.setattr(exporting, "_BATCH", 2)
+    monkeypatch.setattr(search, "_BATCH", 2)
     with AuditStore.open(path) as store:
         last = store.head().sequence
         lines = export(path, Form.JSONL)

@@ -7,9 +7,11 @@ What green does not prove: that the disk keeps what it said it had synced.
 import asyncio
 import ctypes
 import itertools
+import math
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -18,6 +20,7 @@ from pathlib import Path
 import pytest
 from audit_world import allow, append_all, draft, filled, locked, session_drafts
 
+from executor.audit import durability, writer
 from executor.audit.errors import AuditDamaged, AuditUnavailable
 from executor.audit.ledger import stamp
 from executor.audit.read import records
@@ -157,15 +160,70 @@ def test_losses_that_no_later_record_could_tell_are_told_at_the_end(path):
     assert [(r.event, r.detail) for r in records(path)] == [(Event.DROPPED, (("worker.note", 1),))]
 
 
+@pytest.fixture
+def unhurried(monkeypatch):
+    """
+    The caller's thread may commit however long a commit took, and however close behind another.
+    """
+    monkeypatch.setattr(writer, "_SLOW", math.inf)
+    monkeypatch.setattr(writer, "_CLOSE_BEHIND", 0.0)
+
+
+@pytest.mark.usefixtures("unhurried")
 def test_a_writer_that_is_asked_for_help_copies_the_wal_into_the_main_file(path):
     with AuditStore.open(path) as store:
         append_all(store, [allow("x" * 4000) for _ in range(50)])
         before = path.stat().st_size
+        assert store.append_at_once(allow()) is not None
         store._durability.wants_help = True
+        assert store.append_at_once(allow()) is None
         append_all(store, [allow()])
         append_all(store, [allow()])
         assert not store._durability.wants_help
         assert path.stat().st_size > before + 200_000
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_lone_records_too_lead_to_a_checkpoint(path, monkeypatch):
+    monkeypatch.setattr(durability, "_COMMITS_PER_CHECKPOINT", 8)
+    with AuditStore.open(path) as store:
+        before = path.stat().st_size
+        for _ in range(8):
+            assert store.append_at_once(allow("x" * 4000)) is not None
+        # What is durable was waited for behind the checkpoint, or with it: the second was behind.
+        append_all(store, [allow(), allow()], durable=True)
+        assert path.stat().st_size > before + 30_000
+
+
+class UnsyncedDisk:
+    """
+    A connection whose writes fail as SQLite says it when its own fsync(2) has failed.
+    """
+
+    in_transaction = False
+
+    def __init__(self, connection):
+        self._connection = connection
+
+    def execute(self, sql, *values):
+        if sql.startswith(("INSERT", "BEGIN")):
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorname = "SQLITE_IOERR_FSYNC"
+            raise error
+        return self._connection.execute(sql, *values)
+
+
+@pytest.mark.parametrize("durable", [False, True], ids=["by the caller", "by the writer"])
+def test_a06_a_sync_that_failed_inside_sqlite_refuses_durable_records_for_good(path, durable):
+    with AuditStore.open(path) as store:
+        good = store._ledger.connection
+        store._ledger.connection = UnsyncedDisk(good)
+        with pytest.raises(AuditUnavailable, match="could not be written: disk I/O error"):
+            append_all(store, [allow()], durable=durable)
+        store._ledger.connection = good
+        append_all(store, [allow()])
+        with pytest.raises(AuditUnavailable, match="could not be synced"):
+            append_all(store, [allow()], durable=True)
 
 
 def test_r05_a_lock_held_by_another_program_fails_closed_and_then_heals(path):

@@ -50,6 +50,14 @@ def test_the_record_extends_every_head_that_it_had(log, sequence):
     assert proves_consistency(proof.path, sizes[0], heads[sequence].hash, sizes[1], heads[-1].hash)
 
 
+@pytest.mark.parametrize("other", ["5", "'text'"])
+def test_a_stored_hash_that_is_not_bytes_proves_nothing(path, other):
+    filled(path, session_drafts(300))
+    tamper(path, (f"UPDATE tile SET hash = {other}", ()))
+    with pytest.raises(AuditDamaged):
+        prove(path, 299)
+
+
 def test_the_record_extends_no_head_of_another_store_and_none_that_it_never_had(log):
     path, heads = log
     with pytest.raises(AuditDamaged, match="cut or changed"):

@@ -18,7 +18,7 @@ from review_world import HOSTILE, OTHER, asked, fill, hostile_world, run, world
 
 from executor.audit.escape import visible
 from executor.audit.record import Answer, Event, bounded
-from executor.audit.review import page
+from executor.audit.review import sheet
 
 TAGS = {
     *("html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "div", "dl", "dt"),
@@ -123,10 +123,36 @@ def test_a10_a_session_of_nothing_but_hostile_texts_is_a_page(path, place):
     check_harmless(place, written(path, place)[1])
 
 
+def test_a_host_s_bytes_are_those_of_all_its_connections_and_counted_once(path, capsys):
+    fill(
+        path,
+        [
+            draft(Event.SESSION_CREATE),
+            asked("connect h:443"),
+            draft(Event.OUTCOME, refers=2, outcome="ok", size=30),
+            asked("connect H:443"),
+            asked("GET https://h:443/"),
+            draft(Event.OUTCOME, refers=5, outcome="ok", size=5),
+            draft(Event.OUTCOME, refers=4, outcome="ok", size=12),
+        ],
+    )
+    assert run("report", SESSION, "--json", "--audit", path) == 0
+    assert json.loads(capsys.readouterr().out)["hosts"] == {
+        "h": {"allowed": 3, "denied": 0, "bytes": 42}
+    }
+
+
+def test_a10_a_session_that_somebody_has_given_a_hostile_name_is_a_page(path, place):
+    name = "</title>\x1b[2J\u202e"
+    fill(path, [draft(Event.SESSION_CREATE, session=name)])
+    check_harmless(place, written(path, place, session=name)[1])
+
+
 def check_harmless(place, read):
     text = place.read_text(encoding="utf-8")
     assert all(line.isprintable() for line in text.splitlines())
     assert set(read.tags) <= TAGS
+    assert read.attributes.count(("dir", "ltr")) == read.tags.count("code")
     assert {name for name, _ in read.attributes} <= ATTRIBUTES
     digest = base64.b64encode(hashlib.sha256(read.style.encode()).digest()).decode()
     assert _policy(read) == (
@@ -154,8 +180,8 @@ def test_ten_megabytes_of_a_guest_are_a_small_page(path, place):
 
 
 def test_what_does_not_fit_is_counted_and_named(path, place, monkeypatch):
-    monkeypatch.setattr(page, "MAX_LISTED", 3)
-    monkeypatch.setattr(page, "MAX_ROWS", 5)
+    monkeypatch.setattr(sheet, "MAX_LISTED", 3)
+    monkeypatch.setattr(sheet, "MAX_ROWS", 5)
     denials = [asked(f"read /{n}", Answer.DENY) for n in range(9)]
     fill(path, [draft(Event.SESSION_CREATE), *denials])
     _, read = written(path, place)

@@ -9,18 +9,21 @@ import asyncio
 import json
 import shutil
 import sqlite3
+import threading
 from contextlib import closing
 
 import pytest
-from audit_world import POLICY, allow, draft, filled, session_drafts, tamper
+from audit_world import POLICY, allow, append_all, draft, filled, session_drafts, tamper
 from review_world import run
 
+from executor.audit import merkle, rotation, start, tiles
 from executor.audit.chain import Fault
 from executor.audit.checkpoint import make_key, read, read_key, sign
 from executor.audit.errors import AuditDamaged, AuditUnavailable
 from executor.audit.merkle import proves_consistency, proves_inclusion
-from executor.audit.read import records, sessions
+from executor.audit.read import records
 from executor.audit.record import Clocks, Event, Head
+from executor.audit.review.search import sessions
 from executor.audit.rotation import MIN_BYTES, Rotation
 from executor.audit.segments import closed_files, closed_name
 from executor.audit.session import SessionLog
@@ -67,8 +70,8 @@ def days_of(path, counts, **options):
             days.next()
         return heads
 
-    rotation = Rotation(daily=True)
-    with AuditStore.open(path, clocks=days.clocks(), rotation=rotation, **options) as store:
+    when = Rotation(daily=True)
+    with AuditStore.open(path, clocks=days.clocks(), rotation=when, **options) as store:
         return asyncio.run(write(store))
 
 
@@ -117,9 +120,9 @@ def test_the_tree_is_the_one_that_an_unrotated_record_would_have(path, tmp_path)
         return await session(store, "late")
 
     heads = []
-    for place, rotation in ((path, None), (copy, Rotation(daily=True))):
+    for place, when in ((path, None), (copy, Rotation(daily=True))):
         days.now = 2 * START
-        with AuditStore.open(place, clocks=days.clocks(), rotation=rotation) as store:
+        with AuditStore.open(place, clocks=days.clocks(), rotation=when) as store:
             heads.append(asyncio.run(write(store)))
     assert heads[0] == heads[1]
     assert len(closed_files(copy)) == 1
@@ -186,6 +189,27 @@ def test_a_file_is_closed_when_it_is_large_and_not_before(path):
 def test_a_size_that_is_too_small_is_refused():
     with pytest.raises(ValueError, match="65536 or more"):
         Rotation(max_bytes=MIN_BYTES - 1)
+
+
+def test_no_file_is_closed_while_the_beginning_of_a_session_is_in_the_writer_s_hands(path):
+    days = Days()
+    with AuditStore.open(path, clocks=days.clocks(), rotation=Rotation(daily=True)) as store:
+        append_all(store, [allow()])
+        days.next()
+        writer = store._writer
+        late = [draft(Event.SESSION_CREATE, session="late")]
+        creating = threading.Thread(target=append_all, args=(store, late))
+        with writer._owned:
+            store.append_nowait(draft(Event.SESSION_CREATE, session="first"))
+            while writer.waiting:
+                continue
+            creating.start()
+            while not writer.waiting and creating.is_alive():
+                # It waits for the writer's end, which is queued.
+                continue
+        creating.join()
+        assert not closed_files(path)
+    assert [one.session for one in sessions(path)] == ["first", "late"]
 
 
 def test_no_file_is_closed_while_a_session_is_open(path):
@@ -255,6 +279,50 @@ def test_a_closed_file_is_read_by_itself(rotated, capsys):
     assert (verdict.whole, verdict.first, verdict.records) == (True, 13, 243)
 
 
+def test_a_carried_tile_that_no_root_is_computed_from_is_compared_with_the_file_before(
+    path, monkeypatch
+):
+    """
+    A tile below another one: with tiles of two leaves there are some in a short record.
+    """
+    for module in (merkle, tiles):
+        monkeypatch.setattr(module, "TILE_LEVELS", 1)
+    for module in (rotation, start):
+        monkeypatch.setattr(module, "TILE_LEAVES", 2)
+    days_of(path, [10, 10])
+    assert verify(path).whole
+    tamper(path, ("UPDATE tile SET hash = zeroblob(32) WHERE level = 1 AND number = 0", ()))
+    finding = verify(path).finding
+    assert (finding.fault, finding.sequence) == (Fault.REPLACED, 13)
+
+
+def test_a_carried_leaf_that_is_not_that_of_its_record_is_found(rotated):
+    path, _ = rotated
+    anew = "CAST(substr(value, 1, length(value) - 32) || zeroblob(32) AS BLOB)"
+    tamper(path, (f"UPDATE meta SET value = {anew} WHERE key = 'start'", ()))
+    assert verify(path).finding.fault is Fault.SCHEMA
+
+
+CARRIED = start.Start(Head(4, bytes(32)), bytes(32), (bytes(32),) * 5)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        CARRIED.encode()[:-1],
+        CARRIED.encode()[:-32],
+        CARRIED.encode() + bytes(32),
+        bytes(8 + 3 * 32),
+        (2**62).to_bytes(8, "big") + bytes(3 * 32),
+    ],
+)
+def test_a_start_that_no_file_carries_is_damage(data):
+    assert start.Start.parse(CARRIED.encode()) == CARRIED
+    with pytest.raises(AuditDamaged, match="is not one"):
+        start.Start.parse(data)
+
+
 def test_without_the_first_files_the_rest_is_whole_and_says_what_is_missing(rotated, capsys):
     path, heads = rotated
     for one in closed_files(path)[:2]:
@@ -267,6 +335,17 @@ def test_without_the_first_files_the_rest_is_whole_and_says_what_is_missing(rota
     with pytest.raises(AuditDamaged):
         prove(path, 13)
     assert prove(path, 256).leaf == records(closed_files(path)[0].path)[0].hash
+
+
+def test_a_file_that_gets_its_closed_name_while_it_is_verified_is_looked_at_once(rotated):
+    """
+    Whoever had opened it before sees what it was then, beside its own closed name.
+    """
+    path, heads = rotated
+    path.unlink()
+    shutil.copy(closed_files(path)[1].path, path)
+    verdict = verify(path, head=heads[1])
+    assert (verdict.whole, verdict.records, verdict.unanchored_since) == (True, 255, None)
 
 
 def test_a_file_missing_in_the_middle_is_named(rotated):

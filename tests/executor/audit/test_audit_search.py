@@ -13,6 +13,7 @@ from executor.audit.record import Answer, Cut, Event, Origin, bounded
 from executor.audit.review import search
 from executor.audit.review.asked import KINDS, Asked, asked_of
 from executor.audit.review.filters import Filter, Outside, _pieces
+from executor.audit.review.options import moment_ns
 from executor.audit.review.search import Outcomes, find, newest, session_named
 from executor.audit.store import AuditStore
 from policy.globs import GlobSet, glob_problem
@@ -133,6 +134,12 @@ def test_a_session_is_found_by_a_beginning_that_is_its_alone(log, path):
             Asked("http", path="/p?q", host="h", port=1, method="GET", rest="https://h:1/p?q"),
         ),
         ("run /bin/ls", Asked("run", rest="/bin/ls")),
+        ("run https://x", Asked("run", rest="https://x")),
+        ("connect https://x:1", Asked("connect", host="https://x", port=1, rest="https://x:1")),
+        (
+            "read https://x:1",
+            Asked("http", path="", host="x", port=1, method="read", rest="https://x:1"),
+        ),
         ("commit /work", Asked("commit", path="/work", rest="/work")),
         ("call find(limit=5)", Asked("call", rest="find(limit=5)")),
         ("read x", Asked("", rest="x")),
@@ -149,9 +156,14 @@ def test_every_kind_of_request_can_be_asked_for():
 
 @given(st.text(st.characters(exclude_categories=())))
 def test_no_text_breaks_the_reading_of_requests(text):
-    asked_of(text)
-    asked_of(f"connect {text}")
-    asked_of(f"GET https://{text}")
+    assert asked_of(text).kind in {"", *KINDS}
+    connection = asked_of(f"connect {text}")
+    assert (connection.kind, connection.rest) == ("connect", text)
+    assert connection.host in text
+    http = asked_of(f"GET https://{text}")
+    assert (http.kind, http.method, http.rest) == ("http", "GET", f"https://{text}")
+    assert http.host in text
+    assert http.path in text
 
 
 components = st.text("ab.*?", min_size=1, max_size=4).filter(lambda part: "**" not in part)
@@ -192,6 +204,13 @@ def test_what_is_written_meanwhile_is_on_the_next_page(path):
         more = find(path, after=seen.reached, outcomes=Outcomes.ALONE)
         assert [step.record.request for step in more.steps] == ["read /later"]
         assert find(path, after=more.reached, outcomes=Outcomes.ALONE).steps == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-01-31T13:30+01:30", "2026-01-31T12:00:00Z", "2026-01-31T12"]
+)
+def test_a_time_is_of_its_zone_and_else_of_utc(text):
+    assert moment_ns(text) == 1_769_860_800 * SECOND
 
 
 @pytest.mark.parametrize("bad", ["data", "/a[b]", "/", "/a//b", "/x**"])

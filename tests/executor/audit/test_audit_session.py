@@ -8,8 +8,9 @@ import pytest
 from audit_world import POLICY, SESSION, append_all, draft, locked
 
 from executor.audit.errors import AuditBudgetSpent, AuditUnavailable
-from executor.audit.read import records, sessions
+from executor.audit.read import records
 from executor.audit.record import Answer, Event, Head, Origin
+from executor.audit.review.search import sessions
 from executor.audit.session import SessionLog
 from executor.audit.store import MAX_NOTES_WAITING, AuditStore
 from executor.audit.verify import verify
@@ -166,6 +167,17 @@ def test_r09_notes_of_one_session_leave_room_in_the_queue_for_everybody_else(pat
     assert verify(path).whole
 
 
+def test_a_cell_that_could_not_begin_at_once_has_not_begun(path):
+    with AuditStore.open(path) as store:
+        log = SessionLog(store, SESSION, POLICY, 10)
+        asyncio.run(log.create("notebook"))
+        with store._writer._owned:
+            assert log.cell_start_at_once(1, bytes(32), 1) is None
+        log.note((("what", "setitimer"),))
+    found = [(record.event, record.cell) for record in records(path)]
+    assert found == [(Event.SESSION_CREATE, None), (Event.WORKER_NOTE, None)]
+
+
 def test_within_the_budget_nothing_is_dropped(path):
     async def scenario(log):
         for _ in range(20):
@@ -244,7 +256,7 @@ def test_a_list_of_sessions_says_how_each_went(path):
         assert first.ended_ns >= first.started_ns
         assert (second.session, second.ended_ns, second.outcome) == ("open", None, None)
         assert sessions(path, limit=1) == [first]
-        assert sessions(path, after_sequence=first.sequence) == [second]
+        assert sessions(path, after=first.sequence) == [second]
 
 
 @pytest.mark.parametrize("limit", [0, -1, 10_001])

@@ -11,6 +11,7 @@ import sys
 import threading
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,11 @@ from audit_world import (
     tamper,
 )
 
+from executor.audit.encoding import MAX_ENCODED
 from executor.audit.errors import AuditDamaged, AuditInUse, AuditUnavailable
 from executor.audit.read import records
 from executor.audit.record import OK, Answer, Draft, Event, Head, Origin
+from executor.audit.schema import connect_reader, connect_writer
 from executor.audit.store import MAX_WAITING, AuditStore
 from executor.audit.verify import verify
 from executor.audit.writer import MAX_BATCH
@@ -322,6 +325,17 @@ def second_server(path):
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize("connect", [connect_reader, partial(connect_writer, patience=0.0)])
+def test_a_connection_believes_nothing_of_the_file_and_takes_no_large_value_from_it(path, connect):
+    AuditStore.open(path).close()
+    with closing(connect(path)) as db:
+        assert db.execute("PRAGMA trusted_schema").fetchone() == (0,)
+        assert db.execute("PRAGMA cell_size_check").fetchone() == (1,)
+        assert db.execute("SELECT length(zeroblob(?))", (4 * MAX_ENCODED,)).fetchone()
+        with pytest.raises(sqlite3.DataError, match="too big"):
+            db.execute("SELECT length(zeroblob(?))", (4 * MAX_ENCODED + 1,)).fetchone()
 
 
 def test_a05_a_second_server_refuses_while_the_first_lives(path):

@@ -154,6 +154,22 @@ def test_a_tail_that_follows_tells_what_is_added_and_that_alone(path):
             process.communicate()
 
 
+def test_a_reader_that_has_enough_is_no_error_to_tell(log):
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [*PROGRAM, "tail", "--audit", log],
+            cwd=ROOT,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 def test_a_table_over_several_days_says_the_day_in_each_line(path):
     days = iter(range(START, START + 10**18, 86_400 * 10**9))
     with AuditStore.open(path, clocks=Clocks(lambda: next(days), lambda: 5)) as store:

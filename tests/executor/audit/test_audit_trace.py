@@ -14,10 +14,11 @@ import pytest
 from audit_world import SESSION, append_all, draft
 from review_world import START, asked, fill, hostile_world, run, world
 
-from executor.audit.record import Answer, Event
+from executor.audit.record import Answer, Clocks, Event
 from executor.audit.review.otlp import MAX_EVENTS
 from executor.audit.store import AuditStore
 
+PIECE = 65_536
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -29,14 +30,19 @@ class Collector(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.got.append((self.path, json.loads(body)))
+        if self.server.status is None:
+            self.wfile.write(b"no status line\r\n\r\n")
+            return
         self.send_response(self.server.status)
-        if self.server.status == 307:
+        if self.server.status in {302, 307}:
             self.send_header("Location", "/elsewhere")
         self.send_header("Content-Length", str(len(self.server.answer)))
         self.end_headers()
         # Who reads no further than it needs closes before all is written.
         with contextlib.suppress(ConnectionError):
-            self.wfile.write(self.server.answer)
+            for start in range(0, len(self.server.answer), PIECE):
+                self.wfile.write(self.server.answer[start : start + PIECE])
+                self.server.written += PIECE
 
     def log_message(self, *_):
         pass
@@ -45,7 +51,7 @@ class Collector(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def collector():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
-        server.got, server.status, server.answer = [], 200, b"{}"
+        server.got, server.status, server.answer, server.written = [], 200, b"{}", 0
         server.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -128,12 +134,31 @@ def test_the_clients_traceparent_is_the_parent_where_it_is_one(path, collector, 
     assert (session["traceId"] == trace, session.get("parentSpanId") == parent) == (taken, taken)
 
 
+def test_where_the_clock_went_back_no_span_ends_before_it_begins(path, collector):
+    times = iter(range(START, 0, -(10**9)))
+    with AuditStore.open(path, clocks=Clocks(lambda: next(times), lambda: 5)) as store:
+        append_all(store, ended_world())
+    assert run("trace", "--to", collector.url, "--audit", path) == 0
+    found = [(span["startTimeUnixNano"], span["endTimeUnixNano"]) for span in spans(collector)]
+    assert len(found) == 2
+    assert all(start == end for start, end in found)
+
+
 def test_what_is_sent_again_is_the_same_span(path, collector):
     fill(path, ended_world())
     for _ in range(2):
         run("trace", "--to", collector.url, "--audit", path)
     first, second = spans(collector)[:2], spans(collector)[2:]
     assert first == second
+
+
+def test_spans_of_two_stores_are_never_the_same(path, tmp_path, collector):
+    for store in (path, tmp_path / "other" / "audit.sqlite3"):
+        fill(store, ended_world())
+        run("trace", "--to", collector.url, "--audit", store)
+    found = spans(collector)
+    assert len({span["traceId"] for span in found}) == 2
+    assert len({span["spanId"] for span in found}) == 4
 
 
 def test_decisions_are_counted_and_cells_measured(path, collector):
@@ -179,7 +204,7 @@ def test_a10_hostile_texts_are_strings_and_nothing_else(path, collector):
     assert cell["status"]["message"] == "\\ud800<b>\n"
 
 
-@pytest.mark.parametrize("status", [500, 400, 307])
+@pytest.mark.parametrize("status", [500, 400, 302, 307])
 def test_a19_a_collector_that_refuses_is_counted_and_told(path, collector, status, capsys):
     collector.status = status
     fill(path, ended_world())
@@ -188,6 +213,13 @@ def test_a19_a_collector_that_refuses_is_counted_and_told(path, collector, statu
     assert (said["reached"], said["taken"], said["lost"]) == (16, 0, 2)
     assert str(status) in said["why"]
     assert {where for where, _ in collector.got} == {"/v1/traces", "/v1/metrics"}
+
+
+def test_a19_a_collector_that_does_not_speak_http_is_counted_and_told(path, collector, capsys):
+    collector.status = None
+    fill(path, ended_world())
+    assert run("trace", "--to", collector.url, "--audit", path) == 1
+    assert "0 spans taken, 2 not (no status line" in capsys.readouterr().out
 
 
 def test_a19_a_collector_that_is_not_there_is_counted_and_told(path, capsys):
@@ -200,6 +232,8 @@ def test_a19_an_answer_without_end_is_read_no_further_than_it_matters(path, coll
     collector.answer = b"x" * 50_000_000
     fill(path, ended_world())
     assert run("trace", "--to", collector.url, "--audit", path) == 0
+    # Of two answers; some of each waits in buffers of the kernel.
+    assert collector.written < 50_000_000
 
 
 def test_what_is_added_is_sent_by_the_next_call(path, collector, capsys):

@@ -10,9 +10,10 @@ from contextlib import closing
 import pytest
 from audit_world import allow, append_all, draft, filled, rows_of, session_drafts, tamper
 
-from executor.audit.chain import Chain, Fault, origin_of
+from executor.audit.chain import Chain, Fault
 from executor.audit.merkle import leaf_hash
 from executor.audit.record import OK, Clocks, Event, Head
+from executor.audit.start import end_of, start_of
 from executor.audit.store import AuditStore
 from executor.audit.verify import verify
 
@@ -85,8 +86,7 @@ def standing_before(log, rows):
     A walk that has followed these rows, from the store's origin.
     """
     with closing(sqlite3.connect(log)) as db:
-        (identity,) = db.execute("SELECT value FROM meta WHERE key = 'genesis'").fetchone()
-    chain = Chain(origin_of(identity))
+        chain = Chain(end_of(db, start_of(db)))
     for row in rows:
         chain.follow(row)
     return chain
