@@ -57,6 +57,4 @@ class BoxNetworkAttached:
 
 
 def _duplicate(descriptor: int) -> socket.socket:
-    made = socket.socket(fileno=os.dup(descriptor))
-    made.setblocking(False)
-    return made
+    return socket.socket(fileno=os.dup(descriptor))

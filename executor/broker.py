@@ -2,12 +2,11 @@
 The server's end of one network broker: a process, a socket, and the connections it carries.
 
 The broker is ours when it starts and perhaps somebody else's later, because it reads the bytes of
-strangers. So what it is, it shows before it has read any: the kernel names the process that sent
-the first frame, which has to be the launcher's child and held by a filter. Afterwards each frame
+strangers. So what it is, it shows before it has read any (`vouching.py`). Afterwards each frame
 goes to the connection it names, which compares it with what may be said there; for one that does
 not fit the process is killed, and every connection it carried ends with EIO.
 
-Sources: unix(7) (SO_PASSCRED, SCM_CREDENTIALS), proc(5), pidfd_open(2).
+Source: unix(7) (SO_PASSCRED).
 """
 
 import asyncio
@@ -16,8 +15,6 @@ import logging
 import select
 import signal
 import socket
-import struct
-from pathlib import Path
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
@@ -30,7 +27,7 @@ from executor.kernel.frames import MAX_FROM_BROKER, FrameBuffer, encode
 from executor.kernel.way import Ear
 from executor.linux.errors import MechanismError
 from executor.linux.pidfd import Process
-from executor.workers import require_locked
+from executor.vouching import ROOM, vouched
 
 _LOG = logging.getLogger(__name__)
 _START_PATIENCE: Final = 30.0
@@ -41,7 +38,6 @@ _WORD_PATIENCE: Final = 1.0
 _MOST_UNSENT: Final = 4096
 _READ: Final = 2**16
 _FRAMES_A_TURN: Final = 16
-_CREDENTIALS: Final = struct.Struct("3i")
 _ENDED: Final = "the network broker has ended; connect again"
 _NOT_STARTED: Final = "the network broker did not start, and the server's log says why"
 
@@ -173,7 +169,7 @@ class Broker:
         Take the first frame, and look at who sent it.
         """
         await self._readable()
-        data, ancillary, _, _ = self._control.recvmsg(_READ, socket.CMSG_SPACE(_CREDENTIALS.size))
+        data, ancillary, _, _ = self._control.recvmsg(_READ, ROOM)
         if not data:
             raise ConnectionResetError("it closed its socket before it was ready")
         self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
@@ -181,7 +177,7 @@ class Broker:
         frame = _parse(await self._message())
         if not frame.HasField("ready"):
             raise BrokerFault("its first frame does not say that it is locked")
-        self._process = _held(_sender(ancillary), self._parent)
+        self._process = vouched(ancillary, self._parent)
         self.ready.set_result(None)
         _LOG.info("a network broker is ready (process %d)", self._process.pid)
 
@@ -262,7 +258,7 @@ class Broker:
     async def _readable(self) -> None:
         loop = asyncio.get_running_loop()
         ready: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(self._control.fileno(), _settle, ready)
+        loop.add_reader(self._control.fileno(), passing.settle, ready)
         self._quiet = True
         self._notify()
         try:
@@ -333,46 +329,6 @@ class Broker:
             self._changed = None
 
 
-def _held(pid: int, parent: int) -> Process:
-    """
-    Process `pid`, once it is seen to be the child of `parent` and held by a filter.
-
-    Raises BrokerFault.
-    """
-    try:
-        process = Process(pid)
-    except ProcessLookupError as error:
-        raise BrokerFault("it ended when it was ready") from error
-    try:
-        # Read after the pidfd was opened: what is read is about the process that it holds.
-        if _parent_of(pid) != parent:
-            raise BrokerFault(f"process {pid} speaks for it, which the launcher did not start")
-        require_locked(pid)
-        if process.ended():
-            raise BrokerFault("it ended when it was ready")
-    except BaseException:
-        process.close()
-        raise
-    return process
-
-
-def _parent_of(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text("ascii", "replace").splitlines()
-    except OSError as error:
-        raise BrokerFault(f"its process cannot be looked at: {error}") from error
-    fields = dict(line.split(":", 1) for line in lines)
-    return int(fields["PPid"])
-
-
-def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:
-    for level, kind, data in ancillary:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
-            pid, _, _ = _CREDENTIALS.unpack(data[: _CREDENTIALS.size])
-            return int(pid)
-    raise BrokerFault("the kernel does not say who sent its first frame")
-
-
 def _number(frame: broker_pb2.FromBroker) -> int:
     match frame.WhichOneof("frame"):
         case "resolved":
@@ -402,8 +358,3 @@ def _is_readable(stream: socket.socket) -> bool:
     waiting = select.poll()
     waiting.register(stream, select.POLLIN)
     return bool(waiting.poll(0))
-
-
-def _settle(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)

@@ -21,19 +21,16 @@ from executor.kernel.orders import BoxOrder, ScratchTree, ShownTree
 from executor.linux import mounts
 from executor.linux.errors import MechanismError
 from executor.process.network import ports_of
+from executor.process.plan import HOME, LEAST_BYTES, LEAST_FILES, MOST_SECONDS
 from policy.lint import hides_below
 from policy.ratchets import watches
 from policy.types import Access, FileGrant, Policy
 
-HOME: Final = "/home/agent"
 # What a worker holds besides the guest's open files: its channel, two pipes, a wake-up.
 _OWN_FILES: Final = 16
 # A box holds a session for all its cells; each cell's time is watched by the server.
 _SPARE_SECONDS: Final = 60
-_LONGEST_SECONDS: Final = 10**8
 _TASKS: Final = 64
-_FEWEST_FILES: Final = 16
-_SMALLEST: Final = 4096
 _ALL_MAY_LIST: Final = stat.S_IROTH | stat.S_IXOTH
 
 
@@ -55,10 +52,10 @@ def order_of(policy: Policy) -> BoxOrder:
         served=tuple(served),
         scratch=scratch,
         directory=_directory(scratch),
-        tmp_bytes=max(limits.scratch, _SMALLEST),
-        tmp_files=max(limits.files, _FEWEST_FILES),
+        tmp_bytes=max(limits.scratch, LEAST_BYTES),
+        tmp_files=max(limits.files, LEAST_FILES),
         memory=limits.memory,
-        cpu_seconds=min(seconds, _LONGEST_SECONDS),
+        cpu_seconds=min(seconds, MOST_SECONDS),
         open_files=limits.open_files + _OWN_FILES,
         tasks=_TASKS,
         minimum=policy.isolation.minimum.value,
@@ -126,7 +123,7 @@ def _scratch(policy: Policy) -> Iterator[ScratchTree]:
 
 
 def _tree(mount: str, size: int, files: int) -> ScratchTree:
-    return ScratchTree(mount, max(size, _SMALLEST), max(files, _FEWEST_FILES))
+    return ScratchTree(mount, max(size, LEAST_BYTES), max(files, LEAST_FILES))
 
 
 def _directory(scratch: tuple[ScratchTree, ...]) -> str:

@@ -62,19 +62,25 @@ async def _send_first(
                 return send_regular_file(channel, data, passed)
             return send_one(channel, data, passed.fileno())
         except BlockingIOError:
-            await _writable(channel)
+            await writable(channel)
 
 
-async def _writable(channel: socket.socket) -> None:
+async def writable(channel: socket.socket) -> None:
+    """
+    Wait until `channel`, which nobody else may wait for, takes more.
+    """
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
-    loop.add_writer(channel, _settle, ready)
+    loop.add_writer(channel, settle, ready)
     try:
         await ready
     finally:
         loop.remove_writer(channel)
 
 
-def _settle(ready: asyncio.Future[None]) -> None:
+def settle(ready: asyncio.Future[None]) -> None:
+    """
+    What was waited for is there; a second time nothing is done.
+    """
     if not ready.done():
         ready.set_result(None)

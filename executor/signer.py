@@ -19,8 +19,6 @@ The words of the two: one JSON object a line. The signer begins with the head th
 
 import argparse
 import json
-import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +29,7 @@ from executor.audit.errors import AuditError
 from executor.audit.record import Head
 from executor.linux import confine, descriptors, prctl
 from executor.linux.errors import MechanismError
+from executor.linux.lock_steps import guard
 
 LINE_MAX: Final = 16_384
 """The longest line, in bytes: a proof has two hashes for each doubling of the record."""
@@ -42,7 +41,8 @@ def main(arguments: Sequence[str]) -> int:
     """
     asked = _options(arguments)
     try:
-        _guard(asked.parent)
+        # Also against SIGTERM: the last checkpoint is signed when the server has ended.
+        guard(asked.parent)
         signer = Signer.open(read_key(asked.key), asked.to)
         _lock(signer.descriptor)
     except (AuditError, MechanismError, OSError) as error:
@@ -62,21 +62,10 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _guard(parent: int) -> None:
-    """
-    Nobody of our user looks into this process, which ends with the server.
-    """
-    # A terminal's Ctrl-C is for the server: the last checkpoint is signed when it has ended.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    prctl.set_not_dumpable()
-    prctl.set_parent_death_signal(signal.SIGKILL)
-    if os.getppid() != parent:
-        raise ProcessLookupError("the server that wanted a signer is gone")
-
-
 def _lock(kept: int) -> None:
     descriptors.keep_only({0, 1, 2, kept})
+    # What is confined keeps root's right to read others' files; here everything is open by now.
+    prctl.drop_capabilities()
     nothing = confine.Confinement(confine.Network.NONE, runs=())
     confine.confine(nothing, with_landlock=True)
 

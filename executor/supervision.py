@@ -5,11 +5,10 @@ The supervisor (`executor/process/supervisor.py`) speaks with the kernel for the
 boxes; this side decides. Its questions go through the session's one gate, like the worker's own,
 and its notes of refused calls into the record, as its own word and within the session's budget.
 
-It shows what it is before it is given anything: the kernel names the process that says it is
-ready, which has to be the launcher's child and held by a filter. One that ends takes its sessions
+It shows what it is before it is given anything (`vouching.py`). One that ends takes its sessions
 with it, with words; the next session starts another.
 
-Sources: unix(7) (SO_PASSCRED, SCM_CREDENTIALS, SCM_RIGHTS), proc(5).
+Sources: unix(7) (SO_PASSCRED, SCM_RIGHTS).
 """
 
 import asyncio
@@ -17,11 +16,10 @@ import contextlib
 import logging
 import signal
 import socket
-import struct
-from pathlib import Path
 from typing import Final
 
 from codecage.worker.v1 import worker_pb2 as frames_pb2
+from executor import passing
 from executor.audit.record import Origin
 from executor.audit.session import SessionLog
 from executor.channel import Channel, Pace
@@ -33,7 +31,7 @@ from executor.launcher import Launcher
 from executor.linux.errors import MechanismError
 from executor.linux.pidfd import Process
 from executor.process.supervisor_attach import Attach, ServedMount
-from executor.workers import require_locked
+from executor.vouching import ROOM, vouched
 from policy.types import Policy
 
 _LOG = logging.getLogger(__name__)
@@ -42,7 +40,6 @@ _START_PATIENCE: Final = 30.0
 _ATTACH_PATIENCE: Final = 10.0
 _LONGEST_GREETING: Final = 512
 _LONGEST_NOTE: Final = 200
-_CREDENTIALS: Final = struct.Struct("3i")
 # A path is looked up component by component, so the kernel asks more often than a guest would.
 _PACE: Final = Pace(rate=32_000.0, burst=8_000.0)
 _GONE: Final = "the process that serves its files and hears of its refused calls has ended"
@@ -214,7 +211,7 @@ class _Supervisor:
         try:
             async with asyncio.timeout(_ATTACH_PATIENCE), self._giving:
                 while self.alive and not self._sent(data, descriptors):
-                    await _writable(self._control)
+                    await passing.writable(self._control)
         except (TimeoutError, OSError) as error:
             self.end()
             raise CageUnavailable(f"the supervisor takes no session ({error})") from error
@@ -249,9 +246,7 @@ class _Supervisor:
         Take its one word, that it is ready; anything later is its end.
         """
         try:
-            data, ancillary, _, _ = self._control.recvmsg(
-                _LONGEST_GREETING, socket.CMSG_SPACE(_CREDENTIALS.size)
-            )
+            data, ancillary, _, _ = self._control.recvmsg(_LONGEST_GREETING, ROOM)
         except BlockingIOError:
             return
         except OSError:
@@ -259,8 +254,8 @@ class _Supervisor:
         try:
             if self._ready.done() or not data.startswith(_READY):
                 raise ProtocolBroken(f"the supervisor says {data[:40]!r}, or has ended")
-            self._process = _held(_sender(ancillary), self._parent)
-        except ProtocolBroken as error:
+            self._process = vouched(ancillary, self._parent)
+        except (ProtocolBroken, MechanismError) as error:
             if self.alive:
                 _LOG.error("the supervisor is ended: %s", error)
             self.end()
@@ -274,57 +269,3 @@ def _mount(path: str, policy: Policy) -> ServedMount:
         if grant.mount == path:
             return ServedMount(path, grant.quota, grant.max_files)
     raise InternalError(f"a box has {path} served, which its policy does not grant")
-
-
-def _held(pid: int, parent: int) -> Process:
-    """
-    Process `pid`, once it is seen to be the child of `parent` and held by a filter.
-
-    Raises ProtocolBroken.
-    """
-    try:
-        process = Process(pid)
-    except ProcessLookupError as error:
-        raise ProtocolBroken("it ended when it was ready") from error
-    try:
-        # Read after the pidfd was opened: what is read is about the process that it holds.
-        if _parent_of(pid) != parent:
-            raise ProtocolBroken(f"process {pid} speaks for it, which the launcher did not start")
-        require_locked(pid)
-        if process.ended():
-            raise ProtocolBroken("it ended when it was ready")
-    except BaseException:
-        process.close()
-        raise
-    return process
-
-
-def _parent_of(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text("ascii", "replace").splitlines()
-    except OSError as error:
-        raise ProtocolBroken(f"its process cannot be looked at: {error}") from error
-    return int(dict(line.split(":", 1) for line in lines)["PPid"])
-
-
-def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:
-    for level, kind, data in ancillary:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
-            pid, _, _ = _CREDENTIALS.unpack(data[: _CREDENTIALS.size])
-            return int(pid)
-    raise ProtocolBroken("the kernel does not say who sent its first word")
-
-
-async def _writable(channel: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    loop.add_writer(channel, _settle, ready)
-    try:
-        await ready
-    finally:
-        loop.remove_writer(channel)
-
-
-def _settle(ready: "asyncio.Future[None]") -> None:
-    if not ready.done():
-        ready.set_result(None)

@@ -66,7 +66,7 @@ class Holding:
 @dataclass(frozen=True, slots=True)
 class SpawnBox:
     """
-    To a native zygote: make box `number` after `order`. Its socket comes along.
+    To a native zygote: make box `number` after `order`. Its socket comes along. Read: `SealedBox`.
     """
 
     number: int
@@ -78,14 +78,6 @@ class SpawnBox:
         """
         told, whole = self.order.without_names().pack(), self.order.pack()
         return _SPAWN_BOX.pack(b"box1", self.number, len(told)) + told + whole
-
-    @classmethod
-    def unpack(cls, data: bytes) -> Self:
-        """
-        The message in a datagram; ValueError if it is another.
-        """
-        sealed = SealedBox.unpack(memoryview(data))
-        return cls(sealed.number, sealed.opened())
 
 
 # A tag, a number, and how long the order without names is; then that order, then the whole one.

@@ -91,6 +91,18 @@ def barred(names: str, reason: str, action: Action) -> tuple[Row, ...]:
     return tuple(Refuse(name, reason, action) for name in names.split())
 
 
+def reaching_host(action: Action, needed: str = "") -> tuple[Row, ...]:
+    """
+    A row for each call that reaches the rest of the host, but for `needed` (separated by spaces).
+    """
+    return tuple(
+        row
+        for reason, names in _HOST
+        for row in barred(names, f"reaches {reason}", action)
+        if row.name not in needed.split()
+    )
+
+
 def host_rows(action: Action) -> tuple[Row, ...]:
     """
     What neither a tool nor a zygote has a use for: `action` on the ways to the rest of the host.
@@ -99,7 +111,7 @@ def host_rows(action: Action) -> tuple[Row, ...]:
     behind a pointer: those three answer ENOSYS, on which libc and node fall back.
     """
     return (
-        *(row for reason, names in _HOST for row in barred(names, f"reaches {reason}", action)),
+        *reaching_host(action),
         *barred("io_uring_setup io_uring_enter io_uring_register", "acts unseen", ENOSYS),
         *barred("clone3 openat2", "its flags are behind a pointer", ENOSYS),
         Allow(

@@ -5,22 +5,9 @@ After no_new_privs an execve adds none, not even for uid 0: what is permitted th
 was permitted before. Sources: capabilities(7), capset(2).
 """
 
-import struct
-from ctypes import addressof, create_string_buffer
 from enum import IntEnum
 
 from executor.linux import prctl
-from executor.linux.errors import MechanismFailed, asking
-from executor.linux.libc import call
-
-MECHANISM = "capabilities"
-
-_VERSION_3 = 0x2008_0522
-_LOW = 0xFFFF_FFFF
-# struct __user_cap_header_struct (the calling thread), and two of __user_cap_data_struct:
-# effective, permitted and inheritable of the lower 32 capabilities, then of the others.
-_HEADER = struct.Struct("=Ii")
-_SETS = struct.Struct("=6I")
 
 
 class Capability(IntEnum):
@@ -46,12 +33,4 @@ def keep_only(*kept: Capability) -> None:
 
     No set can be passed on by inheritance. Raises MechanismFailed when one is left.
     """
-    wanted = sum(1 << capability for capability in kept)
-    left = prctl.capabilities().permitted & wanted
-    low, high = left & _LOW, left >> 32
-    header = create_string_buffer(_HEADER.pack(_VERSION_3, 0))
-    sets = create_string_buffer(_SETS.pack(low, low, 0, high, high, 0))
-    with asking(MECHANISM, f"keeping {left:#x} alone", "allow capset(2) to give up rights"):
-        call("capset", addressof(header), addressof(sets))
-    if prctl.capabilities() != prctl.Capabilities(left, left, 0):
-        raise MechanismFailed(MECHANISM, f"more than {left:#x} was left; do not run here")
+    prctl.keep_capabilities(sum(1 << capability for capability in kept))

@@ -22,8 +22,9 @@ import struct
 from ctypes import addressof, create_string_buffer
 from dataclasses import dataclass
 
-from executor.linux.errors import MechanismFailed, MechanismMissing, asking
+from executor.linux.errors import MechanismFailed, MechanismMissing
 from executor.linux.namespaces import Namespace
+from executor.linux.sealing import require_one_thread
 from executor.linux.syscalls import NUMBERS
 
 MECHANISM = "clone3"
@@ -75,18 +76,6 @@ def clone(namespaces: Namespace, group: int | None = None) -> Cloned:
     if pid < 0:
         raise _refusal(namespaces, number)
     return Cloned(pid, _INT.unpack_from(pidfd)[0])
-
-
-def require_one_thread() -> None:
-    """
-    Raises MechanismFailed unless this process has one thread, or /proc is not mounted.
-    """
-    with asking("threads", "listing /proc/self/task", "mount /proc"):
-        tasks = sorted(os.listdir("/proc/self/task"))  # noqa: PTH208 - see proc.py
-    if len(tasks) != 1:
-        raise MechanismFailed(
-            "threads", f"tasks {tasks} where there may be one; end them before making a box"
-        )
 
 
 def _call(arguments: int) -> tuple[int, int]:

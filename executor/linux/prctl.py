@@ -26,6 +26,7 @@ _CAP_AMBIENT_CLEAR_ALL = 4
 
 _CAP_SETPCAP = 8
 _CAPABILITY_VERSION_3 = 0x2008_0522
+_LOW = 0xFFFF_FFFF
 _MEND = "ask the host's administrator which security module or filter forbids it"
 
 
@@ -47,6 +48,15 @@ def set_not_dumpable() -> None:
     """
     _set("dumpable", _SET_DUMPABLE, 0)
     _expect("dumpable", call("prctl", _GET_DUMPABLE), 0)
+
+
+def set_dumpable() -> None:
+    """
+    Let processes of the same user, and its parent, look at this one: what a zygote has forbidden
+    for itself, or a change of user.
+    """
+    _set("dumpable", _SET_DUMPABLE, 1)
+    _expect("dumpable", call("prctl", _GET_DUMPABLE), 1)
 
 
 def set_parent_death_signal(number: int) -> None:
@@ -120,11 +130,23 @@ def drop_capabilities() -> None:
     """
     Empty the effective, permitted and inheritable sets of this thread. Irrevocable.
     """
-    empty = (_CapabilityWords * 2)()
-    with asking("capabilities", "dropping all", _MEND):
-        call("capset", ctypes.addressof(_HEADER), ctypes.addressof(empty))
-    if not capabilities().none:
-        raise MechanismFailed("capabilities", f"some were left after dropping all; {_MEND}")
+    keep_capabilities(0)
+
+
+def keep_capabilities(wanted: int) -> None:
+    """
+    Give up all capabilities of this thread but those of the mask `wanted` that it has permitted.
+
+    None can be passed on by inheritance. Irrevocable. Raises MechanismFailed when more are left.
+    Source: capset(2).
+    """
+    left = capabilities().permitted & wanted
+    low, high = left & _LOW, left >> 32
+    sets = (_CapabilityWords * 2)(_CapabilityWords(low, low, 0), _CapabilityWords(high, high, 0))
+    with asking("capabilities", f"keeping {left:#x} alone", _MEND):
+        call("capset", ctypes.addressof(_HEADER), ctypes.addressof(sets))
+    if capabilities() != Capabilities(left, left, 0):
+        raise MechanismFailed("capabilities", f"more than {left:#x} was left; do not run here")
 
 
 class _CapabilityHeader(ctypes.Structure):

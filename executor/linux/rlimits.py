@@ -4,8 +4,8 @@ Resource limits, set hard and soft at once, so that the process cannot raise the
 What counts where (Linux): RLIMIT_DATA counts private writable mappings, heap included, also
 those that become writable by mprotect; a reservation without rights is free. So it bounds what
 a wasm memory grows into inside its reserved 4 GiB, where RLIMIT_AS would refuse the reservation.
-RLIMIT_NPROC counts a user's processes, not a process's children: one worker would starve the
-others, so fork is refused by seccomp instead. Source: getrlimit(2).
+RLIMIT_NPROC counts a user's processes, not a process's children: one wasm worker would starve the
+others, so fork is refused them by seccomp instead. Source: getrlimit(2).
 """
 
 import math
@@ -23,7 +23,8 @@ _MEND = "raise the server's own hard limits, or ask for less"
 
 class Limit(IntEnum):
     """
-    The limits that we set, in bytes; DESCRIPTORS is one past the highest, CPU counts seconds.
+    The limits that we set, in bytes; DESCRIPTORS is one past the highest, CPU counts seconds, and
+    PROCESSES and PENDING_SIGNALS what a user has.
     """
 
     CORE = resource.RLIMIT_CORE
@@ -34,6 +35,8 @@ class Limit(IntEnum):
     DATA = resource.RLIMIT_DATA
     STACK = resource.RLIMIT_STACK
     CPU = resource.RLIMIT_CPU
+    PROCESSES = resource.RLIMIT_NPROC
+    PENDING_SIGNALS = resource.RLIMIT_SIGPENDING
 
 
 def apply(limits: Mapping[Limit, int]) -> None:

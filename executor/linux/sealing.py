@@ -9,9 +9,9 @@ Source: proc_pid_maps(5), personality(2), credentials(7).
 
 import os
 import re
-from pathlib import Path
 from typing import Final
 
+from executor.linux import proc
 from executor.linux.errors import MechanismFailed, asking
 from executor.linux.libc import call
 
@@ -23,13 +23,13 @@ _EXECUTABLE: Final = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) ([r-][w-]x[ps])", re
 
 def require_one_thread() -> None:
     """
-    Raises MechanismFailed when this process has more threads than the calling one.
+    Raises MechanismFailed when this process has more threads than the calling one, or no /proc.
     """
     with asking("threads", "listing /proc/self/task", "mount /proc"):
-        tasks = sorted(task.name for task in Path("/proc/self/task").iterdir())
-    if tasks != [str(os.getpid())]:
+        tasks = sorted(os.listdir("/proc/self/task"))  # noqa: PTH208 - see proc.py
+    if len(tasks) != 1:
         raise MechanismFailed(
-            "threads", f"tasks {tasks} where there may be one; start threads after the lock"
+            "threads", f"tasks {tasks} where there may be one; start threads afterwards"
         )
 
 
@@ -81,7 +81,7 @@ def become(uid: int, gid: int) -> None:
 
 def _code() -> list[tuple[int, int, str]]:
     with asking("memory", "reading /proc/self/maps", "mount /proc"):
-        maps = Path("/proc/self/maps").read_bytes()
+        maps = proc.read("/proc/self/maps")
     return [
         (int(found[1], 16), int(found[2], 16), found[3].decode())
         for found in _EXECUTABLE.finditer(maps)

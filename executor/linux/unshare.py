@@ -7,9 +7,9 @@ may name one user only. Sources: unshare(2), user_namespaces(7).
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 
-from executor.linux import proc
+from executor.linux import userns
 from executor.linux.errors import MechanismError, MechanismFailed, MechanismMissing, asking
 from executor.linux.libc import call
 from executor.linux.namespaces import MECHANISM, Namespace
@@ -33,7 +33,7 @@ def leave(kinds: Namespace) -> None:
         ) from error
 
 
-def leave_mapped(kinds: Namespace, users: Iterable[Extent], groups: Iterable[Extent]) -> None:
+def leave_mapped(kinds: Namespace, users: Sequence[Extent], groups: Sequence[Extent]) -> None:
     """
     The same with a user namespace in which `users` and `groups` have their numbers of outside.
 
@@ -42,11 +42,12 @@ def leave_mapped(kinds: Namespace, users: Iterable[Extent], groups: Iterable[Ext
     cannot be had; the process must then end.
     """
     reading, writing = os.pipe()
-    maker, texts = os.getpid(), (_map(groups), _map(users))
+    maker = os.getpid()
     with asking(MECHANISM, "forking", "allow it more processes"):
         helper = os.fork()
     if helper == 0:
-        os._exit(_map_when_told(reading, writing, maker, texts))
+        os.close(writing)
+        os._exit(_map_when_told(reading, maker, users, groups))
     os.close(reading)
     try:
         leave(Namespace.USER | kinds)
@@ -55,38 +56,29 @@ def leave_mapped(kinds: Namespace, users: Iterable[Extent], groups: Iterable[Ext
         os.close(writing)
         _, status = os.waitpid(helper, 0)
     if os.waitstatus_to_exitcode(status) != _WRITTEN:
-        raise MechanismFailed(MECHANISM, f"mapping {texts} was refused; {_MEND}")
+        raise MechanismFailed(MECHANISM, f"mapping {users} and {groups} was refused; {_MEND}")
 
 
-def map_users(pid: int, users: Iterable[Extent], groups: Iterable[Extent]) -> None:
+def map_users(pid: int, users: Sequence[Extent], groups: Sequence[Extent]) -> None:
     """
     Let `users` and `groups` be in the new user namespace of process `pid` what they are here.
 
     Raises MechanismFailed when the kernel refuses.
     """
-    with asking(MECHANISM, "mapping users of {}", _MEND, pid):
-        _write_maps(pid, (_map(groups), _map(users)))
+    userns.map_all(pid, _same(users), _same(groups))
 
 
-def _map(extents: Iterable[Extent]) -> str:
-    return "\n".join(f"{first} {first} {count}" for first, count in extents)
+def _same(extents: Sequence[Extent]) -> list[userns.Extent]:
+    return [(first, first, count) for first, count in extents]
 
 
-def _map_when_told(reading: int, writing: int, pid: int, texts: tuple[str, str]) -> int:
+def _map_when_told(
+    reading: int, pid: int, users: Sequence[Extent], groups: Sequence[Extent]
+) -> int:
     try:
-        os.close(writing)
         if os.read(reading, 1):
-            _write_maps(pid, texts)
+            map_users(pid, users, groups)
             return _WRITTEN
     except (OSError, MechanismError):
         return _REFUSED
     return _REFUSED
-
-
-def _write_maps(pid: int, texts: tuple[str, str]) -> None:
-    groups, users = texts
-    if os.geteuid() != 0:
-        # Without this no unprivileged process may map a group: it could drop one that denies.
-        proc.write(f"/proc/{pid}/setgroups", b"deny")
-    proc.write(f"/proc/{pid}/gid_map", groups.encode("ascii"))
-    proc.write(f"/proc/{pid}/uid_map", users.encode("ascii"))

@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import errno
 import os
-import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -26,15 +25,18 @@ from typing import Final
 import dns.rdata
 
 from codecage.network.v1 import network_pb2 as wire
-from executor.linux import descriptors, prctl
+from executor.linux import descriptors, service_process
 from executor.linux.errors import MechanismError
-from executor.network import lock
+from executor.linux.lock_steps import guard
+from executor.linux.service_lock import Confinement
+from executor.linux.service_process import BROKEN, UNUSABLE
 from executor.network.account import Account
 from executor.network.connection import Connection, Means, Shared
 from executor.network.control import Control, End
 from executor.network.errors import ControlBroken, Ending
 from executor.network.hangups import Hangups
 from executor.network.http.exchange import Exchange
+from executor.network.lock import BROKER, CONNECTIONS_MAX
 from executor.network.nameservers import NameServerUnusable, chosen, of_the_system
 from executor.network.owned import Routes
 from executor.network.resolver import Resolver
@@ -43,9 +45,7 @@ from executor.network.streams import Patience, SocketStream
 from executor.network.trust import TrustUnusable, read_trust
 
 _ACCOUNTS_MAX: Final = 65536
-_BROKEN: Final = 1
-_UNUSABLE: Final = 2
-_STATUS: Final = {End.GONE: 0, End.BROKEN: _BROKEN}
+_STATUS: Final = {End.GONE: 0, End.BROKEN: BROKEN}
 # The guest may think for this long between two requests, and not read for this long.
 _GUEST: Final = Patience(300.0, 300.0, "the guest")
 _LOST: Final = frozenset({errno.EPIPE, errno.ECONNRESET})
@@ -59,26 +59,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = _parser().parse_args(arguments)
     parent = os.getppid()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    prctl.set_not_dumpable()
-    prctl.set_parent_death_signal(signal.SIGKILL)
     try:
+        guard(parent)
         descriptors.keep_only({given.socket, 2})
         return _serve(Control(socket.socket(fileno=given.socket)), given, parent)
     except ControlBroken as error:
         print(f"network broker: {error}", file=sys.stderr)
-        return _BROKEN
+        return BROKEN
     except (MechanismError, NameServerUnusable, SecretUnusable, TrustUnusable) as error:
         print(f"network broker: {error}", file=sys.stderr)
-        return _UNUSABLE
+        return UNUSABLE
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="codecage-network-broker")
-    parser.add_argument("--socket", type=int, required=True)
-    parser.add_argument("--uid", type=int, default=0)
-    parser.add_argument("--gid", type=int, default=0)
+    parser = service_process.parser("codecage-network-broker")
     parser.add_argument("--secrets", type=Path)
     parser.add_argument("--trust", type=Path)
     return parser
@@ -96,17 +90,8 @@ def _serve(control: Control, given: argparse.Namespace, parent: int) -> int:
         secrets=read_secrets(given.secrets, [*setup.secrets], owners),
     )
     _import_all()
-    runner = asyncio.Runner()
-    runner.get_loop()
     broker = Broker(control, means, Hangups())
-    isolation = lock.lock_down(lock.Confinement(parent, given.uid, given.gid))
-    status = _BROKEN
-    try:
-        status = runner.run(broker.serve(isolation))
-    finally:
-        # Closing one by one is the kernel's work; the interpreter's own end asks for much that is
-        # refused by now.
-        os._exit(status)
+    return service_process.run(Confinement(BROKER, parent, given.uid, given.gid), broker.serve)
 
 
 def _import_all() -> None:
@@ -192,7 +177,7 @@ class Broker:
         relays = opened.raw or (opened.tcp and opened.tls)
         patience = _RAW_GUEST if relays else _GUEST
         guest, descriptor = SocketStream(stream, patience), stream.fileno()
-        if len(self._open) >= lock.CONNECTIONS_MAX:
+        if len(self._open) >= CONNECTIONS_MAX:
             self._refuse(opened, guest)
             return
         connection = Connection(opened, guest, self._shared(opened), self._means, self._send)
@@ -213,7 +198,7 @@ class Broker:
         return shared
 
     def _refuse(self, opened: wire.Open, guest: SocketStream) -> None:
-        reason = f"{lock.CONNECTIONS_MAX} connections of this policy are open; close some"
+        reason = f"{CONNECTIONS_MAX} connections of this policy are open; close some"
         ended = wire.Ended(connection=opened.connection, errno=errno.EMFILE, reason=reason)
         self._send(wire.FromBroker(ended=ended))
         _close(guest, tcp=opened.tcp, broken=True)

@@ -13,13 +13,15 @@ import os
 import stat
 import tempfile
 from pathlib import Path
+from typing import Final
 
-from executor.linux import landlock, prctl
+from executor.linux import landlock, prctl, sealing
 from executor.linux.errors import MechanismFailed, MechanismMissing, asking
 from executor.linux.landlock import Reach
+from executor.linux.lock_steps import Step
 from executor.process import steps_process
 from executor.process.plan import HOME, MECHANISM, TEMPORARY, BoxPlan
-from executor.process.site import Site, Step
+from executor.process.site import Site
 from executor.process.steps_mounts import READABLE_DEVICES, UMASK, WRITABLE_DEVICES
 
 # The first that handles TRUNCATE: open(2) with O_RDONLY and O_TRUNC asks for no other right.
@@ -99,16 +101,8 @@ def _lose_ways_back(_site: Site) -> None:
 
 
 def _be_the_user(site: Site) -> None:
-    identity = site.plan.identity
-    if identity is None:
-        return
-    mend = "run as root with the rights to change users, or without root"
-    with asking("identity", f"becoming {identity}", mend):
-        os.setgroups([])
-        os.setresgid(*[identity.gid] * 3)
-        os.setresuid(*[identity.uid] * 3)
-    if (os.getresuid(), os.getresgid()) != ((identity.uid,) * 3, (identity.gid,) * 3):
-        raise MechanismFailed("identity", f"not wholly {identity}; do not run here")
+    if site.plan.identity is not None:
+        sealing.become(site.plan.identity.uid, site.plan.identity.gid)
 
 
 def _lose_rights(_site: Site) -> None:
@@ -153,7 +147,7 @@ def _have_environment(site: Site) -> None:
     tempfile.tempdir = None
 
 
-STEPS = (
+STEPS: Final[tuple[Step[Site], ...]] = (
     Step("signals", "no handler of the zygote runs here", steps_process.reset_signals),
     Step("facts", "what the limits start from; needs /proc", steps_process.note_facts),
     Step("personality", "or readable pages could be code", steps_process.be_plain_linux),

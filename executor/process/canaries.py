@@ -10,28 +10,14 @@ import mmap
 import os
 import signal
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from executor.linux.errors import MechanismFailed
+from executor.linux.canary import Canary
 from executor.linux.libc import call
 from executor.process.plan import BoxPlan, Level, NewCode
 
 _CLONE_NEWUSER = 0x1000_0000
 _SIGNAL_AT_END = int(signal.SIGCHLD)
-
-
-@dataclass(frozen=True, slots=True)
-class Canary:
-    """
-    Something that must fail with `answer`; `layer` is what refuses it.
-    """
-
-    layer: str
-    asked: str
-    answer: int
-    act: Callable[[], object]
 
 
 def ask(plan: BoxPlan, level: Level) -> None:
@@ -44,22 +30,7 @@ def ask(plan: BoxPlan, level: Level) -> None:
         *(() if plan.children else _ALONE),
         *(() if plan.new_code is NewCode.ALLOWED else _OF_MEMORY),
     ):
-        _ask(canary)
-
-
-def _ask(canary: Canary) -> None:
-    try:
-        canary.act()
-    except OSError as error:
-        if error.errno == canary.answer:
-            return
-        found = errno.errorcode.get(error.errno or 0, str(error))
-    else:
-        found = "an answer"
-    wanted = errno.errorcode[canary.answer]
-    raise MechanismFailed(
-        canary.layer, f"{canary.asked} got {found} instead of {wanted}; do not run here"
-    )
+        canary.ask()
 
 
 def _make_code() -> None:

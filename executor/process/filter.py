@@ -303,6 +303,3 @@ def box_filter(variant: Variant) -> Filter:
     """
     rows = (_decided(row, watched=variant.watched) for row in _rows(variant))
     return Filter("box", tuple(rows), ENOSYS)
-
-
-BOX_FILTER = box_filter(Variant())

@@ -227,7 +227,7 @@ def create(tree: Tree, request: Request) -> Steps:
     except BaseException:
         tree.nodes.forget(node.number, 1)
         raise
-    entry = fuse.entry_answer(node.number, 0, _shown(tree, path, status))
+    entry = fuse.entry_answer(node.number, _shown(tree, path, status))
     return Told(entry + told.data, node.number, told.handle)
 
 
@@ -378,7 +378,7 @@ def _entry(tree: Tree, directory: int, name: bytes) -> Steps:
     status = (yield wire.Ask(lookup=path)).answer.status
     node = tree.nodes.found(parent, name.decode(), status.kind)
     shown = _shown(tree, path, status)
-    return Told(fuse.entry_answer(node.number, 0, shown), node=node.number)
+    return Told(fuse.entry_answer(node.number, shown), node=node.number)
 
 
 def _shown(tree: Tree, path: str, status: wire.FileStatus) -> fuse.Attributes:
@@ -490,7 +490,7 @@ def _at_once(file: OpenFile, view: memoryview, offset: int) -> tuple[int, bool]:
 def _listed(listing: list[tuple[bytes, int]], offset: int, size: int) -> bytes:
     data = bytearray()
     for place, (name, kind) in enumerate(listing[offset:], start=offset + 1):
-        entry = fuse.directory_entry(fuse.UNKNOWN_INODE, place, kind >> _TYPE_SHIFT, name)
+        entry = fuse.directory_entry(place, kind >> _TYPE_SHIFT, name)
         if len(data) + len(entry) > size:
             break
         data += entry

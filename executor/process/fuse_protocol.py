@@ -28,7 +28,7 @@ READ_MAX: Final = PAGES_MAX * 4096
 ROOT: Final = 1
 NAME_MAX: Final = 255
 # "Nobody knows" for an inode's number in a listing (FUSE_UNKNOWN_INO).
-UNKNOWN_INODE: Final = 0xFFFF_FFFF
+_UNKNOWN_INODE: Final = 0xFFFF_FFFF
 
 _IN: Final = struct.Struct("<IIQQIIIHH")
 _OUT: Final = struct.Struct("<IiQ")
@@ -336,13 +336,14 @@ def attributes_answer(found: Attributes) -> bytes:
     return _ATTRIBUTES_OUT.pack(0, 0, 0) + attributes(found)
 
 
-def entry_answer(node: int, generation: int, found: Attributes) -> bytes:
+def entry_answer(node: int, found: Attributes) -> bytes:
     """
     The bytes of struct fuse_entry_out. The name is good for no time at all: every use of it asks
     again, and brings attributes. These are good for `_FRESH_NS`, or what a path's last lookup has
-    brought would be asked for a second time at once.
+    brought would be asked for a second time at once. No number of a node is used twice, so there
+    are no generations of it.
     """
-    return _ENTRY.pack(node, generation, 0, 0, 0, _FRESH_NS) + attributes(found)
+    return _ENTRY.pack(node, 0, 0, 0, 0, _FRESH_NS) + attributes(found)
 
 
 def opened_answer(handle: int, how: Opening) -> bytes:
@@ -367,9 +368,10 @@ def statistics_answer(size: int, files: int) -> bytes:
     return _STATISTICS.pack(blocks, blocks, blocks, files, files, 4096, NAME_MAX, 4096, 0)
 
 
-def directory_entry(inode: int, following: int, kind: int, name: bytes) -> bytes:
+def directory_entry(following: int, kind: int, name: bytes) -> bytes:
     """
-    The bytes of struct fuse_dirent; `following` is the offset that the next one is asked by.
+    The bytes of struct fuse_dirent, without an inode's number; `following` is the offset that the
+    next one is asked by.
     """
-    entry = _DIRENT.pack(inode, following, len(name), kind) + name
+    entry = _DIRENT.pack(_UNKNOWN_INODE, following, len(name), kind) + name
     return entry + bytes(-len(entry) % _ALIGNMENT)

@@ -15,11 +15,11 @@ from executor.images.report import Listed
 from executor.process.images import (
     DECLARED,
     Declared,
+    declared_as,
     directory,
     image_of,
     is_built,
     listing,
-    names,
     packages,
     places,
     python_version,
@@ -66,15 +66,13 @@ def verified(name: str, cache: Cache) -> Listed:
 
     Raises ImageRefusedError where it is not built, or was changed.
     """
-    for declared in DECLARED:
-        if declared.name == name and is_built(declared, cache):
-            verify(image_of(declared, cache))
-            return _listed(declared, cache)
-    raise ImageRefusedError(
-        f"The image {name} is not built. Build it: codecage image build {name}."
-        if name in names()
-        else f"There is no native image {name!r}; there is {', '.join(names())}."
-    )
+    declared = declared_as(name)
+    if not is_built(declared, cache):
+        raise ImageRefusedError(
+            f"The image {name} is not built. Build it: codecage image build {name}."
+        )
+    verify(image_of(declared, cache))
+    return _listed(declared, cache)
 
 
 def prune(keep: tuple[str, ...], cache: Cache, *, every: bool) -> int:
@@ -84,17 +82,14 @@ def prune(keep: tuple[str, ...], cache: Cache, *, every: bool) -> int:
     `keep` are keys, or their first digits (6 or more), of images to keep whatever they are.
     """
     prepare(cache)
-    place = directory(cache)
+    there = directory(cache)
     with exclusive(cache, lambda: None):
-        if not place.is_dir():
+        if not there.is_dir():
             return 0
-        current = set() if every else {_name(declared, cache) for declared in DECLARED}
-        gone = [path for path in place.iterdir() if not _is_kept(path, current, keep)]
+        images = () if every else tuple(image_of(declared, cache) for declared in DECLARED)
+        current = {place.name for image in images for place in places(image)}
+        gone = [path for path in there.iterdir() if not _is_kept(path, current, keep)]
         return sum(remove(path) for path in sorted(gone))
-
-
-def _name(declared: Declared, cache: Cache) -> str:
-    return f"{declared.name}-{image_of(declared, cache).key[:_DIGITS]}"
 
 
 def _is_kept(path: Path, current: set[str], keep: tuple[str, ...]) -> bool:

@@ -6,7 +6,6 @@ where something saw that it holds: the kernel as it shows the process from outsi
 that was refused inside. What a host lacks is said, never made up for in words.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -64,23 +63,6 @@ class Vector:
 
     level: Level
     findings: tuple[Finding, ...]
-
-    def of(self, part: Part) -> Finding:
-        """
-        The finding about `part`.
-        """
-        return next(finding for finding in self.findings if finding.part is part)
-
-    def lacking(self, required: Iterable[Part]) -> tuple[Finding, ...]:
-        """
-        Those of the `required` parts that are not enforced.
-        """
-        wanted = frozenset(required)
-        return tuple(
-            finding
-            for finding in self.findings
-            if finding.part in wanted and finding.hold is not Hold.ENFORCED
-        )
 
 
 def found(plan: BoxPlan, level: Level, landlock_abi: int, group: Group | None) -> Vector:

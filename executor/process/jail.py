@@ -40,6 +40,8 @@ from executor.linux import (
 from executor.linux.errors import MechanismError, MechanismFailed, MechanismMissing, asking
 from executor.linux.filters import Prepared
 from executor.linux.filters import prepare as prepare_filter
+from executor.linux.lock_steps import require_landlock
+from executor.linux.sealing import require_one_thread
 from executor.process import (
     bare,
     executables,
@@ -62,7 +64,6 @@ from executor.process.plan import GUEST_ID, MECHANISM, BoxPlan, Identity, Level,
 from executor.process.private_places import Private
 from executor.process.site import Site
 from executor.process.steps import STEPS
-from executor.process.steps_process import become_visible
 
 _GROUP_PREFIX = "codecage-"
 _PLANNING = "plan"
@@ -84,7 +85,6 @@ class Box:
 
     pid: int
     pidfd: int
-    level: Level
     group: cgroups.Group | None
     vector: Vector
     listener: int | None = None
@@ -92,13 +92,6 @@ class Box:
     listeners: tuple[int, ...] = ()
     names: int | None = None
     private: Private | None = None
-
-    @property
-    def places(self) -> tuple[tuple[str, str], ...]:
-        """
-        Where on the host each of the guest's own places is; none for a box with mounts.
-        """
-        return () if self.private is None else self.private.places
 
     def handed(self) -> tuple[int, ...]:
         """
@@ -135,21 +128,12 @@ def prepare() -> None:
     """
     Compile the usual filter and find the usual rights now, in the zygote: its boxes need not then.
 
-    Also removes control groups that a killed zygote has left.
+    Also removes the control groups of boxes whose maker was killed: others may need their number.
     """
     _prepared(Variant())
     _handlers()
     if abi := landlock.abi():
         steps_mounts.grants(abi)
-    remove_left()
-
-
-def remove_left() -> None:
-    """
-    Remove the control groups of boxes whose maker was killed; others may need their number.
-
-    For whoever starts a zygote, when the one before has ended.
-    """
     with suppress(MechanismMissing):
         cgroups.remove_left(_GROUP_PREFIX)
 
@@ -187,8 +171,7 @@ def divide(
     """
     seccomp.require_machine()
     identity = _identity(plan)
-    abi = _landlock_abi()
-    clone.require_one_thread()
+    abi = require_landlock("every level of the process cage needs it")
     with ExitStack() as undo:
         group = _group(plan)
         if group is not None:
@@ -297,11 +280,9 @@ def _accompany(work: _Work, pid: int, outside: Outside, kept: frozenset[int]) ->
     outside.until_ready()
     # With children there are two: the one that waits, and the guest's, which has just spoken.
     told = outside.places
-    status.verify(
-        outside.pid, work.plan, work.level, group=work.group, descriptors=kept, places=told
-    )
+    status.verify(outside.pid, work.plan, work.level, told, group=work.group, descriptors=kept)
     if outside.pid != pid:
-        status.verify(pid, work.plan, work.level, group=work.group, places=told)
+        status.verify(pid, work.plan, work.level, told, group=work.group)
     outside.let_go_on()
 
 
@@ -313,7 +294,6 @@ def _box(
     return Box(
         cloned.pid,
         cloned.pidfd,
-        work.level,
         work.group,
         isolation.found(work.plan, work.level, work.landlock_abi, work.group),
         listener=listener,
@@ -364,6 +344,7 @@ def _handlers() -> fork_handlers.Lists:
 
 def _forked() -> clone.Cloned:
     # Containers that give no namespaces refuse clone3 altogether.
+    require_one_thread()
     with asking("fork", "a copy of the zygote", "allow it more processes"):
         pid = os.fork()
         return clone.Cloned(pid, os.pidfd_open(pid) if pid else -1)
@@ -388,17 +369,6 @@ def _identity(plan: BoxPlan) -> Identity:
             MECHANISM, f"asked for {plan.identity} as uid {uid}; only root can give another user"
         )
     return own
-
-
-def _landlock_abi() -> int:
-    abi = landlock.abi()
-    if not abi:
-        raise MechanismMissing(
-            landlock.MECHANISM,
-            "this kernel does not offer it and every level of the process cage needs it; enable"
-            " it (CONFIG_SECURITY_LANDLOCK, lsm=landlock)",
-        )
-    return abi
 
 
 def _group(plan: BoxPlan) -> cgroups.Group | None:
@@ -451,7 +421,8 @@ def _inside(work: _Work, inside: Inside, planned: Callable[[], Site]) -> None:
 
 
 def _take_away(work: _Work, inside: Inside, planned: Callable[[], Site]) -> None:
-    become_visible()
+    # The parent has to see and map it.
+    prctl.set_dumpable()
     inside.begin()
     inside.wait()
     try:

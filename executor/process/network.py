@@ -27,7 +27,6 @@ from executor.process.network_names import QUERY_MAX, answer
 from policy.hosts import canonical_host
 from policy.types import Policy
 
-PORTS_MAX: Final = 64
 _LOG = logging.getLogger(__name__)
 # Connections and queries a second, each, and how many may come at once.
 _RATE: Final = 500.0
@@ -39,7 +38,7 @@ _INTERNET: Final = frozenset({socket.AF_INET, socket.AF_INET6})
 
 def ports_of(policy: Policy) -> tuple[int, ...]:
     """
-    The ports that a policy grants on any host, each once; a box can have PORTS_MAX of them.
+    The ports that a policy grants on any host, each once.
     """
     return tuple(sorted({port for grant in policy.network for port in grant.ports}))
 

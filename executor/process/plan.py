@@ -9,7 +9,6 @@ processes, its devices, its kernel's settings.
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from typing import Self
 
 from executor.linux.errors import MechanismFailed
 
@@ -27,9 +26,12 @@ MAX_SLOTS = 1 << 20
 
 MAX_PORTS = 64
 MAX_SERVED = 32
+LEAST_BYTES, LEAST_FILES = 4096, 16
+MOST_SECONDS = 10**8
 
 _MIB = 1 << 20
 _LARGEST = 1 << 40
+_MOST_FILES = 10**8
 # The guest's own mounts, and what only the kernel fills: nothing of a plan may stand there.
 _OURS = ("/dev", "/proc", "/sys", "/etc", TEMPORARY, HOME)
 # What of the host is never shown, nor anything that would contain it.
@@ -44,13 +46,6 @@ class Level(Enum):
     P2 = "Landlock, a narrower seccomp filter and resource limits; no namespaces"
     P3 = "namespaces, Landlock, seccomp and resource limits"
     P4 = "namespaces, Landlock, seccomp, cgroups and a host user of its own"
-
-    def reaches(self, minimum: Self) -> bool:
-        """
-        Whether this is `minimum` or more.
-        """
-        levels = list(Level)
-        return levels.index(self) >= levels.index(minimum)
 
 
 class NewCode(Enum):
@@ -175,8 +170,8 @@ class BoxPlan:
         for name, (least, most) in _RANGES.items():
             _check_range(name, getattr(self, name), least, most)
         for scratch in self.scratch:
-            _check_range(f"bytes of {scratch.mount}", scratch.bytes, 4096, _LARGEST)
-            _check_range(f"files of {scratch.mount}", scratch.files, 16, 10**8)
+            _check_range(f"bytes of {scratch.mount}", scratch.bytes, LEAST_BYTES, _LARGEST)
+            _check_range(f"files of {scratch.mount}", scratch.files, LEAST_FILES, _MOST_FILES)
         _check_ports(self.ports)
         _check_environment(self.environment)
         if not self.directory:
@@ -237,10 +232,10 @@ def identity_of(slot: int) -> Identity:
 
 
 _RANGES = {
-    "tmp_bytes": (4096, _LARGEST),
-    "tmp_files": (16, 10**8),
+    "tmp_bytes": (LEAST_BYTES, _LARGEST),
+    "tmp_files": (LEAST_FILES, _MOST_FILES),
     "memory": (_MIB, _LARGEST),
-    "cpu_seconds": (1, 10**8),
+    "cpu_seconds": (1, MOST_SECONDS),
     "open_files": (16, 65536),
     "tasks": (1, 4096),
 }

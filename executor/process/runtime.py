@@ -76,13 +76,15 @@ class NativeGuest:
 
     def _put_in(self, door: Door, image: str, elsewhere: Mapping[str, tuple[str, ...]]) -> None:
         runtime, adapter = self._runtime, self._adapter
+        runtime.use_tracebacks(_code(SHARED, "tracebacks.py"))
         runtime.use_finders(_code(SHARED, "finders.py"))
         ways = {name: _code(OWN, f"{name}.py") for name in ("programs", "courtesy")}
         adapter.use_parts(runtime, door, ways)
         runtime.use_display(_code(SHARED, "display.py"))
         runtime.use_tools(_code(VALUES, "values.py"), _code(SHARED, "tools.py"))
         runtime.use_transactions(_code(SHARED, "transactions.py"))
-        runtime.use_magics(_code(SHARED, "magics.py"), _code(SHARED, "notebook.py"))
+        commands = (_code(SHARED, f"{name}.py") for name in ("magics", "notebook", "advice"))
+        runtime.use_magics(*commands)
         adapter.use_loop(runtime, _code(SHARED, "loop.py"), _code(OWN, "loop.py"))
         adapter.install(runtime)
         runtime.Absent.IMAGE = image

@@ -68,7 +68,7 @@ def run(plan: BoxPlan) -> tuple[str, ...]:
         undo.callback(box.end)
         undo.callback(box.close_handed)
         said = json.loads(_all_of(reading) or b"{}")
-    _judge(attacks, said, box.level)
+    _judge(attacks, said, box.vector.level)
     return tuple(attack.name for attack in attacks)
 
 

@@ -2,7 +2,6 @@
 A box while it is being made: what it is to be, and what one step leaves for the next.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from executor.linux.cgroups import WayIn
@@ -37,14 +36,3 @@ class Site:
     answering: list[int] = field(default_factory=list)
     data_in_use: int = 0
     root: int = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """
-    One thing that is taken away, and why at this place.
-    """
-
-    name: str
-    reason: str
-    act: Callable[[Site], None]

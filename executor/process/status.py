@@ -35,23 +35,23 @@ def verify(
     pid: int,
     plan: BoxPlan,
     level: Level,
+    places: frozenset[str],
     *,
     group: Group | None = None,
     descriptors: frozenset[int] | None = None,
-    places: frozenset[str] | None = None,
 ) -> None:
     """
     See that process `pid` of this pid namespace is held as `plan` and `level` say.
 
-    `places` are those of the plan's mounts (`places_of`), where it is told apart from their names.
-    With `group`, also that it is in that control group. With `descriptors`, also that it holds
-    none but these and the standard three: that is true before its guest runs and not later. For
-    the process that made it, or root. Raises MechanismFailed naming everything that does not hold.
+    `places` are those of the box's mounts (`places_of`), whose names `plan` need not have. With
+    `group`, also that it is in that control group. With `descriptors`, also that it holds none but
+    these and the standard three: that is true before its guest runs and not later. For the process
+    that made it, or root. Raises MechanismFailed naming everything that does not hold.
     """
     wrong = [
         *_wrong_status(pid, plan, level),
         *(() if level is Level.P2 else _wrong_namespaces(pid)),
-        *(() if level is Level.P2 else _wrong_mounts(pid, places or places_of(plan))),
+        *(() if level is Level.P2 else _wrong_mounts(pid, places)),
         *_wrong_limits(pid, plan, level),
         *(_wrong_group(pid, group) if group is not None else ()),
         *(_wrong_descriptors(pid, descriptors) if descriptors is not None else ()),

@@ -7,13 +7,15 @@ What a step leaves for a later one is in `Site`. `STEPS` are those of a box with
 
 import os
 import socket
+from typing import Final
 
 from executor.linux import loopback
 from executor.linux.errors import MechanismFailed, asking
+from executor.linux.lock_steps import Step
 from executor.process import steps_mounts, steps_process
 from executor.process.conversation import LISTENERS, NAMES
 from executor.process.plan import GUEST_ID
-from executor.process.site import Site, Step
+from executor.process.site import Site
 
 _HOST_NAME = "codecage"
 _ANY = "::"
@@ -62,7 +64,7 @@ def _listener(port: int) -> socket.socket:
     return made
 
 
-STEPS = (
+STEPS: Final[tuple[Step[Site], ...]] = (
     Step("signals", "no handler of the zygote runs here", steps_process.reset_signals),
     Step("control group", "what it uses is counted from here on", steps_process.join_group),
     Step("facts", "what the limits start from; needs the host's /proc", steps_process.note_facts),

@@ -10,7 +10,6 @@ import _signal  # type: ignore[import-not-found]
 import errno
 import os
 import random
-import resource
 import select
 import signal
 
@@ -23,7 +22,6 @@ from executor.process.conversation import LISTENER
 from executor.process.plan import Level, NewCode
 from executor.process.site import Site
 
-_PR_SET_DUMPABLE = 4
 _PR_SET_SECUREBITS = 28
 _PR_SET_MDWE = 65
 _PR_MDWE_REFUSE_EXEC_GAIN = 1
@@ -87,19 +85,11 @@ def be_first_to_be_killed(_site: Site) -> None:
     oom.require_highest()
 
 
-def become_visible() -> None:
-    """
-    Let the parent see and map this process, whatever the zygote has forbidden for itself.
-    """
-    with asking("dumpable", "setting it to 1", "allow prctl"):
-        call("prctl", _PR_SET_DUMPABLE, 1)
-
-
 def visible_to_parent(_site: Site) -> None:
     """
     A change of user has hidden this process from its maker, which has to look at it.
     """
-    become_visible()
+    prctl.set_dumpable()
 
 
 def die_with_parent(site: Site) -> None:
@@ -144,20 +134,13 @@ def limit_resources(site: Site) -> None:
             Limit.STACK: _STACK,
             Limit.DATA: site.data_in_use + plan.memory,
             Limit.CPU: plan.cpu_seconds,
+            Limit.PENDING_SIGNALS: _PENDING_SIGNALS,
         }
     )
-    _lower(resource.RLIMIT_SIGPENDING, _PENDING_SIGNALS)
     # Counted within the box's own user namespace (Linux 5.14), so boxes do not starve each other;
     # without one only a user of its own has nothing else to count.
     if site.level is not Level.P2 or plan.identity is not None:
-        _lower(resource.RLIMIT_NPROC, plan.processes)
-
-
-def _lower(limit: int, value: int) -> None:
-    with asking(rlimits.MECHANISM, f"lowering {limit} to {value}", "allow setrlimit"):
-        hard = resource.getrlimit(limit)[1]
-        wanted = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(limit, (wanted, wanted))
+        rlimits.lower({Limit.PROCESSES: plan.processes})
 
 
 def lose_rights(_site: Site) -> None:

@@ -13,22 +13,22 @@ ENOTCONN, refused calls ENOSYS, and the server ends the sessions.
 import argparse
 import asyncio
 import os
-import signal
 import socket
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NoReturn
 
-from executor.linux import descriptors, prctl
+from executor.linux import descriptors, service_process
 from executor.linux.errors import MechanismError
-from executor.process import supervisor_lock
+from executor.linux.lock_steps import guard
+from executor.linux.service_lock import Confinement
+from executor.linux.service_process import BROKEN, UNUSABLE
 from executor.process.fuse_nodes import ALL_NODES_MAX, Room
 from executor.process.supervisor_attach import ATTACH_MAX, DESCRIPTORS_MAX, Attach
+from executor.process.supervisor_lock import SUPERVISOR
 from executor.process.supervisor_session import Ends, Session
 
 READY: Final = b"ready "
-_BROKEN: Final = 1
-_UNUSABLE: Final = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,41 +36,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Serve until the control socket closes. Exit status 1 when the server broke the protocol, 2
     when something that is needed is not there; standard error says what.
     """
-    given = _parser().parse_args(arguments)
+    given = service_process.parser("codecage-supervisor").parse_args(arguments)
     parent = os.getppid()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    prctl.set_not_dumpable()
-    prctl.set_parent_death_signal(signal.SIGKILL)
     try:
+        guard(parent)
         descriptors.keep_only({given.socket, 2})
-        return _serve(given, parent)
+        _serve(given, parent)
     except MechanismError as error:
         print(f"supervisor: {error}", file=sys.stderr)
-        return _UNUSABLE
+        return UNUSABLE
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="codecage-supervisor")
-    parser.add_argument("--socket", type=int, required=True)
-    parser.add_argument("--uid", type=int, default=0)
-    parser.add_argument("--gid", type=int, default=0)
-    return parser
-
-
-def _serve(given: argparse.Namespace, parent: int) -> int:
+def _serve(given: argparse.Namespace, parent: int) -> NoReturn:
     control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=given.socket)
     control.setblocking(False)
-    runner = asyncio.Runner()
-    runner.get_loop()
-    isolation = supervisor_lock.lock_down(supervisor_lock.Confinement(parent, given.uid, given.gid))
-    status = _BROKEN
-    try:
-        status = runner.run(Supervisor(control).serve(isolation))
-    finally:
-        # Closing one by one is the kernel's work; the interpreter's own end asks for much that is
-        # refused by now.
-        os._exit(status)
+    confinement = Confinement(SUPERVISOR, parent, given.uid, given.gid)
+    service_process.run(confinement, Supervisor(control).serve)
 
 
 class Supervisor:
@@ -106,7 +87,7 @@ class Supervisor:
         if not data:
             self._end(0)
         elif flags or not self._attach(data, received):
-            self._end(_BROKEN)
+            self._end(BROKEN)
 
     def _attach(self, data: bytes, received: list[int]) -> bool:
         try:
@@ -123,7 +104,7 @@ class Supervisor:
 
     def _fault(self, *_: object) -> None:
         # A fault of ours: nobody knows what was left undone, so nothing is served any more.
-        self._end(_BROKEN)
+        self._end(BROKEN)
 
     def _end(self, status: int) -> None:
         if self._over is not None and not self._over.done():

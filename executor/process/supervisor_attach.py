@@ -10,9 +10,11 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-MOUNTS_MAX: Final = 32
+from executor.process.plan import MAX_SERVED
+
 ATTACH_MAX: Final = 2**18
-DESCRIPTORS_MAX: Final = MOUNTS_MAX + 2
+# A stream, its devices and a listener.
+DESCRIPTORS_MAX: Final = MAX_SERVED + 2
 _LARGEST: Final = 2**62
 
 
@@ -59,9 +61,9 @@ class Attach:
         if not isinstance(found, dict) or found.keys() != {"mounts", "watched"}:
             raise ValueError("not the fields of a session to serve")
         mounts, watched = found["mounts"], found["watched"]
-        listed = isinstance(mounts, list) and len(mounts) <= MOUNTS_MAX
+        listed = isinstance(mounts, list) and len(mounts) <= MAX_SERVED
         if not listed or not isinstance(watched, bool):
-            raise ValueError(f"mounts are a list of at most {MOUNTS_MAX}, watched true or false")
+            raise ValueError(f"mounts are a list of at most {MAX_SERVED}, watched true or false")
         return cls(tuple(_mount(one) for one in mounts), watched)
 
 

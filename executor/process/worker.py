@@ -24,7 +24,7 @@ from executor.process.worker_interrupts import block
 class Birth:
     """
     What a zygote hands to a worker: the guest with its door and its generators of chance, what
-    the image is (32 bytes), how the box is called, and where the guest works.
+    the image is (32 bytes), and how the box is called.
     """
 
     guest: NativeGuest
@@ -32,12 +32,11 @@ class Birth:
     kept: tuple[Any, ...]
     boot_digest: bytes
     isolation: str
-    work: str
 
 
-def live(birth: Birth, connection: socket.socket) -> NoReturn:
+def live(birth: Birth, directory: str, connection: socket.socket) -> NoReturn:
     """
-    Be a worker on `connection`, in the box; never returns.
+    Be a worker on `connection`, in the box, whose guest works in `directory`; never returns.
     """
     code = EXIT_FAILED
     try:
@@ -47,7 +46,7 @@ def live(birth: Birth, connection: socket.socket) -> NoReturn:
         block()
         birth.guest.listen()
         # The box was entered where the guest works, which without namespaces lies elsewhere.
-        work = Work(birth.work, str(Path.cwd()))
+        work = Work(directory, str(Path.cwd()))
         session = Session(birth.guest, birth.door, connection, birth.kept, work)
         session.serve(birth.isolation, birth.boot_digest)
         code = 0

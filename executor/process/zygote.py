@@ -25,7 +25,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from resource import struct_rusage
 from typing import Final, NoReturn, Protocol
 
@@ -42,7 +42,7 @@ from executor.kernel.boxing import (
 )
 from executor.kernel.errors import InternalError
 from executor.kernel.spawn import ZygoteReady
-from executor.linux import prctl, rlimits
+from executor.linux import prctl, proc, rlimits
 from executor.linux.errors import MechanismError, MechanismMissing
 from executor.process import images, jail, reseed, slots, zygote_lock, zygote_world
 from executor.process.runtime import NativeGuest
@@ -100,11 +100,12 @@ Spawn = Callable[[SealedBox, int], Boxed | str]
 @dataclass(frozen=True, slots=True)
 class Born:
     """
-    In a worker: what it was born with, and the descriptor of its connection. All else of the
-    zygote goes when its functions have returned.
+    In a worker: what it was born with, where its guest works, and the descriptor of its connection.
+    All else of the zygote goes when its functions have returned.
     """
 
     birth: Birth
+    directory: str
     connection: int
 
 
@@ -120,7 +121,7 @@ def be_born(born: Born) -> NoReturn:
     """
     Be the worker.
     """
-    live(born.birth, socket.socket(fileno=born.connection))
+    live(born.birth, born.directory, socket.socket(fileno=born.connection))
 
 
 def _until_born(arguments: list[str] | None) -> "int | Born":
@@ -157,7 +158,7 @@ def _serve(server: socket.socket, image: NativeImage) -> Born | None:
     jail.prepare()
     boxes = Boxes(image, own)
     with rlimits.within_seconds(_BOOT_SECONDS):
-        birth = take_in(image, "a box of the process cage", "/")
+        birth = take_in(image, "a box of the process cage")
     server.send(BoxesHold(boxes.attacked()).pack())
     return Zygote(server, birth, boxes.make).serve()
 
@@ -174,7 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def take_in(image: NativeImage, isolation: str, work: str) -> Birth:
+def take_in(image: NativeImage, isolation: str) -> Birth:
     """
     Make this process the image's guest, ready to be cloned; nothing of ours is importable then.
     """
@@ -189,7 +190,7 @@ def take_in(image: NativeImage, isolation: str, work: str) -> Birth:
     kept = reseed.remember()
     zygote_world.forget_fonts()
     zygote_world.settle()
-    return Birth(guest, door, kept, _digest(image), isolation, work)
+    return Birth(guest, door, kept, _digest(image), isolation)
 
 
 def _digest(image: NativeImage) -> bytes:
@@ -299,7 +300,7 @@ class Zygote:
             self._server.send(BoxRefused(asked.number, missing=False, reason=reason).pack())
             return
         if isinstance(made, str):
-            self._born = Born(replace(self._birth, work=made), connection)
+            self._born = Born(self._birth, made, connection)
             return
         self._workers[made.pid] = (asked.number, made)
         said, descriptors = made.spawned(asked.number)
@@ -319,8 +320,7 @@ def _resident() -> int:
     """
     The bytes of memory that this process has now: what a worker begins with.
     """
-    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - proc(5), by name
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(proc.read("/proc/self/statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":

@@ -36,8 +36,7 @@ would one that an import loads, and answers itself with "continue".
 import errno
 import os
 import socket
-import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -46,16 +45,15 @@ from typing import Final
 from executor.linux import (
     capset,
     cgroups,
-    descriptors,
     mounts,
     mounts_closed,
     prctl,
     seccomp,
     unshare,
 )
-from executor.linux.barring import all_but, barred
+from executor.linux.barring import all_but, barred, reaching_host
+from executor.linux.canary import Canary
 from executor.linux.capset import Capability
-from executor.linux.clone import require_one_thread
 from executor.linux.errors import MechanismError, MechanismFailed, MechanismMissing, asking
 from executor.linux.filters import (
     ALLOW,
@@ -64,12 +62,15 @@ from executor.linux.filters import (
     Allow,
     Filter,
     MaskedEquals,
+    OneOf,
     Row,
     compile_filter,
     equals,
 )
 from executor.linux.libc import call
+from executor.linux.lock_steps import require_sockets_alone
 from executor.linux.namespaces import Namespace
+from executor.linux.sealing import require_one_thread
 from executor.linux.unshare import Extent
 from executor.process.slots import Slots
 from executor.process.steps_mounts import READABLE_DEVICES, WRITABLE_DEVICES
@@ -80,8 +81,6 @@ _OWN: Final = Namespace.MOUNT | Namespace.NETWORK | Namespace.IPC
 _DEVICES: Final = (*WRITABLE_DEVICES, *READABLE_DEVICES, "/dev/fuse")
 # Root's program that runs when a group gets empty: who may write this file is root of the host.
 _AGENT: Final = "release_agent"
-_STANDARD: Final = frozenset({0, 1, 2})
-_PR_SET_DUMPABLE: Final = 4
 _JOIN_SESSION_KEYRING: Final = 1
 # A container's filter refuses keys altogether, and a kernel may be without them.
 _NO_KEYS: Final = frozenset({errno.ENOSYS, errno.EPERM, errno.EACCES})
@@ -113,14 +112,7 @@ _WHERE_IT_IS: Final = (
 def _rows() -> tuple[Row, ...]:
     family = "its own network namespace, where a box's listeners are made and lo is set up"
     return (
-        *(
-            Allow(
-                "socket",
-                family,
-                (equals(0, one),),
-            )
-            for one in (socket.AF_INET, socket.AF_INET6)
-        ),
+        Allow("socket", family, (OneOf(0, (socket.AF_INET, socket.AF_INET6)),)),
         # Unix sockets have names in files, vsock reaches the machine's host, AF_ALG the kernel.
         Allow(
             "socket",
@@ -148,32 +140,16 @@ def _kind(kind: int) -> MaskedEquals:
     return MaskedEquals(1, _ALL & ~_SOCKET_FLAGS, kind)
 
 
-_NEVER: Final = (
-    (
-        "the kernel itself",
-        (
-            "bpf kexec_load kexec_file_load init_module finit_module delete_module perf_event_open"
-            " userfaultfd modify_ldt iopl ioperm reboot lookup_dcookie syslog acct quotactl"
-            " quotactl_fd settimeofday clock_settime clock_adjtime adjtimex setdomainname swapon"
-            " swapoff vhangup nfsservctl uselib"
-        ),
-    ),
-    (
-        "the view of the host; boxes mount by descriptor, and clone into namespaces",
-        (
-            "mount chroot fspick unshare setns name_to_handle_at open_by_handle_at fanotify_init"
-            " fanotify_mark mknod mknodat"
-        ),
-    ),
-    (
-        "other processes",
-        (
-            "ptrace process_vm_readv process_vm_writev pidfd_getfd process_madvise process_mrelease"
-            " kcmp migrate_pages move_pages"
-        ),
-    ),
-    ("keys", "add_key keyctl request_key"),
-    ("programs without a place", "execveat"),
+# Of what reaches the rest of the host, what boxes and their making need.
+_NEEDED: Final = (
+    # mounts are made and moved by descriptor
+    "fsopen fsconfig fsmount open_tree open_tree_attr move_mount mount_setattr pivot_root umount2"
+    # a box gets its name, and becomes its user
+    " sethostname setuid setgid setreuid setregid setresuid setresgid setgroups setfsuid setfsgid"
+    # its guest's, within the box
+    " setpriority ioprio_set sched_setaffinity sched_setattr sched_setparam sched_setscheduler"
+    " shmget shmat shmctl shmdt semget semop semctl semtimedop msgget msgsnd msgrcv msgctl"
+    " mq_open mq_unlink"
 )
 
 # A call of a newer kernel passes here; it does in no box.
@@ -182,11 +158,9 @@ WHERE_IT_IS_FILTER: Final = all_but(
     "native zygote without namespaces",
     (
         *_rows(),
-        *(
-            row
-            for reason, names in _NEVER
-            for row in barred(names, f"{reason}: no box and no zygote needs it", EPERM)
-        ),
+        *reaching_host(EPERM, _NEEDED),
+        *barred("mknod mknodat", "makes devices", EPERM),
+        *barred("execveat", "starts a program without a place", EPERM),
     ),
 )
 
@@ -221,7 +195,7 @@ def lock(slots: Slots | None, changed: Sequence[str] = ()) -> Locked:
     """
     seccomp.require_machine()
     require_one_thread()
-    _require_sockets_alone()
+    require_sockets_alone(loop=False)
     _leave_keys()
     theirs = [] if slots is None else [slots.identities]
     users, groups = [(os.geteuid(), 1), *theirs], [(os.getegid(), 1), *theirs]
@@ -235,18 +209,10 @@ def lock(slots: Slots | None, changed: Sequence[str] = ()) -> Locked:
     _lose_rights(locked.hold)
     table = APART_FILTER if locked.hold is Hold.APART else WHERE_IT_IS_FILTER
     seccomp.install(compile_filter(table, os.getpid()), tsync=True)
-    _try(locked.hold)
+    _OF_THE_FILTER.ask()
+    if locked.hold is Hold.APART:
+        _OF_THE_MOUNTS.ask()
     return locked
-
-
-def _require_sockets_alone() -> None:
-    for number in sorted(descriptors.own()):
-        mode = os.fstat(number).st_mode
-        if stat.S_ISDIR(mode) or (number not in _STANDARD and not stat.S_ISSOCK(mode)):
-            kind = Path(f"/proc/self/fd/{number}").readlink()
-            raise MechanismFailed(
-                MECHANISM, f"descriptor {number} is {kind}; close all but sockets before"
-            )
 
 
 def _leave_keys() -> None:
@@ -324,24 +290,20 @@ def _lose_rights(hold: Hold) -> None:
     prctl.set_no_new_privs()
     # A change of rights may have changed it. Without root a parent may map the users of its box's
     # namespace only while both are dumpable: the files in /proc are root's otherwise.
-    with asking("dumpable", "setting it", "allow prctl"):
-        call("prctl", _PR_SET_DUMPABLE, int(os.geteuid() != 0))
+    if os.geteuid():
+        prctl.set_dumpable()
+    else:
+        prctl.set_not_dumpable()
 
 
-def _try(hold: Hold) -> None:
-    """
-    Ask for what must be refused, and do no harm where it is not: that it holds is not believed.
-    """
-    _expect(errno.EPERM, lambda: socket.socket(socket.AF_UNIX).close())
-    if hold is Hold.APART:
-        _expect(errno.EROFS, lambda: os.close(os.open("/", os.O_TMPFILE | os.O_RDWR)))
+def _make_unix_socket() -> None:
+    socket.socket(socket.AF_UNIX).close()
 
 
-def _expect(answer: int, act: Callable[[], None]) -> None:
-    try:
-        act()
-    except OSError as error:
-        if error.errno == answer:
-            return
-        raise MechanismFailed(MECHANISM, f"answered {error}; do not run here") from error
-    raise MechanismFailed(MECHANISM, "taken, and does not hold; do not run here")
+def _make_file() -> None:
+    # Without a name: it does no harm where it is not refused.
+    os.close(os.open("/", os.O_TMPFILE | os.O_RDWR))
+
+
+_OF_THE_FILTER: Final = Canary(seccomp.MECHANISM, "a unix socket", errno.EPERM, _make_unix_socket)
+_OF_THE_MOUNTS: Final = Canary(mounts.MECHANISM, "a file in /", errno.EROFS, _make_file)

@@ -13,7 +13,6 @@ import importlib
 import os
 import pkgutil
 import sys
-import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from executor.kernel.errors import InternalError
+from executor.linux.sealing import require_one_thread
 from executor.process.plan import HOME, TEMPORARY
 
 ENVIRONMENT: Final[Mapping[str, str]] = {
@@ -158,7 +157,7 @@ def settle() -> None:
     """
     Make memory ready to be shared by clones: no threads, no garbage, nothing for the collector.
 
-    Raises InternalError when a thread is left: cloning one thread of several is not safe.
+    Raises MechanismFailed when a thread is left: cloning one thread of several is not safe.
     """
     # A plain fork runs the handlers by which libraries shut their pools of threads
     # (pthread_atfork(3)); a bare clone3(2) does not.
@@ -166,8 +165,6 @@ def settle() -> None:
     if child == 0:
         os._exit(0)
     os.waitpid(child, 0)
-    tasks = len(os.listdir("/proc/self/task"))  # noqa: PTH208 - proc(5), by name
-    if tasks != 1 or threading.active_count() != 1:
-        raise InternalError(f"a zygote with {tasks} threads must not fork")
+    require_one_thread()
     gc.collect()
     gc.freeze()

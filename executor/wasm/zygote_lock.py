@@ -31,14 +31,14 @@ guest's whole memory twice and what the host holds of it, no core, no file, no q
 is shared counts under none of these limits, and a zygote can still map it.
 """
 
+import errno
 import functools
 import os
 import signal
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 
-from executor.linux import landlock, prctl, rlimits, seccomp
+from executor.linux import landlock, prctl, rlimits, sealing, seccomp
 from executor.linux.barring import (
     ATTRIBUTE_CHANGES,
     NAME_CHANGES,
@@ -47,7 +47,8 @@ from executor.linux.barring import (
     forks,
     host_rows,
 )
-from executor.linux.errors import MechanismFailed, MechanismMissing, asking
+from executor.linux.canary import Canary
+from executor.linux.errors import MechanismFailed
 from executor.linux.filters import (
     EPERM,
     KILL_PROCESS,
@@ -60,6 +61,7 @@ from executor.linux.filters import (
 )
 from executor.linux.landlock import Handled, PathRule, Reach
 from executor.linux.libc import call
+from executor.linux.lock_steps import require_landlock
 from executor.linux.rlimits import Limit
 from executor.wasm.jail import Level
 
@@ -147,15 +149,10 @@ def lock(minimum: Level = Level.W2) -> Locked:
     been given up, a thread runs, or a mechanism does not hold; the zygote must then end.
     """
     seccomp.require_machine()
-    abi = landlock.abi()
-    if not abi and minimum is Level.W2:
-        raise MechanismMissing(
-            landlock.MECHANISM,
-            "this kernel does not offer it and level W2 needs it for zygotes too; enable it"
-            " (CONFIG_SECURITY_LANDLOCK, lsm=landlock)",
-        )
+    need = "level W2 needs it for zygotes too"
+    abi = require_landlock(need) if minimum is Level.W2 else landlock.abi()
     _require_user()
-    _require_one_thread()
+    sealing.require_one_thread()
     program = _prepared().for_process(os.getpid())
     rlimits.lower(_bounds())
     prctl.drop_bounding_set()
@@ -165,7 +162,9 @@ def lock(minimum: Level = Level.W2) -> Locked:
         landlock.restrict(_rules(landlock.handled_by(abi)))
     seccomp.install(program, tsync=True)
     prctl.set_not_dumpable()
-    _try_locks(abi)
+    _OF_THE_FILTER.ask()
+    if abi:
+        _OF_THE_DOMAIN.ask()
     return Locked(Level.W2 if abi else Level.W1, abi)
 
 
@@ -179,15 +178,6 @@ def _require_user() -> None:
     if 0 in os.getresuid():
         raise MechanismFailed(
             "identity", "a zygote that is still root was to be locked; give it a user before"
-        )
-
-
-def _require_one_thread() -> None:
-    with asking("threads", "listing /proc/self/task", "mount /proc"):
-        tasks = len(list(Path("/proc/self/task").iterdir()))
-    if tasks != 1:
-        raise MechanismFailed(
-            "threads", f"{tasks} run where there may be one; start threads after the lock"
         )
 
 
@@ -206,20 +196,13 @@ def _rules(handled: Handled) -> tuple[PathRule, ...]:
     return tuple(landlock.beneath(path, reach, handled) for path, reach in reached)
 
 
-def _try_locks(abi: int) -> None:
-    """
-    Ask for two harmless things that must be refused: that they hold is not to be believed.
-    """
-    try:
-        call("connect", -1, 0, 0)
-    except PermissionError:
-        pass
-    except OSError as error:
-        raise MechanismFailed(seccomp.MECHANISM, f"loaded, and does not act: {error}") from error
-    if not abi:
-        return
-    try:
-        os.close(os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-    except PermissionError:
-        return
-    raise MechanismFailed(landlock.MECHANISM, "entered, and / is still listed; do not run here")
+def _connect() -> None:
+    call("connect", -1, 0, 0)
+
+
+def _open_root() -> None:
+    os.close(os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+
+
+_OF_THE_FILTER = Canary(seccomp.MECHANISM, "a connection", errno.EPERM, _connect)
+_OF_THE_DOMAIN = Canary(landlock.MECHANISM, "opening /", errno.EACCES, _open_root)

@@ -74,7 +74,7 @@ def install(runtime):
     runtime._readlink = lambda _path: door.reason()
     runtime.judge = programs.judge
     if sys.version_info < (3, 13):
-        runtime.traceback = types.SimpleNamespace(TracebackException=Told)
+        runtime._tracebacks.traceback = types.SimpleNamespace(TracebackException=Told)
     runtime._display.send = send
     runtime._tools.knock = knock
     sys.modules["codecage"].ask = door.transact

@@ -4,8 +4,8 @@ box allows them. Runs after `import asyncio`, over the loop of the wasm guest.
 
 What that one leaves out because the guest is alone is put back from the standard loop: the pipe
 by which threads wake it, its executor, its signal handlers, and its programs, for which the gate is
-asked. What stays is what an agent sees of the other cage: tasks outlive a cell, asyncio.run nests, an interrupt loses no callback, and a
-wait that nothing can end is told.
+asked. What stays is what an agent sees of the other cage: tasks outlive a cell, asyncio.run nests,
+an interrupt loses no callback, and a wait that nothing can end is told.
 """
 
 import asyncio

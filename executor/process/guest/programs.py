@@ -52,6 +52,7 @@ def judge(program):
 # ---- programs ------------------------------------------------------------------------------------
 
 
+@functools.wraps(_popen)
 def popen(self, args, *rest, **options):
     self._child_created = False
     self.returncode = None
@@ -61,11 +62,6 @@ def popen(self, args, *rest, **options):
     program = options.get("executable") or first(args)
     judge(found(program, options.get("env")))
     _popen(self, args, **options)
-
-
-popen.__name__, popen.__qualname__ = "__init__", "Popen.__init__"
-popen.__doc__, popen.__signature__ = _popen.__doc__, None
-functools.update_wrapper(popen, _popen)
 
 
 def with_shell(args, options):

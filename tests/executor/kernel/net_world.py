@@ -17,6 +17,7 @@ from executor.brokers import Brokers, Lease
 from executor.kernel.gate import Gate
 from executor.kernel.paths import HostTrees
 from executor.kernel.pool import FilePool
+from executor.kernel.standing import Standing
 from policy.decide import compile_policy
 from policy.types import Policy
 from tests.executor.fakes.harness import launched_images, policy
@@ -135,7 +136,7 @@ def on_net(
             log = SessionLog(store, "s", rules.digest, rules.limits.requests)
             await log.create(rules.name)
             trees = HostTrees(rules.filesystem)
-            gate = Gate(compile_policy(rules), trees, log, files.share("test"), way)
+            gate = Gate(Standing(compile_policy(rules)), trees, log, files.share("test"), way)
             assert isinstance(way, Lease)
             scene = NetScene(gate, store, audit, log, brokers, way)
             try:

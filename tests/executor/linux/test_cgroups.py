@@ -13,6 +13,7 @@ import pytest
 from executor.linux import cgroups
 from executor.linux.cgroups import Allowance
 from executor.linux.errors import MechanismFailed, MechanismMissing
+from tests.executor.waiting import until
 
 MIB = 1 << 20
 # Waits until it is told to go on, then touches as many MiB as its argument says.
@@ -225,8 +226,7 @@ def test_a_group_that_is_frozen_does_not_go_on_until_it_is_thawed(group):
     group.join(held.pid)
     assert group.freeze()
     unified = dict(group.directories)["unified"]
-    while "frozen 1" not in (unified / "cgroup.events").read_text():
-        os.sched_yield()
+    until(lambda: "frozen 1" in (unified / "cgroup.events").read_text())
     held.stdin.write(b"x")
     held.stdin.flush()
     assert held.poll() is None
@@ -274,8 +274,7 @@ def test_version_one_freezes_kills_and_counts_as_well(group, tmp_path):
         forking.communicate(timeout=20)
         assert forking.returncode == -signal.SIGKILL
         assert (old.cpu_time() or 0) > 0
-        while old.members():
-            os.sched_yield()
+        until(lambda: not old.members())
     finally:
         for _, directory in added:
             directory.rmdir()

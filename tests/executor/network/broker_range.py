@@ -19,6 +19,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -31,15 +32,19 @@ from cage_range import NOBODY, Outcome, World, refuse  # noqa: E402
 
 from codecage.network.v1 import network_pb2 as wire  # noqa: E402
 from executor.kernel.frames import encode  # noqa: E402
+from executor.linux import service_lock  # noqa: E402
 from executor.linux.descriptors import send_stream  # noqa: E402
-from executor.linux.filters import KILL_PROCESS, Filter, Refuse  # noqa: E402
+from executor.linux.filters import KILL_PROCESS, Refuse  # noqa: E402
 from executor.linux.libc import call  # noqa: E402
-from executor.network import broker, lock  # noqa: E402
+from executor.network import broker  # noqa: E402
 from executor.network.control import Control  # noqa: E402
+from executor.network.lock import BROKER  # noqa: E402
 from executor.network.owned import Routes  # noqa: E402
 from executor.network.streams import Patience, SocketStream  # noqa: E402
 
 Round = Generator[None, None, object]
+# Another service's range has its own here.
+SERVICE = BROKER
 KINDS = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
 
@@ -321,14 +326,15 @@ def _lock(parent: int, job: dict[str, object]) -> None:
     if "refuse" in job:
         number = getattr(errno, str(job.get("errno", "")), 0)
         refuse(str(job["refuse"]), number, job.get("option"))  # type: ignore[arg-type]
+    service = SERVICE
     if "remove" in job:
         # Under the lock no filter is loaded any more, so the table itself lacks the row.
-        rows = tuple(row for row in lock.BROKER_FILTER.rows if row.name != job["remove"])
+        rows = tuple(row for row in service.filter.rows if row.name != job["remove"])
         killed = Refuse(str(job["remove"]), "the test says so", KILL_PROCESS)
-        without = Filter("without a row", (*rows, killed), lock.BROKER_FILTER.default)
-        lock.BROKER_FILTER = without  # type: ignore[misc]
+        service = replace(service, filter=replace(service.filter, rows=(*rows, killed)))
     user = NOBODY if os.geteuid() == 0 and not job.get("stay_root") else 0
-    lock.lock_down(lock.Confinement(parent + int(bool(job.get("other_parent"))), user, user))
+    parent += int(bool(job.get("other_parent")))
+    service_lock.lock_down(service_lock.Confinement(service, parent, user, user))
 
 
 def _judge(job: dict[str, object]) -> dict[str, object]:
@@ -360,10 +366,10 @@ class BrokerRange:
     The tests' side: starts the process, sends jobs, reads outcomes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, program: str = __file__) -> None:
         paths = [str(ROOT), str(ROOT / "proto"), *sys.path[1:]]
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).resolve())],
+            [sys.executable, str(Path(program).resolve())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": ":".join(paths)},

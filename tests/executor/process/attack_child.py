@@ -11,11 +11,11 @@ import socket
 from contextlib import suppress
 
 from attacks import Attack, Control, only
-from box_calls import UNFILTERED
+from box_calls import BOX_FILTER, UNFILTERED
 
 from executor.linux.filters import Refuse
 from executor.linux.libc import call
-from executor.process.filter import BOX_FILTER, REFUSED
+from executor.process.filter import REFUSED
 
 _EMPTY_PATH = 0x1000
 

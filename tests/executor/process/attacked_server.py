@@ -141,10 +141,11 @@ def settled(server: Server) -> tuple[int, int]:
     """
     What is held when the boxes for the next sessions have been made.
     """
-    found = held(server)
-    while not all(held(server) == found for _ in range(30)):
+    for _ in range(100):
         found = held(server)
-    return found
+        if all(held(server) == found for _ in range(30)):
+            return found
+    raise AssertionError("what it holds changes all the time")
 
 
 def comes_to(server: Server, wanted: tuple[int, int]) -> bool:

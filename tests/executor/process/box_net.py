@@ -1,6 +1,6 @@
 """
-A session's network as a box has it, all of it real: a guest in its box, the
-server's side of it, the gate's, a network broker, and servers in the world.
+A session's network as a box has it, all of it real: a guest in its box, the server's side of it,
+the gate's, a network broker, and servers in the world.
 """
 
 import array
@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -28,6 +28,7 @@ from executor.kernel.docket import Docket
 from executor.kernel.errors import GuestError
 from executor.kernel.net import Net
 from executor.kernel.refusals import answer_to
+from executor.kernel.standing import Standing
 from executor.networking import NetworkOptions, broker_command
 from executor.process.network import BoxNetwork, ports_of
 from policy.decide import compile_policy
@@ -107,7 +108,6 @@ class Scene:
     brokers: Brokers
     log: SessionLog
     audit: Path
-    extra: dict[str, Any] = field(default_factory=dict)
 
     async def run(self, code: str, before: str = "") -> Any:
         return await self.guest.run(code, before)
@@ -157,7 +157,6 @@ def on_box_net(
     rules: Policy,
     *,
     options: NetworkOptions | None = None,
-    more_ports: Sequence[int] = (),
 ) -> None:
     async def main() -> None:
         audit = place / "record" / "audit.sqlite3"
@@ -167,12 +166,12 @@ def on_box_net(
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(started.stop)
             store = stack.enter_context(AuditStore.open(audit))
-            made, (names, *listeners) = stack.enter_context(guest([*ports_of(rules), *more_ports]))
+            made, (names, *listeners) = stack.enter_context(guest(ports_of(rules)))
             brokers = Brokers(started, 0, given.resolvers)
             stack.callback(brokers.close)
             log = SessionLog(store, "s", rules.digest, rules.limits.requests)
             await log.create(rules.name)
-            docket = Docket(compile_policy(rules), log)
+            docket = Docket(Standing(compile_policy(rules)), log)
             net = Net(docket, brokers.join(rules))
             stack.push_async_callback(net.close)
             network = BoxNetwork(net, listeners, names)

@@ -44,7 +44,9 @@ class Others:
         for number in (self._box.pidfd, *self._acts):
             self._waiting.register(number, select.POLLIN)
         while True:
-            for number, _ in self._waiting.poll(30_000):
+            ready = self._waiting.poll(60_000)
+            assert ready, "the box stands still"
+            for number, _ in ready:
                 if number == self._box.pidfd:
                     return
                 self._acts[number](number)

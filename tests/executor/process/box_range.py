@@ -38,6 +38,7 @@ from executor.linux.filters import (
     Verdict,
     compile_filter,
 )
+from executor.linux.lock_steps import Step
 from executor.linux.seccomp import install
 from executor.process import jail, selftest
 from executor.process.plan import (
@@ -50,7 +51,7 @@ from executor.process.plan import (
     View,
     identity_of,
 )
-from executor.process.site import Site, Step
+from executor.process.site import Site
 
 ROOT = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).resolve().parent
@@ -107,13 +108,15 @@ class Range:
     The tests' side: starts the process, sends jobs, reads outcomes.
     """
 
+    program = __file__
+
     def __init__(self, *, user: int | None = None) -> None:
         self.user = user
         python = sys.executable if user is None else "/usr/bin/python3"
         extra = {} if user is None else {"user": user, "group": user, "extra_groups": []}
         path = [str(ROOT), str(HERE)]
         self._process = subprocess.Popen(
-            [python, "-B", str(Path(__file__).resolve())],
+            [python, "-B", str(Path(self.program).resolve())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={"PYTHONPATH": ":".join(path), "PATH": os.defpath, "SECRET": SECRET},
@@ -254,12 +257,12 @@ def _boxed(attack: Attack, host: Host, job: Job) -> Outcome:
     assert done is not None
     killed = done.si_code in {os.CLD_KILLED, os.CLD_DUMPED}
     outcome = _outcome(reading, done.si_status if killed else 0)
-    kept = [place for _, place in box.places]
+    kept = [] if box.private is None else [place for _, place in box.private.places]
     box.end()
     assert not any(map(os.path.exists, kept))
     holds = {finding.part.value: finding.hold.value for finding in box.vector.findings}
     code = 0 if killed else done.si_status
-    return Outcome(outcome.said, box.level.name, others.refused, holds, code)
+    return Outcome(outcome.said, box.vector.level.name, others.refused, holds, code)
 
 
 def _outcome(reading: int, status: int) -> Outcome:
@@ -335,7 +338,10 @@ def _changes(job: Job) -> Job:
     return changes
 
 
-def _failing(name: str, how: str) -> tuple[Step, ...]:
+Steps = tuple[Step[Site], ...]
+
+
+def _failing(steps: Steps, name: str, how: str) -> Steps:
     """
     The steps, with the one of that name failing in the way `how`.
     """
@@ -354,10 +360,9 @@ def _failing(name: str, how: str) -> tuple[Step, ...]:
         return
 
     acts = {"raise": raising, "refuse": refusing, "die": dying, "skip": skipping}
-    assert name in {step.name for step in jail.STEPS}, name
+    assert name in {step.name for step in steps}, name
     return tuple(
-        Step(step.name, step.reason, acts[how]) if step.name == name else step
-        for step in jail.STEPS
+        Step(step.name, step.reason, acts[how]) if step.name == name else step for step in steps
     )
 
 
@@ -425,7 +430,7 @@ def _do(job: Job) -> dict[str, Any]:
         return _DONE
     before, verify = jail.STEPS, jail.status.verify
     if "fail" in job:
-        jail.STEPS = _failing(*job["fail"])
+        jail.STEPS = _failing(before, *job["fail"])
     try:
         attack, host = found(job["attack"]), Host(**job["host"])
         if "end" in job:
@@ -443,6 +448,14 @@ def _do(job: Job) -> dict[str, Any]:
 
 
 def main() -> None:
+    """
+    Import what boxes will need, and do one job after another.
+    """
+    for family in FAMILIES:
+        importlib.import_module(f"attack_{family}")
+    for name in ("box_work", "box_calls", "box_grants", "box_needs"):
+        importlib.import_module(name)
+    jail.prepare()
     # Out of the way of what attacks and boxes use.
     stdin, stdout = (fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 60) for number in (0, 1))
     null = os.open(os.devnull, os.O_RDWR)
@@ -469,11 +482,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    for family in FAMILIES:
-        importlib.import_module(f"attack_{family}")
-    importlib.import_module("box_work")
-    importlib.import_module("box_calls")
-    importlib.import_module("box_grants")
-    importlib.import_module("box_needs")
-    jail.prepare()
     main()

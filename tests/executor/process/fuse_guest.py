@@ -21,6 +21,7 @@ from executor.linux.mounts import Attribute
 from tests.executor.process import fuse_deeds
 
 GUEST_ID = 1000
+OWN = Attribute.NO_SET_ID | Attribute.NO_DEVICES | Attribute.NO_EXECUTION
 _NEW_USER, _NEW_MOUNTS = 0x1000_0000, 0x2_0000
 _WATCHED = ("sethostname", "keyctl", "ptrace")
 
@@ -32,17 +33,13 @@ def main(number: int) -> None:
     parent.send(b"apart")
     told = json.loads(parent.recv(65536))
     mounts.isolate()
-    devices = []
-    for place in told["mounts"]:
-        device = mounts.fuse_device()
-        tree = mounts.fuse_file_system(
-            device, GUEST_ID, Attribute.NO_SET_ID | Attribute.NO_DEVICES | Attribute.NO_EXECUTION
-        )
-        mounts.attach(tree, None, place)
-        os.close(tree)
-        devices.append(device)
+    devices = [mounts.fuse_device() for _ in told["mounts"]]
     call("setresgid", GUEST_ID, GUEST_ID, GUEST_ID)
     call("setresuid", GUEST_ID, GUEST_ID, GUEST_ID)
+    attach(mounts.memory_file_system(2**20, 100, 0o755, OWN), told["top"])
+    for place, device in zip(told["mounts"], devices, strict=True):
+        os.mkdir(place)
+        attach(mounts.fuse_file_system(device, GUEST_ID, OWN), place)
     prctl.drop_bounding_set()
     prctl.drop_capabilities()
     if told["watched"]:
@@ -55,6 +52,11 @@ def main(number: int) -> None:
     for device in devices:
         os.close(device)
     serve(parent)
+
+
+def attach(tree: int, place: str) -> None:
+    mounts.attach(tree, None, place)
+    os.close(tree)
 
 
 def serve(parent: socket.socket) -> None:

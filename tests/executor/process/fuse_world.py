@@ -25,6 +25,7 @@ from executor.kernel.cage import BoxEnds
 from executor.kernel.gate import Gate
 from executor.kernel.paths import HostTrees
 from executor.kernel.pool import FilePool, Share
+from executor.kernel.standing import Standing
 from executor.linux import userns
 from executor.supervision import Attendance, Supervision
 from policy.decide import compile_policy
@@ -35,6 +36,8 @@ ROOT = Path(__file__).resolve().parents[3]
 HOST_ID = 70_000
 NOBODY = 65_534
 PATIENCE = 20
+# Each guest has a file system of its own in memory there, and its mounts in that.
+TOP = "/mnt"
 
 
 class Refused(Exception):
@@ -61,7 +64,7 @@ class Guest:
         self.channel = ours
         assert ours.recv(100) == b"apart"
         userns.map_one(self.process.pid, 1000, HOST_ID, HOST_ID)
-        ours.send(json.dumps({"mounts": places, "watched": watched}).encode())
+        ours.send(json.dumps({"top": TOP, "mounts": places, "watched": watched}).encode())
         data, self.descriptors, _, _ = socket.recv_fds(ours, 100, 40)
         assert data == b"mounted"
 
@@ -175,13 +178,13 @@ class World:
         only: str = "",
     ) -> Session:
         """
-        A session under `rules`, whose mounts (guest paths) stand at places of this host.
+        A session under `rules`, whose mounts (guest paths) stand at `places` of its guest.
         """
         name = f"s{next(self.numbers)}"
         log = SessionLog(self.store, name, rules.digest, rules.limits.requests)
         await log.create(rules.name)
         share = self.files.share(name) if hold is None else HeldShare(self.files, name, hold, only)
-        gate = Gate(compile_policy(rules), HostTrees(rules.filesystem), log, share)
+        gate = Gate(Standing(compile_policy(rules)), HostTrees(rules.filesystem), log, share)
         guest = await asyncio.to_thread(Guest, list(mounts.values()), watched=watched)
         handed = [*guest.descriptors]
         listener = handed.pop() if watched else None
@@ -266,19 +269,11 @@ def ring() -> Iterator[Callable[[Callable[[World], Any]], None]]:
             runner.run(entered.__aexit__(None, None, None))
 
 
-def places(tmp_path: Path, *names: str) -> dict[str, str]:
+def places(*names: str) -> dict[str, str]:
     """
-    Where guest paths stand on this host.
+    Where a guest here has what it would see at these paths in a box.
     """
-    found = {}
-    for name in names:
-        place = tmp_path / "guest" / name.lstrip("/")
-        place.mkdir(parents=True, exist_ok=True)
-        found[name] = str(place)
-    for above in (*tmp_path.parents, tmp_path, tmp_path / "guest"):
-        if above.is_relative_to("/tmp") and above != Path("/tmp"):
-            above.chmod(above.stat().st_mode | 0o055)
-    return found
+    return {name: f"{TOP}{name}" for name in names}
 
 
 __all__ = ["Guest", "Refused", "Session", "World", "launched", "places", "policy", "ring"]

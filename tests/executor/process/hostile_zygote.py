@@ -3,8 +3,8 @@ A native zygote whose image has a package that turns against the host when it is
 
 Arguments: `locked` or `unlocked`; an empty directory for the package; a directory of the host that
 it tries to write in; the port of a listener; the path of a unix socket, which is an abstract name
-as well; the number of a process. It prints one line of JSON: what each
-attack came to. Its attacks are harmless where they succeed.
+as well; the number of a process. It prints one line of JSON: what each attack came to. Its attacks
+are harmless where they succeed.
 """
 
 import json
@@ -141,7 +141,7 @@ def main() -> None:
         # What an attack undoes is not the host's.
         unshare.leave(Namespace.MOUNT)
         mounts.isolate()
-    take_in(NativeImage("hostile", "key", (site,), ("hostile",)), "a test", "/")
+    take_in(NativeImage("hostile", "key", (site,), ("hostile",)), "a test")
     os.write(1, json.dumps(sys.modules["hostile"].said).encode())
 
 

@@ -1,9 +1,10 @@
 """
 A box with a network, and in it a guest that evaluates what it is sent.
 
-Run by exec as `python network_guest.py SOCKET JOBS PORTS`: makes the box, sends the server's ends of its
-network over the unix stream SOCKET, and waits for its end. The guest reads JSON texts, one a line,
-from the stream JOBS, and answers each with one. What it needs is imported before there is a box.
+Run by exec as `python network_guest.py SOCKET JOBS PORTS`: makes the box, sends the server's ends of
+its network over the unix stream SOCKET, and waits for its end. The guest reads JSON texts, one a
+line, from the stream JOBS, and answers each with one. What it needs is imported before there is a
+box.
 """
 
 import array

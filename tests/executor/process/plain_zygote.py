@@ -54,7 +54,7 @@ def main() -> int:
 
 def served() -> Born | None:
     server = socket.socket(fileno=int(sys.argv[1]))
-    birth = take_in(image_of(DECLARED[0], default_cache()), "a fork", "/")
+    birth = take_in(image_of(DECLARED[0], default_cache()), "a fork")
     born = Zygote(server, birth, fork).serve()
     server.detach()
     return born

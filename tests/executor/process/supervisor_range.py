@@ -5,11 +5,9 @@ Run by exec: pytest has threads, and forks badly.
 """
 
 import asyncio
-import json
 import os
 import socket
 import struct
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -19,15 +17,14 @@ sys.path[:0] = [str(HERE.parent / "linux"), str(HERE.parent / "network")]
 
 import broker_range  # noqa: E402
 from cage_acts import ACTS, simple  # noqa: E402
-from cage_range import NOBODY, World, refuse  # noqa: E402
+from cage_range import World  # noqa: E402
 
 from codecage.worker.v1 import worker_pb2 as wire  # noqa: E402
 from executor.kernel.frames import encode  # noqa: E402
 from executor.linux.descriptors import send_regular_file  # noqa: E402
-from executor.linux.filters import KILL_PROCESS, Filter, Refuse  # noqa: E402
-from executor.process import supervisor_lock as lock  # noqa: E402
 from executor.process.fuse_nodes import Room  # noqa: E402
 from executor.process.supervisor_attach import ServedMount  # noqa: E402
+from executor.process.supervisor_lock import SUPERVISOR  # noqa: E402
 from executor.process.supervisor_session import Ends, Session  # noqa: E402
 
 HEADER = struct.Struct("<IIQQIIIHH")
@@ -94,38 +91,16 @@ def serve(world: World) -> broker_range.Round:
     return loop.run_until_complete(asyncio.wait_for(served(), 10))
 
 
-def _lock(parent: int, job: dict[str, object]) -> None:
-    if "refuse" in job:
-        refuse(str(job["refuse"]), int(str(job.get("number", 1))), None)
-    if "remove" in job:
-        rows = tuple(row for row in lock.SUPERVISOR_FILTER.rows if row.name != job["remove"])
-        killed = Refuse(str(job["remove"]), "the test says so", KILL_PROCESS)
-        lock.SUPERVISOR_FILTER = Filter("without a row", (*rows, killed), lock.EPERM)  # type: ignore[misc]
-    user = NOBODY if os.geteuid() == 0 else 0
-    lock.lock_down(lock.Confinement(parent, user, user))
-
-
 ACTS["supervisor_serve"] = serve
-broker_range._lock = _lock
 
 
-class SupervisorRange(broker_range.BrokerRange):
+def start() -> broker_range.BrokerRange:
     """
     The tests' side.
     """
-
-    def __init__(self) -> None:
-        paths = [str(broker_range.ROOT), str(broker_range.ROOT / "proto"), *sys.path[1:]]
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).resolve())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": ":".join(paths)},
-            text=True,
-        )
+    return broker_range.BrokerRange(__file__)
 
 
 if __name__ == "__main__":
-    for line in sys.stdin:
-        sys.stdout.write(json.dumps(broker_range._judge(json.loads(line))) + "\n")
-        sys.stdout.flush()
+    broker_range.SERVICE = SUPERVISOR
+    broker_range.main()

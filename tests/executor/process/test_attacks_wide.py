@@ -21,11 +21,12 @@ import pytest
 from attack_look import UNREAD, is_cached
 from attack_tree import SHOWN, outside, set_id_copy
 from attacks import Control
+from box_calls import BOX_FILTER
 from wide_range import FAMILIES, WideRange
 
 from executor.linux.filters import Refuse
 from executor.process import bare
-from executor.process.filter import BOX_FILTER, REFUSED
+from executor.process.filter import REFUSED
 from executor.process.plan import FIRST_HOST_ID
 from executor.process.steps import STEPS
 

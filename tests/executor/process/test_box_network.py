@@ -5,80 +5,17 @@ network broker to real servers on loopback, or reset.
 
 import asyncio
 import errno
-import hashlib
 import os
 import socket
-from dataclasses import dataclass
+import time
 
 import pytest
-from box_net import PATIENCE, Scene, network_policy, on_box_net
+from box_net import PATIENCE, Scene, network_policy
+from box_servers import servers
 
 from executor.audit.record import Event
-from executor.networking import NetworkOptions
 from executor.process.network import ports_of
-from tests.servers.authority import Authority
-from tests.servers.listening import Listener
-from tests.servers.names import NameServer, addresses
-from tests.servers.sites import HttpServer, answer
 
-HERE = addresses("127.0.0.1")
-BLOB = os.urandom(2**16) * 200
-
-
-def stream_server(connection: socket.socket, _: int) -> None:
-    """
-    The first byte says what is done: echo, collect first, reset, send much, or keep silent.
-    """
-    match connection.recv(1):
-        case b"e":
-            while data := connection.recv(2**16):
-                connection.sendall(data)
-        case b"c":
-            data = b"".join(iter(lambda: connection.recv(2**16), b""))
-            connection.sendall(hashlib.sha256(data).hexdigest().encode())
-        case b"r":
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            connection.close()
-        case b"b":
-            connection.sendall(BLOB)
-        case _:
-            connection.recv(1)
-
-
-@dataclass
-class World:
-    """
-    Servers on loopback; every one of them would be found by the name servers of the world.
-    """
-
-    api: HttpServer
-    plain: HttpServer
-    stream: Listener
-    names: NameServer
-    pem: str
-
-    @property
-    def ports(self) -> dict[str, int]:
-        return {"api": self.api.port, "plain": self.plain.port, "stream": self.stream.port}
-
-    @property
-    def touched(self) -> tuple[int, int]:
-        servers = (self.api, self.plain, self.stream)
-        return sum(one.accepted for one in servers), self.names.packets
-
-    def on(self, place, scenario, *, grants=None, limits="", more_ports=()):
-        text = (GRANTS if grants is None else grants).format(**self.ports)
-        options = NetworkOptions(resolvers=(self.names.address,))
-        rules = network_policy(text, limits)
-        on_box_net(place, scenario, rules, options=options, more_ports=more_ports)
-
-
-GRANTS = """\
-  - {{host: api.test, ports: [{api}], addresses: [loopback]}}
-  - {{host: plain.test, ports: [{plain}], scheme: http, addresses: [loopback]}}
-  - {{host: "*.wild.test", ports: [{stream}], raw: true, tls: false, addresses: [loopback]}}
-  - {{host: stream.test, ports: [{stream}], raw: true, tls: false, addresses: [loopback]}}
-"""
 RULES = """\
   - host: plain.test
     ports: [{plain}]
@@ -90,17 +27,8 @@ RULES = """\
 
 @pytest.fixture(scope="module")
 def world():
-    authority = Authority()
-    hosts = ("api", "other", "plain", "stream", "evil", "a.wild", "localhost")
-    zone = {f"{host}.test": HERE for host in hosts} | {"localhost": HERE}
-    blob = {"blob": lambda *_: answer(BLOB)}
-    with (
-        HttpServer(blob, tls=authority.context()) as api,
-        HttpServer(blob) as plain,
-        Listener(stream_server) as stream,
-        NameServer(zone) as names,
-    ):
-        yield World(api, plain, stream, names, authority.pem.decode())
+    with servers() as made:
+        yield made
 
 
 # ---- what is granted ------------------------------------------------------------------------
@@ -122,88 +50,6 @@ def test_a_raw_stream_carries_bytes_and_has_its_decision_and_outcome(tmp_path, w
         assert (counts.connections, counts.sent, counts.received) == (1, 6, 5)
         # One for the name, and one for the connection.
         assert counts.requests == 2
-
-    world.on(tmp_path, scenario)
-
-
-CLIENTS = """
-URLS = {urls}
-def by_http_client(scheme):
-    host, port = URLS[scheme]
-    kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
-    more = dict(context=CONTEXT) if scheme == "https" else {{}}
-    connection = kind(host, port, timeout=20, **more)
-    connection.request("GET", "/v1/a")
-    with connection.getresponse() as response:
-        return response.status, json.load(response)["target"]
-def by_urllib(scheme):
-    host, port = URLS[scheme]
-    context = CONTEXT if scheme == "https" else None
-    with urllib.request.urlopen(f"{{scheme}}://{{host}}:{{port}}/v1/a", timeout=20, context=context) as response:
-        return response.status, json.load(response)["target"]
-def by_requests(scheme):
-    host, port = URLS[scheme]
-    said = requests.get(f"{{scheme}}://{{host}}:{{port}}/v1/a", timeout=20, verify=PEM)
-    return said.status_code, said.json()["target"]
-def by_asyncio(scheme):
-    async def asked():
-        host, port = URLS[scheme]
-        reader, writer = await asyncio.open_connection(host, port, ssl=CONTEXT if scheme == "https" else None)
-        writer.write(f"GET /v1/a HTTP/1.1\\r\\nHost: {{host}}:{{port}}\\r\\nConnection: close\\r\\n\\r\\n".encode())
-        said = (await reader.read(65536)).decode()
-        writer.close()
-        return int(said.split()[1]), json.loads(said.partition("\\r\\n\\r\\n")[2])["target"]
-    return asyncio.run(asked())
-CONTEXT = ssl.create_default_context(cadata=CERTIFICATE)
-with tempfile.NamedTemporaryFile("w", delete=False) as file:
-    file.write(CERTIFICATE)
-PEM = file.name
-"""
-
-
-def clients(world: World) -> str:
-    urls = {"https": ("api.test", world.api.port), "http": ("plain.test", world.plain.port)}
-    return f"CERTIFICATE = {world.pem!r}\n{CLIENTS.format(urls=urls)}"
-
-
-def test_libraries_call_what_is_granted_in_the_clear_and_over_tls_of_their_own(tmp_path, world):
-    """
-    Their own TLS checks the server's certificate with an authority that only the guest knows.
-    """
-
-    async def scenario(scene: Scene) -> None:
-        await scene.run("0", clients(world))
-        for client in ("http_client", "urllib", "requests", "asyncio"):
-            for scheme in ("http", "https"):
-                said = await scene.run(f"attempt(lambda: by_{client}({scheme!r}))")
-                assert said == ["done", [200, "/v1/a"]], (client, scheme)
-        await scene.run("os.unlink(PEM)")
-        await scene.over()
-        rows = await scene.rows()
-        plain = f"http://plain.test:{world.plain.port}/v1/a"
-        assert rows.count((f"GET {plain}", "allow")) == 4
-        assert rows.count((f"> GET {plain}", "ok")) == 4
-        assert rows.count((f"connect api.test:{world.api.port}", "allow")) == 4
-        assert rows.count((f"> connect api.test:{world.api.port}", "ok")) == 4
-        assert "deny" not in dict(rows).values()
-
-    world.on(tmp_path, scenario)
-
-
-def test_a_large_transfer_arrives_unchanged_both_ways(tmp_path, world):
-    async def scenario(scene: Scene) -> None:
-        port, digest = world.stream.port, hashlib.sha256(BLOB).hexdigest()
-        before = "def digest(text): return hashlib.sha256(text.encode('latin-1')).hexdigest()"
-        assert await scene.run(f"digest(talk('stream.test', {port}, b'b'))", before) == digest
-        sent = "b'c' + bytes(range(256)) * 2**16"
-        expected = hashlib.sha256(bytes(range(256)) * 2**16).hexdigest()
-        assert await scene.run(f"talk('stream.test', {port}, {sent})") == expected
-        url = f"https://api.test:{world.api.port}/blob"
-        read = (
-            f"hashlib.sha256(urllib.request.urlopen({url!r}, context=CONTEXT).read()).hexdigest()"
-        )
-        assert await scene.run(read, clients(world)) == digest
-        await scene.run("os.unlink(PEM)")
 
     world.on(tmp_path, scenario)
 
@@ -467,8 +313,11 @@ def test_a_flood_of_connections_is_held_to_the_limit_and_costs_the_server_nothin
     async def scenario(scene: Scene) -> None:
         before, came = len(os.listdir("/proc/self/fd")), world.stream.accepted
         await scene.run("[ENDS := flood(60), 0][1]", f"PORT = {world.stream.port}\n{FLOOD}")
-        while len(os.listdir("/proc/self/fd")) - before >= 12:
-            await scene.run("0")  # those beyond the limit are being refused
+        async with asyncio.timeout(PATIENCE):
+            while len(os.listdir("/proc/self/fd")) - before >= 12:
+                await scene.run("0")  # those beyond the limit are being refused
+            while world.stream.accepted - came < 3:
+                await scene.run("0")  # the others are being dialled
         ports = await scene.run("[one.getsockname()[1] for one in ENDS[:4]]")
         told = [await scene.why("stream.test", world.stream.port, one) for one in ports]
         assert [one.errno for one in told] == [0, 0, 0, errno.EMFILE]
@@ -623,6 +472,21 @@ def flood():
         assert len(rows) in {50, 51}
 
     world.on(tmp_path, scenario, limits="limits: {requests: 50}\n")
+
+
+def test_queries_beyond_some_hundreds_have_to_wait(tmp_path, world):
+    """
+    Two hundred are answered as they come, and five hundred a second after those.
+    """
+
+    async def scenario(scene: Scene) -> None:
+        often = "def often(act):\n    for _ in range(800): act()\n    return 800\n"
+        query = "often(lambda: asked(('127.0.0.1', 53), query('stream.test', 1)))"
+        began = time.monotonic()
+        assert await scene.run(query, DATAGRAMS + often) == 800
+        assert time.monotonic() - began >= 1.15
+
+    world.on(tmp_path, scenario)
 
 
 def test_a_policy_without_network_has_no_ports():

@@ -2,8 +2,12 @@
 Cells in a native worker, seen from the server's end of its socket; the worker is a plain fork.
 """
 
+import fcntl
 import os
 import select
+import socket
+import struct
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +15,7 @@ import pytest
 
 from codecage.worker.v1 import worker_pb2 as wire
 from tests.executor.process.native_world import REASON, NativeZygote, Worker, plain
+from tests.executor.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +187,29 @@ def test_an_interrupt_in_the_middle_of_output_leaves_no_lock_held(worker: Worker
         worker.interrupt()
         assert worker.finish().status == "INTERRUPTED"
     assert worker.run("print('still')").out == "still\n"
+
+
+def test_an_interrupt_in_the_middle_of_a_frame_leaves_it_whole(zygote: NativeZygote) -> None:
+    """
+    More is shown than the socket holds, and nobody reads: the worker stands in the middle of it.
+    """
+    worker = zygote.spawn().begin(output_bytes=2**23)
+    large = f"display({{'text/plain': 'x' * {2**21}}}, raw=True)"
+    worker.start(f"print('on', flush=True)\n{large}\nwhile True: pass")
+    worker.started()
+    until(lambda: waiting(worker.stream) > 2**16)
+    worker.interrupt()
+    seen = worker.finish()
+    assert (seen.status, seen.kinds.count("display")) == ("INTERRUPTED", 2)
+    assert worker.run("1").value == "1"
+
+
+def waiting(stream: socket.socket) -> int:
+    """
+    The bytes that are there to be read.
+    """
+    (found,) = struct.unpack("i", fcntl.ioctl(stream, termios.FIONREAD, bytes(4)))
+    return int(found)
 
 
 PROGRAMS = {

@@ -32,7 +32,6 @@ from executor.linux.filters import (
 )
 from executor.linux.syscalls import NUMBERS
 from executor.process.filter import (
-    BOX_FILTER,
     NO_ATTRIBUTES,
     NO_FAMILY,
     NO_TERMINAL,
@@ -44,6 +43,7 @@ GOLDEN = Path(__file__).parent / "box_filter.txt"
 PID = 1
 NUMBERS_JUDGED = range(601)
 NAMES = {number: name for name, number in NUMBERS.items()}
+BOX_FILTER = box_filter(Variant())
 PROGRAM = compile_filter(BOX_FILTER, PID)
 VARIANTS = {
     "plain": Variant(),

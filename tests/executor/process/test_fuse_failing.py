@@ -8,18 +8,16 @@ import errno
 import os
 import signal
 import stat
-import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from executor import launcher
-from executor.errors import CageUnavailable
-from executor.kernel.cage import BoxEnds
+from executor.audit.record import Event
 from executor.process.fuse_nodes import FILES_MAX
-from executor.supervision import Supervision
 from tests.executor.process import fuse_world
-from tests.executor.process.fuse_world import PATIENCE, Refused, places, policy
+from tests.executor.process.fuse_world import PATIENCE, TOP, Refused, places, policy
+from tests.executor.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +40,11 @@ def granting(data, more=""):
     )
 
 
-def test_an_interrupted_guest_leaves_a_host_that_hangs_and_goes_on_when_it_answers(
-    ring, data, tmp_path
-):
+def test_an_interrupted_guest_leaves_a_host_that_hangs_and_goes_on_when_it_answers(ring, data):
     async def scenario(world):
         free = asyncio.Event()
         free.set()
-        found = places(tmp_path, "/data")
+        found = places("/data")
         session = await world.session(granting(data), found, hold=free)
         free.clear()
         path = f"{found['/data']}/a.csv"
@@ -60,19 +56,31 @@ def test_an_interrupted_guest_leaves_a_host_that_hangs_and_goes_on_when_it_answe
     ring(scenario)
 
 
-def test_a_guest_that_is_killed_while_the_host_hangs_ends_and_its_neighbour_never_waits(
-    ring, data, tmp_path
-):
+def test_a_file_that_is_opened_when_nobody_waits_any_more_is_closed_again(ring, data):
+    async def scenario(world):
+        found, free, pid = places("/data"), asyncio.Event(), world.supervision.pid
+        session = await world.session(granting(data), found, hold=free, only="locate")
+        before, path = _held(pid), f"{found['/data']}/a.csv"
+        assert await session.do("interrupted_read", path, 0.1) == "interrupted"
+        free.set()
+        assert await session.do("read", path) == "1,2\n"
+        await asyncio.to_thread(until, lambda: _held(pid) == before)
+        await world.end(session)
+
+    ring(scenario)
+
+
+def test_a_guest_that_is_killed_while_the_host_hangs_ends_and_its_neighbour_never_waits(ring, data):
     async def scenario(world):
         free = asyncio.Event()
         free.set()
-        found, other = places(tmp_path / "1", "/data"), places(tmp_path / "2", "/data")
+        found = places("/data")
         stuck = await world.session(granting(data), found, hold=free)
-        neighbour = await world.session(granting(data), other)
+        neighbour = await world.session(granting(data), found)
         free.clear()
         stuck.guest.ask("read", f"{found['/data']}/a.csv")
         await _waits_in_kernel(stuck.guest.process.pid)
-        assert await neighbour.do("read", f"{other['/data']}/a.csv") == "1,2\n"
+        assert await neighbour.do("read", f"{found['/data']}/a.csv") == "1,2\n"
         stuck.guest.process.kill()
         assert await asyncio.to_thread(stuck.guest.process.wait, PATIENCE) == -signal.SIGKILL
         await stuck.attendance.close()
@@ -88,28 +96,18 @@ async def _waits_in_kernel(pid: int) -> None:
     """
     Until the process waits for an answer of FUSE.
     """
-    async with asyncio.timeout(PATIENCE):
-        await asyncio.to_thread(
-            _until, lambda: "fuse" in _place(pid, "wchan") + _place(pid, "stack")
-        )
+    await asyncio.to_thread(until, lambda: "fuse" in _place(pid, "wchan") + _place(pid, "stack"))
 
 
 def _place(pid: int, name: str) -> str:
     return Path(f"/proc/{pid}/{name}").read_text()
 
 
-def _until(holds) -> None:
-    while not holds():
-        os.sched_yield()
-
-
-def test_the_end_of_a_session_ends_what_waits_in_the_kernel_also_when_the_host_hangs(
-    ring, data, tmp_path
-):
+def test_the_end_of_a_session_ends_what_waits_in_the_kernel_also_when_the_host_hangs(ring, data):
     async def scenario(world):
         free = asyncio.Event()
         free.set()
-        found = places(tmp_path, "/data")
+        found = places("/data")
         session = await world.session(granting(data), found, hold=free)
         free.clear()
         session.guest.ask("read", f"{found['/data']}/a.csv")
@@ -124,11 +122,9 @@ def test_the_end_of_a_session_ends_what_waits_in_the_kernel_also_when_the_host_h
     ring(scenario)
 
 
-def test_a_supervisor_that_dies_takes_its_sessions_with_words_and_opens_nothing(
-    ring, data, tmp_path
-):
+def test_a_supervisor_that_dies_takes_its_sessions_with_words_and_opens_nothing(ring, data):
     async def scenario(world):
-        found = places(tmp_path, "/data")
+        found = places("/data")
         session = await world.session(granting(data), found, watched=True)
         path = f"{found['/data']}/a.csv"
         assert await session.do("read", path) == "1,2\n"
@@ -138,17 +134,17 @@ def test_a_supervisor_that_dies_takes_its_sessions_with_words_and_opens_nothing(
         assert "has ended" in said
         assert await session.refused("read", path) == errno.ENOTCONN
         assert await session.do("refused_calls", 1) == [errno.ENOSYS]
-        again = await world.session(granting(data), places(tmp_path / "2", "/data"))
-        assert await again.do("read", f"{tmp_path}/2/guest/data/a.csv") == "1,2\n"
+        again = await world.session(granting(data), places("/data"))
+        assert await again.do("read", f"{TOP}/data/a.csv") == "1,2\n"
         for one in (session, again):
             await world.end(one)
 
     ring(scenario)
 
 
-def test_the_supervisor_gives_back_every_descriptor_of_a_session_that_is_over(ring, data, tmp_path):
+def test_the_supervisor_gives_back_every_descriptor_of_a_session_that_is_over(ring, data):
     async def scenario(world):
-        found = places(tmp_path, "/data")
+        found = places("/data")
         first = await world.session(granting(data), found, watched=True)
         await world.end(first)
         before = _held(world.supervision.pid)
@@ -157,55 +153,54 @@ def test_the_supervisor_gives_back_every_descriptor_of_a_session_that_is_over(ri
             assert await session.do("many_open", f"{found['/data']}/a.csv", 20) == [20, 0]
             session.guest.ask("many_open", f"{found['/data']}/a.csv", 5 + place)
             await world.end(session)
-        async with asyncio.timeout(PATIENCE):
-            pid = world.supervision.pid
-            await asyncio.to_thread(_until, lambda: _held(pid) <= before)
+        pid = world.supervision.pid
+        await asyncio.to_thread(until, lambda: _held(pid) <= before)
 
     ring(scenario)
 
 
-def test_when_a_guest_ends_its_devices_and_its_listener_are_let_go_of_at_once(ring, data, tmp_path):
+def test_when_a_guest_ends_its_devices_and_its_listener_are_let_go_of_at_once(ring, data):
     async def scenario(world):
-        found = places(tmp_path, "/data")
+        found = places("/data")
         session = await world.session(granting(data), found, watched=True)
         pid = world.supervision.pid
         before = _held(pid)
         session.guest.close()
-        await asyncio.to_thread(_until, lambda: _held(pid) == before - 2)
+        await asyncio.to_thread(until, lambda: _held(pid) == before - 2)
         assert not session.attendance.lost.done()
         await world.end(session)
 
     ring(scenario)
 
 
-def test_an_answer_that_comes_when_its_guest_is_gone_leaves_nothing_open(ring, data, tmp_path):
+def test_an_answer_that_comes_when_its_guest_is_gone_leaves_nothing_open(ring, data):
     async def scenario(world):
-        neighbour = await world.session(granting(data), places(tmp_path / "2", "/data"))
-        found, free, pid = places(tmp_path, "/data"), asyncio.Event(), world.supervision.pid
+        neighbour = await world.session(granting(data), places("/data"))
+        found, free, pid = places("/data"), asyncio.Event(), world.supervision.pid
         before = _held(pid)
         # Looking up goes on; what is opened is opened when its guest is gone.
         session = await world.session(granting(data), found, hold=free, only="locate")
         session.guest.ask("read", f"{found['/data']}/a.csv")
         async with asyncio.timeout(PATIENCE):
-            await asyncio.to_thread(_until, lambda: session.gate.counts.kinds["read"])
+            await asyncio.to_thread(until, lambda: session.gate.counts.kinds["read"])
             session.guest.process.kill()
-            await asyncio.to_thread(_until, lambda: _held(pid) == before + 1)
+            await asyncio.to_thread(until, lambda: _held(pid) == before + 1)
             free.set()
             answered = False
             while not answered:
                 answered = ("came", "read /data/a.csv", "ok", "4") in await session.rows()
                 # Its answer is there before those of this one, which are sent later.
-                assert await neighbour.do("read", f"{tmp_path}/2/guest/data/a.csv") == "1,2\n"
-            await asyncio.to_thread(_until, lambda: _held(pid) == before + 1)
+                assert await neighbour.do("read", f"{TOP}/data/a.csv") == "1,2\n"
+            await asyncio.to_thread(until, lambda: _held(pid) == before + 1)
         for one in (session, neighbour):
             await world.end(one)
 
     ring(scenario)
 
 
-def test_signals_call_no_refused_call_away_from_the_record(ring, data, tmp_path):
+def test_signals_call_no_refused_call_away_from_the_record(ring, data):
     async def scenario(world):
-        session = await world.session(granting(data), places(tmp_path, "/data"), watched=True)
+        session = await world.session(granting(data), places("/data"), watched=True)
         said = await session.do("refused_calls_under_signals", 2000)
         # A signal that comes before the call was received ends it: nothing was done, nothing asked.
         assert {errno.EPERM} <= {*said} <= {errno.EPERM, errno.EINTR}
@@ -216,13 +211,36 @@ def test_signals_call_no_refused_call_away_from_the_record(ring, data, tmp_path)
     ring(scenario)
 
 
+def test_forbidden_calls_in_a_loop_have_to_wait_and_are_counted(ring, data):
+    """
+    A thousand: after some hundreds others have their turn, for a tenth of a second.
+    """
+
+    async def scenario(world):
+        session = await world.session(granting(data), places("/data"), watched=True)
+        began = time.monotonic()
+        assert await session.do("refused_calls", 1000) == [errno.EPERM]
+        assert time.monotonic() - began >= 0.3
+        counts: list[int] = []
+        async with asyncio.timeout(PATIENCE):
+            while sum(counts) < 1000:
+                notes = [one for one in await session.records() if one.event is Event.WORKER_NOTE]
+                counts = [dict(one.detail)["count"] for one in notes]
+        # The first, and what came in each second.
+        assert sum(counts) == 1000
+        assert len(counts) < 2 + time.monotonic() - began
+        await world.end(session)
+
+    ring(scenario)
+
+
 def _held(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def test_files_that_are_open_for_reading_count_against_the_policy(ring, data, tmp_path):
+def test_files_that_are_open_for_reading_count_against_the_policy(ring, data):
     async def scenario(world):
-        found = places(tmp_path, "/data")
+        found = places("/data")
         rules = granting(data, "limits: {open_files: 16}\n")
         session = await world.session(rules, found)
         path = f"{found['/data']}/a.csv"
@@ -234,9 +252,9 @@ def test_files_that_are_open_for_reading_count_against_the_policy(ring, data, tm
     ring(scenario)
 
 
-def test_lookups_have_a_bound_of_their_own_and_reading_costs_one_request(ring, data, tmp_path):
+def test_lookups_have_a_bound_of_their_own_and_reading_costs_one_request(ring, data):
     async def scenario(world):
-        found = places(tmp_path, "/data")
+        found = places("/data")
         session = await world.session(granting(data, "limits: {requests: 10}\n"), found)
         path = f"{found['/data']}/a.csv"
         before = session.gate.counts.requests
@@ -255,7 +273,7 @@ def test_lookups_have_a_bound_of_their_own_and_reading_costs_one_request(ring, d
     ring(scenario)
 
 
-def test_a_tree_of_many_files_is_walked_and_a_listing_of_too_many_is_refused(ring, data, tmp_path):
+def test_a_tree_of_many_files_is_walked_and_a_listing_of_too_many_is_refused(ring, data):
     for directory in range(4):
         (data / f"d{directory}").mkdir()
         for name in range(500):
@@ -265,7 +283,7 @@ def test_a_tree_of_many_files_is_walked_and_a_listing_of_too_many_is_refused(rin
         os.close(os.open(data / "large" / f"n{name}", os.O_CREAT | os.O_WRONLY))
 
     async def scenario(world):
-        found = places(tmp_path, "/data")
+        found = places("/data")
         session = await world.session(granting(data), found)
         assert await session.refused("listing", f"{found['/data']}/large") == errno.EOVERFLOW
         assert await session.do("walked", f"{found['/data']}/d1") == [1, 500]
@@ -275,32 +293,15 @@ def test_a_tree_of_many_files_is_walked_and_a_listing_of_too_many_is_refused(rin
     ring(scenario)
 
 
-def test_a_file_larger_than_memory_pieces_is_read_whole(ring, data, tmp_path):
+def test_a_file_larger_than_memory_pieces_is_read_whole(ring, data):
     size = 3 * 2**20 + 17
     (data / "big").write_bytes(bytes(size))
 
     async def scenario(world):
-        found = places(tmp_path, "/data")
+        found = places("/data")
         session = await world.session(granting(data), found)
         for piece in (4096, 2**20, 2**22):
             assert await session.do("sum_of", f"{found['/data']}/big", piece) == size
         await world.end(session)
 
     ring(scenario)
-
-
-def test_a_program_that_is_no_supervisor_gets_no_session(tmp_path):
-    program = "import sys,socket,time; s=socket.socket(fileno=int(sys.argv[-1])); "
-    liar = [sys.executable, "-c", program + "s.send(b'ready unlocked'); s.recv(9)"]
-    started = launcher.launch([liar])
-
-    async def main():
-        supervision = Supervision(started, 0)
-        with pytest.raises(CageUnavailable):
-            await supervision.attach("s", BoxEnds(listener=0), None, None)
-        supervision.close()
-
-    try:
-        asyncio.run(main())
-    finally:
-        started.stop()

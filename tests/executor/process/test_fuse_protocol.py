@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from codecage.worker.v1 import worker_pb2 as wire
 from executor.process import fuse_protocol as fuse
 from executor.process.fuse_acts import ACTS, Passed, Tree
-from executor.process.fuse_nodes import Fault, Files, Nodes, Room, inode_of, path_of
+from executor.process.fuse_nodes import (
+    FILES_MAX,
+    Fault,
+    Files,
+    Nodes,
+    OpenFile,
+    Room,
+    inode_of,
+    path_of,
+)
 from executor.process.fuse_protocol import SHAPES, Malformed, Opcode, Request
 from executor.process.fuse_refusals import REFUSED
 from executor.process.supervisor_attach import Attach, ServedMount
@@ -99,13 +108,49 @@ def test_an_act_on_any_request_and_any_answers_ends_in_a_result_or_a_refusal(opc
     served.nodes.found(served.nodes.get(1), "n", wire.KIND_FILE)
     try:
         steps = ACTS[opcode](served, fuse.parse(request(opcode, body, node=1 + len(body) % 3)))
-        next(steps)
+        asked = next(steps)
         for answer in answers:
+            assert asked.WhichOneof("ask"), "it waits, and has asked for nothing"
             refused = isinstance(answer, Fault)
-            _ = steps.throw(answer) if refused else steps.send(Passed(answer))
-    except (Fault, Malformed, StopIteration):
-        return
-    steps.close()
+            asked = steps.throw(answer) if refused else steps.send(Passed(answer))
+    except StopIteration as over:
+        assert len(over.value.data) <= fuse.READ_MAX
+        assert len(served.files) == bool(over.value.handle)
+    except (Fault, Malformed):
+        assert not len(served.files)
+    else:
+        steps.close()
+
+
+@pytest.mark.parametrize(
+    ("opcode", "size", "brings"),
+    [
+        (Opcode.WRITE, 5, 4),
+        (Opcode.WRITE, 3, 4),
+        (Opcode.WRITE, fuse.WRITE_MAX + 1, fuse.WRITE_MAX + 1),
+        (Opcode.READ, fuse.READ_MAX + 1, 0),
+    ],
+)
+def test_more_than_was_agreed_on_or_than_is_there_is_neither_read_nor_written(opcode, size, brings):
+    served = tree()
+    served.files.add(OpenFile(served.nodes.get(1), handle=3, writes=True))
+    body = struct.pack("<QQIIQII", 1, 0, size, 0, 0, 0, 0) + bytes(brings)
+    with pytest.raises(Malformed):
+        next(ACTS[opcode](served, fuse.parse(request(opcode, body))))
+
+
+@pytest.mark.parametrize(
+    ("opcode", "body"),
+    [(Opcode.OPENDIR, bytes(8)), (Opcode.OPEN, bytes(8)), (Opcode.CREATE, bytes(16) + b"n\0")],
+)
+def test_no_more_files_and_directories_are_open_than_the_table_holds(opcode, body):
+    served = tree()
+    for _ in range(FILES_MAX - 1):
+        served.files.add(OpenFile(served.nodes.get(1)))
+    served.files.require_room()
+    served.files.add(OpenFile(served.nodes.get(1)))
+    with pytest.raises(Fault, match=f"{FILES_MAX} served files are open"):
+        next(ACTS[opcode](served, fuse.parse(request(opcode, body))))
 
 
 def test_forgetting_takes_a_node_and_its_room_away_and_lookups_keep_them():
@@ -125,6 +170,21 @@ def test_forgetting_takes_a_node_and_its_room_away_and_lookups_keep_them():
     assert fuse.forgotten(pairs) == [(5, 2)]
     with pytest.raises(Malformed):
         fuse.forgotten(fuse.parse(request(Opcode.BATCH_FORGET, struct.pack("<IIQQ", 2, 0, 5, 2))))
+
+
+def test_room_is_taken_of_a_session_and_of_all_and_given_back_with_the_mount():
+    everybody = Room(None, 3)
+    one, other = (Nodes("/data", Room(everybody, 2), wire.KIND_DIRECTORY) for _ in range(2))
+    for name in ("a", "b"):
+        one.found(one.get(1), name, wire.KIND_FILE)
+    with pytest.raises(Fault, match="too many names"):
+        one.found(one.get(1), "c", wire.KIND_FILE)
+    other.found(other.get(1), "a", wire.KIND_FILE)
+    with pytest.raises(Fault, match="too many names"):
+        other.found(other.get(1), "b", wire.KIND_FILE)
+    one.close()
+    other.found(other.get(1), "b", wire.KIND_FILE)
+    assert everybody.taken == 2
 
 
 def test_a_name_that_becomes_another_kind_of_object_is_another_node():

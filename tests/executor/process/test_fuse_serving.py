@@ -47,7 +47,7 @@ def served(tmp_path, ring):
         "     deny: ['*.no']}\n"
         "limits: {requests: 5000}\n"
     )
-    found = places(tmp_path, "/data", "/out")
+    found = places("/data", "/out")
 
     def run(scenario):
         async def main(world):

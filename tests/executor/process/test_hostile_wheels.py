@@ -148,7 +148,7 @@ def test_a_descriptor_of_the_host_that_is_left_open_is_refused(tmp_path: Path) -
             check=False,
         )
     assert done.returncode == 1
-    assert b"close all but sockets" in done.stderr
+    assert b"close everything but sockets" in done.stderr
 
 
 WHERE_IT_IS = """

@@ -239,16 +239,14 @@ def test_places_with_odd_names_are_found_as_the_kernel_writes_them(as_root, host
 
 def test_a_process_that_is_no_box_is_not_taken_for_one():
     with pytest.raises(MechanismFailed, match="NoNewPrivs is '0'.*it shares"):
-        status.verify(
-            os.getpid(), BoxPlan((View("/usr", "/usr"),), identity=identity_of(1)), Level.P4
-        )
+        status.verify(os.getpid(), BoxPlan((), identity=identity_of(1)), Level.P4, frozenset())
 
 
 def test_a_process_that_is_gone_is_not_taken_for_a_box():
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     with pytest.raises(MechanismFailed, match="reading"):
-        status.verify(ended.pid, BoxPlan(()), Level.P4)
+        status.verify(ended.pid, BoxPlan(()), Level.P4, frozenset())
 
 
 def test_a_box_ends_with_the_process_that_made_it(fresh, host, tmp_path):

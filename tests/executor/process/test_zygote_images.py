@@ -14,7 +14,7 @@ import pytest
 from executor.images.cache import Cache
 from executor.images.errors import ImageRefusedError
 from executor.images.provides import top_level
-from executor.process import images
+from executor.process import images, images_kept
 from executor.process.images_build import build
 
 DATA = images.declared_as("native-data")
@@ -139,3 +139,49 @@ def test_an_image_names_the_native_images_that_have_what_it_has_not(cache: Cache
     assert elsewhere["numpy"] == elsewhere["PIL"] == ("native-data",)
     assert tuple(elsewhere) == images.modules(DATA)
     assert images.image_of(DATA, cache).elsewhere == ()
+
+
+# ---- what is kept --------------------------------------------------------------------------------
+
+
+def test_what_is_there_is_listed_and_checked_by_name(cache: Cache, place: Path) -> None:
+    core, data = images_kept.listed(cache)
+    assert (core.name, core.path) == ("native-core", "")
+    assert (data.name, data.path, data.files) == ("native-data", str(place), 2)
+    assert images_kept.verified("native-data", cache) == data
+    (place / images.SITE / "one.py").write_text("x = 2\n")
+    with pytest.raises(ImageRefusedError, match="not as it was built"):
+        images_kept.verified("native-data", cache)
+
+
+def test_what_is_not_there_is_said_to_be_built_or_to_be_none(cache: Cache) -> None:
+    with pytest.raises(ImageRefusedError, match="codecage image build native-data"):
+        images_kept.verified("native-data", cache)
+    with pytest.raises(ImageRefusedError, match="there is native-core, native-data"):
+        images_kept.verified("native-torch", cache)
+
+
+@pytest.mark.parametrize(
+    ("keep", "every", "left"),
+    [
+        ((), False, {"now"}),
+        (("0123456",), False, {"now", "old"}),
+        ((), True, set()),
+        (("0123456",), True, {"old"}),
+        (("01234",), True, set()),
+    ],
+)
+def test_images_that_nobody_asks_for_any_more_go(
+    cache: Cache, place: Path, keep: tuple[str, ...], every: bool, left: set[str]
+) -> None:
+    old = place.with_name("native-data-0123456789ab")
+    old.mkdir()
+    (old / "file").write_bytes(bytes(5000))
+    images.listing(old).write_text("{}")
+    freed = images_kept.prune(keep, cache, every=every)
+    found = {name for name, one in (("now", place), ("old", old)) if one.exists()}
+    assert found == {
+        name for name, one in (("now", place), ("old", old)) if images.listing(one).exists()
+    }
+    assert found == left
+    assert (freed >= 5000) is ("old" not in left)

@@ -5,6 +5,8 @@ The native zygote with real boxes: what the server sees of it, and what a guest 
 import asyncio
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +14,9 @@ import pytest
 from executor.images.cache import default_cache
 from executor.kernel.orders import BoxOrder
 from executor.launcher import launch, program
+from executor.linux.errors import MechanismFailed
 from executor.process import images, slots
+from executor.process.plan import identity_of
 from executor.process.zygote_boxes import plan_of
 from executor.workers import require_locked
 from executor.zygotes import ImageRow, Zygotes
@@ -147,6 +151,14 @@ def test_no_two_zygotes_have_a_host_user_in_common_and_no_two_living_boxes() -> 
                 os.close(one.claim)
 
 
+def test_a_host_user_is_given_again_when_its_box_has_ended() -> None:
+    full = slots.Slots(0, -1, set(range(slots.BLOCK)))
+    with pytest.raises(MechanismFailed, match="all taken"):
+        full.take()
+    full.give_back(identity_of(5))
+    assert full == slots.Slots(0, -1, set(range(slots.BLOCK)) - {5})
+
+
 def test_a_plan_shows_the_library_once_and_names_no_home() -> None:
     plan = plan_of(CORE)
     shown = [view.mount for view in plan.mounts]
@@ -155,10 +167,17 @@ def test_a_plan_shows_the_library_once_and_names_no_home() -> None:
 
 
 def test_the_servers_zygotes_drive_a_native_one_unchanged() -> None:
-    asyncio.run(driven())
+    held, ended, used = asyncio.run(driven())
+    assert held in {"P3", "P4"}
+    assert ended.startswith("its process was ended by SIGKILL")
+    # Its group, which knew, has gone with it.
+    assert used
 
 
-async def driven() -> None:
+async def driven() -> tuple[str, str, float | None]:
+    """
+    The level of a box that they have made, how it ended, and the CPU time that it had used.
+    """
     row = program("executor.process.zygote", "--image", CORE.name, "--key", CORE.key)
     launcher = launch([row])
     zygotes = Zygotes(launcher, [ImageRow(CORE.name, CORE.key)], pool=1)
@@ -166,14 +185,30 @@ async def driven() -> None:
         assert len(await zygotes.start(CORE.name, ORDER)) == 32
         worker = await zygotes.take(CORE.name, ORDER)
         assert worker.holding is not None
-        assert worker.holding.level in {"P3", "P4"}
         assert worker.boot_memory > 0
         worker.limit_memory(2**28)
         worker.drop()
-        assert str(await worker.ended).startswith("its process was ended by SIGKILL")
+        return worker.holding.level, str(await worker.ended), worker.cpu_time()
     finally:
         await zygotes.close()
         launcher.stop()
+
+
+THREADED = """
+import threading
+from executor.process import zygote_world
+held = threading.Event()
+if {threads}: threading.Thread(target=held.wait, daemon=True).start()
+zygote_world.settle()
+"""
+
+
+@pytest.mark.parametrize(("threads", "said"), [(True, "threads: tasks"), (False, "")])
+def test_what_an_import_has_left_running_is_not_cloned(threads: bool, said: str) -> None:
+    command = [sys.executable, "-Wignore", "-c", THREADED.format(threads=threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert said in done.stderr
+    assert bool(done.returncode) is threads
 
 
 def test_an_unknown_key_ends_the_zygote_with_the_reason() -> None:

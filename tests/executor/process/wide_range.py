@@ -5,13 +5,10 @@ Adds families of attacks and kinds of jobs to `box_range`.
 """
 
 import contextlib
-import importlib
 import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -19,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import box_range
-from box_range import RESULT, SECRET, Host, Job, Outcome, Range
+from box_range import RESULT, Host, Job, Outcome, Range
 
 from executor.linux import landlock
 from executor.linux.landlock import PathRule
@@ -27,7 +24,6 @@ from executor.process import bare, jail
 from executor.process.plan import View
 
 FAMILIES = ("tree", "self", "child", "look")
-_HERE = Path(__file__).resolve()
 
 
 class WideRange(Range):
@@ -35,22 +31,7 @@ class WideRange(Range):
     The tests' side.
     """
 
-    def __init__(self, *, user: int | None = None) -> None:
-        self.user = user
-        python = sys.executable if user is None else "/usr/bin/python3"
-        extra: dict[str, Any] = {}
-        if user is not None:
-            extra = {"user": user, "group": user, "extra_groups": []}
-        path = f"{box_range.ROOT}:{box_range.HERE}"
-        self._process = subprocess.Popen(
-            [python, "-B", str(_HERE)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={"PYTHONPATH": path, "PATH": os.defpath, "SECRET": SECRET},
-            cwd="/",
-            text=True,
-            **extra,
-        )
+    program = __file__
 
     def pair(self, first: str, second: str, host: Host, **options: object) -> Outcome:
         """
@@ -172,18 +153,16 @@ def _failing_bare(job: Job) -> dict[str, Any]:
     """
     As `fail` of the range, for the steps of a box without namespaces.
     """
-    steps, before = jail.STEPS, bare.STEPS
-    jail.STEPS = before
+    before = bare.STEPS
+    bare.STEPS = box_range._failing(before, *job["fail_bare"])
     try:
-        bare.STEPS = box_range._failing(*job["fail_bare"])
-        jail.STEPS = steps
         rest = {key: value for key, value in job.items() if key != "fail_bare"}
         with tempfile.TemporaryDirectory() as directory:
             tempfile.tempdir = directory
             return {**_DO(rest), "left": os.listdir(directory)}
     finally:
         tempfile.tempdir = None
-        jail.STEPS, bare.STEPS = steps, before
+        bare.STEPS = before
 
 
 def _rules(job: Job) -> dict[str, Any]:
@@ -270,11 +249,6 @@ def _do(job: Job) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    box_range.FAMILIES = (*box_range.FAMILIES, *FAMILIES)
     box_range._do = _do
-    for family in box_range.FAMILIES:
-        importlib.import_module(f"attack_{family}")
-    for name in ("box_work", "box_calls", "box_grants", "box_needs"):
-        importlib.import_module(name)
-    jail.prepare()
+    box_range.FAMILIES = (*box_range.FAMILIES, *FAMILIES)
     box_range.main()

@@ -307,8 +307,8 @@ def test_no_row_of_the_zygote_bars_what_a_worker_needs():
 BROKEN = {
     "threads": "threading.Thread(target=signal.pause, daemon=True).start(); zygote_lock.lock()",
     "Landlock": "refuse('landlock_create_ruleset', errno.ENOSYS); zygote_lock.lock()",
-    "Landlock: entered": "refuse('landlock_restrict_self', 0); zygote_lock.lock()",
-    "seccomp: loaded": "refuse('seccomp', 0); zygote_lock.lock()",
+    "Landlock: opening / got an answer": "refuse('landlock_restrict_self', 0); zygote_lock.lock()",
+    "seccomp: a connection got EBADF": "refuse('seccomp', 0); zygote_lock.lock()",
     "rlimits: ": "refuse('prlimit64', errno.EPERM); zygote_lock.lock()",
     "dumpable: set": "refuse('prctl', 0, option=4); zygote_lock.lock()",
     "dumpable: setting": "refuse('prctl', errno.EPERM, option=4); zygote_lock.lock()",
