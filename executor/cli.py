@@ -16,11 +16,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO, TypeAlias, cast
 
-from agent_client import errors
 from agent_client.installation import INSTALL_SERVER, missing_parts
-from agent_client.terminal import visible
 
 if TYPE_CHECKING:
+    from agent_client.errors import CodecageError
+
     Subparsers: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
 OK, FAILED, USAGE, SERVER_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -151,10 +151,23 @@ def _run(arguments: list[str]) -> int:
     args = parser_for(wanted).parse_args(arguments)
     try:
         return cast("int", args.run(args))
-    except errors.CodecageError as error:
-        print(f"codecage {arguments[0]}: {visible(str(error))}", file=sys.stderr)
-        usage = isinstance(error, (errors.InvalidRequest, errors.ServerMissing))
-        return USAGE if usage else SERVER_FAILED
+    except _errors_of_client() as error:
+        return _failed(arguments[0], error)
+
+
+def _errors_of_client() -> "type[CodecageError]":
+    # Looked up when something was raised: a server's first guest waits for each import before.
+    from agent_client.errors import CodecageError  # noqa: PLC0415
+
+    return CodecageError
+
+
+def _failed(command: str, error: "CodecageError") -> int:
+    from agent_client.errors import InvalidRequest, ServerMissing  # noqa: PLC0415 - as above
+    from agent_client.terminal import visible  # noqa: PLC0415
+
+    print(f"codecage {command}: {visible(str(error))}", file=sys.stderr)
+    return USAGE if isinstance(error, (InvalidRequest, ServerMissing)) else SERVER_FAILED
 
 
 def _registrar(command: Command) -> "Callable[[Subparsers], None]":

@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Final
 
 from executor.kernel.ahead import TABLE_MAX
-from executor.kernel.spawn import StartZygote
 
 _BOOT: Final = (
     "import json, runpy, sys; "
@@ -71,6 +70,8 @@ class Launcher:
 
         Raises OSError when the launcher is gone.
         """
+        from executor.kernel.spawn import StartZygote  # noqa: PLC0415 - after the launcher's start
+
         message = StartZygote(number, image).pack()
         socket.send_fds(self.channel, [message], [end.fileno()])
 
@@ -117,7 +118,8 @@ def launch(table: Sequence[Sequence[str]] | None = None, *, ahead: str = "") -> 
     with theirs:
         number = theirs.fileno()
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            program(_PROCESS, str(number), str(os.getpid()), *waiting),
+            # Without what is installed, of which it needs nothing: no .pth file is run for it.
+            [sys.executable, "-S", *program(_PROCESS, str(number), str(os.getpid()), *waiting)[1:]],
             env=environment(os.environ),
             pass_fds=(number,),
             stdin=subprocess.DEVNULL,

@@ -9,6 +9,7 @@ does not wait for is imported while it boots.
 """
 
 import asyncio
+import gc
 import importlib
 import logging
 import shutil
@@ -138,6 +139,8 @@ def _serve(
 
     for name in serving.parts(policies):
         importlib.import_module(name)
+    # All that stays: a full collection, which stops every session, need not look at it.
+    gc.freeze()
     for directory in dict.fromkeys((where.path.parent, options.audit.absolute().parent)):
         private_directory(directory, who)
     setup = serving.Setup(

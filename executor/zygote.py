@@ -45,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     Boot the image and serve until the socket closes.
     """
     options = _parser().parse_args(arguments)
+    # What was imported stays: no collection before the first fork has to look at it.
+    gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Now: a change of user makes the process not dumpable, and then this file is root's.
     score = oom.own()

@@ -3,7 +3,6 @@
 """
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,11 +67,6 @@ def run(args: argparse.Namespace) -> int:
     """
     Serve until told to stop; an error of the start is shown, and nothing has been served then.
     """
-    logging.basicConfig(
-        level=args.log_level.upper(),
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
     try:
         return _serve(args)
     except PolicyError as error:
@@ -87,8 +81,15 @@ def _serve(args: argparse.Namespace) -> int:
     # Before the server is imported: the launcher, and a zygote's imports, run beside it.
     started = launcher.launch(ahead=_ZYGOTE)
     try:
+        import logging  # noqa: PLC0415
+
         from executor.server import serve  # noqa: PLC0415
 
+        logging.basicConfig(
+            level=args.log_level.upper(),
+            stream=sys.stderr,
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        )
         return serve(_options(args), started)
     finally:
         started.stop()

@@ -4,6 +4,7 @@ The zygote that is started before its row is known, and the launcher that has it
 
 import os
 import socket
+import subprocess
 import sys
 
 import psutil
@@ -14,6 +15,30 @@ from executor.kernel.ahead import hand_over, take_over
 from executor.kernel.spawn import StartZygote
 
 PATIENCE = 20
+# Prints what is loaded when the first program is started, and ends there.
+SERVE = f"""
+import os, sys
+sys.path += {launcher.import_paths()!r}
+
+def at(event, _):
+    if event == "subprocess.Popen":
+        print(*sys.modules, flush=True)
+        os._exit(0)
+
+from executor.cli import main
+sys.addaudithook(at)
+main(["serve", "--listen", "unix:/nowhere/sock"])
+"""
+# What takes long to import, and is wanted later or by other commands.
+LATE = {
+    "agent_client.errors",
+    "executor.kernel.spawn",
+    "executor.server",
+    "google.protobuf",
+    "grpc",
+    "logging",
+    "policy.types",
+}
 
 
 @pytest.fixture
@@ -53,6 +78,27 @@ def test_a_row_for_one_that_is_gone_is_not_handed_over(pair):
     ours, theirs = pair
     theirs.close()
     assert not hand_over(ours, [], ours.fileno())
+
+
+def test_it_is_started_before_the_server_imports_what_takes_long():
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", SERVE],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    loaded = set(done.stdout.split())
+    assert "executor.launcher" in loaded
+    assert loaded & LATE == set()
+
+
+def test_the_launcher_waits_for_nothing_that_is_installed():
+    started = launcher.launch()
+    try:
+        assert psutil.Process(started.process.pid).cmdline()[1:4] == ["-S", "-I", "-B"]
+    finally:
+        started.stop()
 
 
 def test_the_one_that_waits_ends_with_the_launcher():
@@ -105,7 +151,8 @@ def test_a_table_that_no_datagram_holds_is_an_error():
 
 
 def _first_child(started):
-    _until(lambda: children(started))
+    # Between its fork and its exec it has the words of its parent.
+    _until(lambda: any("--ahead" in child.cmdline() for child in children(started)))
     return children(started)[0]
 
 

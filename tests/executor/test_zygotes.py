@@ -11,7 +11,7 @@ from executor.kernel.spawn import StartZygote
 from executor.launcher import environment, program
 from executor.zygotes import ImageRow, Rotation, Zygotes
 from tests.executor.fakes.harness import KEY, ended, launched
-from tests.executor.test_service import OK, serving
+from tests.executor.fakes.served import OK, serving
 
 
 def with_zygotes(scenario, *options, pool=0, rotation=None):

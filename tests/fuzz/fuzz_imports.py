@@ -38,8 +38,8 @@ from executor.wasm.imports import Failure, Row
 from executor.wasm.nodes import Local
 from executor.wasm.process import HOME, Exited, Process
 from executor.wasm.syscalls import paths
+from tests.executor.wasm.tiny_kernel import PAGE, Gate, Kernel
 from tests.executor.wasm.wasi_world import WASI_ROWS, WasiKernel
-from tests.executor.wasm.world import PAGE, Gate, Kernel
 
 CALLS: Final = 400
 # In pages, in one round of eight: a transfer of the longest kind fits then.

@@ -14,7 +14,7 @@ import pytest
 
 from executor.wasm.abi import Errno
 from executor.wasm.imports import Support
-from tests.executor.wasm.world import PAGE, ROWS, Kernel
+from tests.executor.wasm.tiny_kernel import PAGE, ROWS, Kernel
 from tests.fuzz import fuzz_imports
 from tests.fuzz.fuzz_imports import TABLES, BrokenPromiseError, Tally, arguments, call, fuzz
 
@@ -97,7 +97,7 @@ def test_memory_that_grew_is_found():
 
 PROBE = """
 import resource, sys
-from tests.executor.wasm.world import PAGE, TinyMemory
+from tests.executor.wasm.tiny_kernel import PAGE, TinyMemory
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 memory = TinyMemory()
 assert memory.guest._view[PAGE - 1] == 0

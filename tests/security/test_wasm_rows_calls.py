@@ -18,8 +18,8 @@ import wasmtime
 from executor.wasm import engine
 from executor.wasm.abi import DIRENT, Errno
 from executor.wasm.imports import Failure, Support
+from tests.executor.wasm.tiny_kernel import PAGE, ROWS, Kernel
 from tests.executor.wasm.wasi_world import WasiKernel
-from tests.executor.wasm.world import PAGE, ROWS, Kernel
 
 # ---- W08: names at the end of memory ---------------------------------------------------------------
 

@@ -103,21 +103,9 @@ def shell(line, read=False):
         refusal = refusal if execute is None else f"{error.strerror}."
     if program in SYSTEM_PACKAGES:
         raise PermissionError(
-            f"!{program}: nothing can be installed here, and no program runs. {PYTHON_ONLY}"
+            f"!{program}: nothing can be installed here, and no program runs. {advice.PYTHON_ONLY}"
         )
-    raise PermissionError(f"!{program or line}: {refusal} {instead(program, words[1:])}")
-
-
-PYTHON_ONLY = "Use Python and the packages of the session's image."
-
-
-def instead(program, words):
-    advice = PROGRAMS.get(program)
-    if advice is None:
-        return PYTHON_ONLY
-    given = [word for word in words if not word.startswith("-")]
-    options = "".join(word for word in words if word.startswith("-"))
-    return f"Write instead: {advice(given, options)}"
+    raise PermissionError(f"!{program or line}: {refusal} {advice.instead(program, words[1:])}")
 
 
 def split(line):
@@ -136,100 +124,6 @@ def split(line):
     return words
 
 
-def one(given, default="."):
-    return given[0] if given else default
-
-
-def listing(given, _options):
-    name = one(given)
-    if any(char in name for char in "*?["):
-        return f"import glob; glob.glob({name!r})"
-    return f"import os; sorted(os.listdir({name!r}))"
-
-
-def reading(given, _options):
-    return f"import pathlib; print(pathlib.Path({one(given, 'FILE')!r}).read_text())"
-
-
-def heads(given, _options):
-    return f"print(*open({given[-1] if given else 'FILE'!r}).read().splitlines()[:10], sep='\\n')"
-
-
-def tails(given, _options):
-    return f"print(*open({given[-1] if given else 'FILE'!r}).read().splitlines()[-10:], sep='\\n')"
-
-
-def searching(given, _options):
-    word, name = one(given, "WORD"), given[-1] if len(given) > 1 else "FILE"
-    return f"print(*[line for line in open({name!r}) if {word!r} in line], sep='')"
-
-
-def removing(given, options):
-    name = one(given, "FILE")
-    return (
-        f"import shutil; shutil.rmtree({name!r})"
-        if "r" in options.lower()
-        else f"import os; os.remove({name!r})"
-    )
-
-
-def copying(given, options):
-    name, to = one(given, "FILE"), given[-1] if len(given) > 1 else "TO"
-    act = "copytree" if "r" in options.lower() else "copy"
-    return f"import shutil; shutil.{act}({name!r}, {to!r})"
-
-
-def moving(given, _options):
-    return f"import shutil; shutil.move({one(given, 'FILE')!r}, {given[-1] if len(given) > 1 else 'TO'!r})"
-
-
-def running(given, options):
-    if "--version" in options or "-V" in options:
-        return "import sys; print(sys.version)"
-    if "c" in options:
-        return "the code itself, as Python"
-    return f"import runpy; runpy.run_path({one(given, 'FILE')!r}, run_name='__main__')"
-
-
-def fixed(text):
-    return lambda _given, _options: text
-
-
-def with_path(pattern, default="."):
-    return lambda given, _options: pattern.format(one(given, default))
-
-
-NO_NETWORK = fixed("open() of a file that the policy grants; the network is the policy's to grant")
-PROGRAMS = {
-    "ls": listing, "ll": listing, "la": listing, "dir": listing, "cat": reading, "less": reading,
-    "more": reading, "head": heads, "tail": tails, "grep": searching, "rm": removing,
-    "cp": copying, "mv": moving, "python": running, "python3": running,
-    "pwd": fixed("import os; os.getcwd()"),
-    "cd": with_path("import os; os.chdir({0!r})", "/work"),
-    "mkdir": with_path("import os; os.makedirs({0!r}, exist_ok=True)"),
-    "rmdir": with_path("import os; os.rmdir({0!r})"),
-    "touch": with_path("import pathlib; pathlib.Path({0!r}).touch()"),
-    "find": with_path("import pathlib; sorted(pathlib.Path({0!r}).rglob('*'))"),
-    "tree": with_path("import pathlib; sorted(pathlib.Path({0!r}).rglob('*'))"),
-    "du": with_path("import pathlib; sum(p.stat().st_size for p in pathlib.Path({0!r}).rglob('*'))"),
-    "stat": with_path("import os; os.stat({0!r})"),
-    "wc": with_path("len(open({0!r}).read().splitlines())", "FILE"),
-    "unzip": with_path("import shutil; shutil.unpack_archive({0!r})", "FILE"),
-    "tar": with_path("import tarfile; tarfile.open({0!r}).extractall(filter='data')", "FILE"),
-    "which": with_path("import importlib.util; importlib.util.find_spec({0!r})"),
-    "echo": lambda given, _options: f"print({' '.join(given)!r})",
-    "date": fixed("import datetime; datetime.datetime.now()"),
-    "sleep": with_path("import time; time.sleep({0})", "1"),
-    "env": fixed("import os; dict(os.environ)"),
-    "printenv": fixed("import os; dict(os.environ)"),
-    "export": fixed("import os; os.environ['NAME'] = 'value'"),
-    "uname": fixed("import platform; platform.platform()"),
-    "whoami": fixed("import os; os.environ['USER']"),
-    "df": fixed("import shutil; shutil.disk_usage('/work')"),
-    "curl": NO_NETWORK, "wget": NO_NETWORK, "git": NO_NETWORK,
-}  # fmt: skip
-
-
 # ---- packages ------------------------------------------------------------------------------------
 
 
@@ -238,7 +132,7 @@ def packages(program, words):
     wanted = [word for word in words if not word.startswith("-")]
     if wanted[:1] not in (["install"], ["add"]):
         raise NotImplementedError(
-            f"%{program} {one(wanted, '')}: packages come with the session's image and stay as they are. "
+            f"%{program} {advice.one(wanted, '')}: packages come with the session's image and stay as they are. "
             "Write instead: import pkgutil; sorted(m.name for m in pkgutil.iter_modules())"
         )
     names = [name for name in map(distribution, wanted[1:]) if name]
@@ -259,7 +153,9 @@ def packages(program, words):
             name=absent[0][1],
         )
     if not names:
-        raise NotImplementedError(f"%{program} install takes names of packages: {PYTHON_ONLY}")
+        raise NotImplementedError(
+            f"%{program} install takes names of packages: {advice.PYTHON_ONLY}"
+        )
 
 
 def distribution(requirement):
@@ -307,12 +203,14 @@ def refused(name, rest):
     if name.startswith("%"):
         return NotImplementedError(f"%{name} has to be the first line of a cell")
     told = f"%{name} is a command of IPython's, which is not here."
-    advice = INSTEAD.get(SAME.get(name, name))
-    if advice is None:
+    other = INSTEAD.get(SAME.get(name, name))
+    if other is None:
         return NotImplementedError(
             f"{told} These are: {', '.join('%' + one for one in sorted(KNOWN))}"
         )
-    return NotImplementedError(f"{told} Write instead: {advice.format(one(split(rest), 'FILE'))}")
+    return NotImplementedError(
+        f"{told} Write instead: {other.format(advice.one(split(rest), 'FILE'))}"
+    )
 
 
 def configure(rest):
@@ -440,7 +338,7 @@ def cell(name, rest, body):
 
 def write_file(rest, body):
     words = split(rest)
-    name = os.path.expanduser(one([word for word in words if word != "-a"], ""))
+    name = os.path.expanduser(advice.one([word for word in words if word != "-a"], ""))
     if not name:
         raise NotImplementedError("%%writefile needs the name of a file: %%writefile report.txt")
     mode = "a" if "-a" in words else "w"
@@ -504,6 +402,8 @@ ACTS = {
     "set_env": environment, "timeit": timeit,
 }  # fmt: skip
 KNOWN = {*ACTS, "time", "pip", "matplotlib"} - {"config"}
+# The runtime's: what to write instead of a shell command.
+advice = None
 # The runtime's: has the gate judge an attempt at a program, and comes back.
 judge = None
 # Where programs can be granted: runs one by its line, or raises what the gate says.

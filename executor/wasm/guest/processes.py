@@ -31,8 +31,11 @@ _kill = getattr(os, "kill", None)
 _signal = signal.signal
 
 
-def install(no_processes, refuse):
-    """Have every way say why: `no_processes` of children, and `refuse` of programs."""
+def install(no_processes, refuse, acts):
+    """
+    Have every way say why: `no_processes` of children, and `refuse` of programs. `acts` are what
+    is done with modules once they are imported.
+    """
     made = {
         "fork": refusing(errno.ENOSYS, no_processes),
         "forkpty": refusing(errno.ENOSYS, no_processes),
@@ -56,6 +59,20 @@ def install(no_processes, refuse):
         | {"kill": ALONE, "killpg": ALONE},
     )  # fmt: skip
     signal.__getattr__ = telling(signal, {"alarm": TIMERS, "setitimer": TIMERS})
+
+    def limit(module):
+        # What ProcessPoolExecutor finds out by itself is only that semaphores are missing.
+        module._system_limits_checked = True
+        module._system_limited = no_processes
+
+    def refuse_start(module):
+        module.BaseProcess.start = start
+
+    def start(self):
+        raise RuntimeError(no_processes)
+
+    acts["concurrent.futures.process"] = limit
+    acts["multiprocessing.process"] = refuse_start
 
 
 def refusing(number, reason):

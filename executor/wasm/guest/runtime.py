@@ -24,13 +24,9 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 import types
 
-FILENAME = "<codecage>"
 TEXT_MAX = 2**16
-# Exceptions that are looked at for what led to one.
-CHAIN_MAX = 100
 # Flags of `from __future__` statements, which hold for later cells as in the REPL.
 FUTURES = 0
 for _name in __import__("__future__").all_feature_names:
@@ -38,8 +34,6 @@ for _name in __import__("__future__").all_feature_names:
 AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 # As in inspect, which is too large to import for a number.
 CO_COROUTINE = 0x80
-# Frames of asyncio's that stand between a program's own and say nothing about it.
-MACHINERY = ("/asyncio/runners.py", "/asyncio/base_events.py", "/asyncio/events.py")
 ALONE = (
     "this Python has one thread and one process. Call the function directly, in a plain loop, or "
     "await coroutines together with asyncio.gather."
@@ -244,8 +238,7 @@ def failed(error):
         _reserve = None
     kind = "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
     try:
-        told = "".join(formatted(error))
-        told += behind(error, told)
+        told = _tracebacks.written(error)
     except BaseException:
         told = f"{type.__dict__['__name__'].__get__(type(error))}: <the traceback could not be formatted>\n"
     try:
@@ -257,84 +250,8 @@ def failed(error):
         # Not `type(error).__name__`, which a metaclass can answer.
         "name": type.__dict__["__name__"].__get__(type(error)),
         "message": message[:TEXT_MAX],
-        "traceback": cut(told),
+        "traceback": _tracebacks.cut(told, TEXT_MAX),
     }
-
-
-def behind(error, told):
-    """
-    The policy's sentences in what led to an error, where its library has left them out: a client
-    that says no more than that it could not read helps nobody to do better.
-    """
-    found, seen, left = "", set(), [error]
-    while left and len(seen) < CHAIN_MAX:
-        one = left.pop(0)
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        if isinstance(one, OSError) and str(one.strerror).startswith("[policy "):
-            if one.strerror not in told + found:
-                found += f"(behind it: {type(one).__name__}: {one})\n"
-        left += (one.__cause__, one.__context__, *getattr(one, "exceptions", ()))
-    return found
-
-
-def formatted(error):
-    told = traceback.TracebackException(
-        type(error), error, error.__traceback__, limit=None, compact=True
-    )
-    clean(told, set())
-    return told.format(colorize=False)
-
-
-def clean(told, seen):
-    """Drop this module's frames from an exception and from all that it came from."""
-    if told is None or id(told) in seen:
-        return
-    seen.add(id(told))
-    told.stack[:] = telling(told.stack)
-    told.stack.format_frame_summary = once_each(told.stack.format_frame_summary)
-    clean(told.__cause__, seen)
-    clean(told.__context__, seen)
-    for part in told.exceptions or ():
-        clean(part, seen)
-
-
-def once_each(plain):
-    """
-    Frames of a deep recursion are alike, and each is parsed to be underlined: a third of a
-    millisecond.
-    """
-    known = {}
-
-    def format_frame_summary(frame, **named):
-        if frame.locals is not None:
-            return plain(frame, **named)
-        place = frame.filename, frame.name, frame.lineno, frame.end_lineno, frame.colno
-        place += (frame.end_colno,)
-        if place not in known:
-            known[place] = plain(frame, **named)
-        return known[place]
-
-    return format_frame_summary
-
-
-def telling(stack):
-    """The frames that tell something: none of this runtime, and asyncio's where it raised."""
-    kept, raising = [], True
-    for frame in reversed(stack):
-        machinery = frame.filename.endswith(MACHINERY)
-        raising = raising and machinery
-        if frame.filename != FILENAME and (raising or not machinery):
-            kept.append(frame)
-    return kept[::-1]
-
-
-def cut(text):
-    if len(text) <= TEXT_MAX:
-        return text
-    half = TEXT_MAX // 2
-    return f"{text[:half]}\n[... {len(text) - 2 * half} characters left out ...]\n{text[-half:]}"
 
 
 # ---- refusals that say why ---------------------------------------------------------------------
@@ -371,6 +288,12 @@ def module(name, code):
     return made
 
 
+def use_tracebacks(code):
+    """Have `code` write what is told of an error."""
+    global _tracebacks
+    _tracebacks = module("_codecage_tracebacks", code)
+
+
 def use_hashing(code):
     """Have `code` give `hashlib` what only OpenSSL has, as soon as that is imported."""
     module("_codecage_hashing", code).install(After.ACTS)
@@ -396,35 +319,24 @@ def use_finders(code):
     finders = module("_codecage_finders", code)
     Absent, After = finders.Absent, finders.After
     Absent.REASONS["_multiprocessing"] = ALONE
-    After.ACTS["concurrent.futures.process"] = limit_processes
-    After.ACTS["multiprocessing.process"] = refuse_processes
     sys.meta_path.insert(0, After)
     sys.meta_path.append(Absent)
 
 
 def use_transactions(code):
     """Have `import codecage` give what `code` makes: committing, by links that are read."""
-    sys.modules["codecage"] = made = module("codecage", code)
-    made.ask = transact
+    sys.modules["codecage"] = module("codecage", code)
 
 
-def transact(verb, mount):
-    """The server's answer: an errno and a reason, or 0 and the report."""
-    try:
-        text = piece = _readlink(f"/dev/transaction/{verb}{os.fspath(mount)}")
-        while piece:
-            piece = _readlink("/dev/transaction/more")
-            text += piece
-    except OSError as error:
-        return error.errno, error.strerror
-    return 0, text
-
-
-def use_magics(code, notebook):
-    """Have cells that are no Python looked at by `code`, whose commands `notebook` does."""
+def use_magics(code, notebook, advice):
+    """
+    Have cells that are no Python looked at by `code`, whose commands `notebook` does, or answers
+    with what `advice` says.
+    """
     global _magics
     _magics = module("_codecage_magics", code)
     _magics.notebook = module("_codecage_notebook", notebook)
+    _magics.notebook.advice = module("_codecage_advice", advice)
     _magics.notebook.judge = judge
     if _display is not None:
         _magics.notebook.draw_as = _display.draw_as
@@ -444,21 +356,7 @@ def use_loop(code):
 
 def use_processes(code):
     """Have processes and signals refused by `code`, where there are none."""
-    module("_codecage_processes", code).install(NO_PROCESSES, refuse_program)
-
-
-def limit_processes(module):
-    """What ProcessPoolExecutor finds out by itself is only that semaphores are missing."""
-    module._system_limits_checked = True
-    module._system_limited = NO_PROCESSES
-
-
-def refuse_processes(module):
-    module.BaseProcess.start = refuse_process
-
-
-def refuse_process(self):
-    raise RuntimeError(NO_PROCESSES)
+    module("_codecage_processes", code).install(NO_PROCESSES, refuse_program, After.ACTS)
 
 
 def refuse_thread(self):
@@ -578,6 +476,7 @@ _interrupt_main = _thread.interrupt_main
 # Where there is none, time.sleep itself ends at an interrupt.
 _poller = select.poll() if hasattr(select, "poll") else None
 _loop = None
+_tracebacks = None
 _display = None
 _tools = None
 GENERATORS = []

@@ -10,6 +10,9 @@ commit. Runs inside the cage, and decides nothing: the server does, by the sessi
 """
 
 import json
+import os
+
+_readlink = os.readlink
 
 
 class Conflict(Exception):
@@ -75,8 +78,17 @@ def done(verb, mount):
 
 
 def ask(verb, mount):
-    """The answer of the server: an errno and a reason, or 0 and the report. A worker sets it."""
-    return 38, "there is no server to ask"
+    """
+    The server's answer: an errno and a reason, or 0 and the report. The native cage asks otherwise.
+    """
+    try:
+        text = piece = _readlink(f"/dev/transaction/{verb}{os.fspath(mount)}")
+        while piece:
+            piece = _readlink("/dev/transaction/more")
+            text += piece
+    except OSError as error:
+        return error.errno, error.strerror
+    return 0, text
 
 
 __all__ = ["Conflict", "Report", "commit", "dry_run", "rollback"]

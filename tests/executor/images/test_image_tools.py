@@ -145,7 +145,7 @@ def test_ticks_come_while_a_tool_runs(tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     end = os.open(fifo, os.O_RDWR)
-    run(
+    told = run(
         [sys.executable, "-I", "-c", "import sys; print(open(sys.argv[1]).readline())", str(fifo)],
         directory=tmp_path,
         environment=plain_environment(tmp_path),
@@ -153,6 +153,7 @@ def test_ticks_come_while_a_tool_runs(tmp_path):
         tick=lambda: os.write(end, b"go\n"),
     )
     os.close(end)
+    assert told.split() == ["go"]
 
 
 def test_a_tool_sees_only_the_environment_it_is_given(tmp_path, monkeypatch):

@@ -10,8 +10,9 @@ from executor.images.bootable import parts
 from executor.images.manifest import Image
 from executor.wasm.boot import boot
 from executor.wasm.booted import Guest
+from tests.executor.wasm.tiny_kernel import Kernel
 from tests.executor.wasm.wasi_world import DataZygote
-from tests.executor.wasm.world import Kernel, Worker, Zygote, core_image
+from tests.executor.wasm.world import Worker, Zygote, core_image
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ import pytest
 
 from executor.kernel.bundles import BUNDLE_COST, BUNDLE_MAX
 from executor.kernel.frames import MAX_OUTPUT
-from tests.executor.wasm.world import MIB, PAGE
+from tests.executor.wasm.tiny_kernel import PAGE
+from tests.executor.wasm.world import MIB
 
 pytestmark = pytest.mark.image
 

@@ -20,7 +20,7 @@ from executor.wasm.abi import (
 )
 from executor.wasm.pipe import PIPE_BYTES
 from executor.wasm.space import NODE_BYTES
-from tests.executor.wasm.world import FILES, SCRATCH, Kernel
+from tests.executor.wasm.tiny_kernel import FILES, SCRATCH, Kernel
 
 RDONLY, WRONLY, RDWR, CREAT, TRUNC = 0, 1, 2, 0o100, 0o1000
 LIMIT = 64

@@ -21,7 +21,7 @@ import pytest
 
 from executor.wasm.abi import AT_FDCWD, AT_REMOVEDIR, DIRENT, Errno
 from executor.wasm.nodes import Directory, File, Link
-from tests.executor.wasm.world import Kernel
+from tests.executor.wasm.tiny_kernel import Kernel
 
 NAMES = ("a", "b", "c", "d")
 SEEDS = 40

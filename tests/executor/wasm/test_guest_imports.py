@@ -23,7 +23,7 @@ from executor.wasm.imports import Failure, Support
 from executor.wasm.linkage import signature_of
 from executor.wasm.memory import TRANSFER_MAX
 from executor.wasm.process import Exited
-from tests.executor.wasm.world import PAGE, ROWS, Gate, Kernel
+from tests.executor.wasm.tiny_kernel import PAGE, ROWS, Gate, Kernel
 
 ENDS_THE_GUEST = {"proc_exit", "exit", "_abort_js", "__assert_fail"}
 HOSTILE_32 = (0, 1, 5, PAGE - 1, PAGE, 2**31 - 1, 2**31, 2**32 - 100, 2**32 - 1)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from executor.kernel.errors import InternalError
 from executor.wasm.abi import Errno, GuestFault
 from executor.wasm.memory import STRING_MAX, TRANSFER_MAX, VECTOR_MAX
-from tests.executor.wasm.world import PAGE, TinyMemory
+from tests.executor.wasm.tiny_kernel import PAGE, TinyMemory
 
 EDGES = (0, 1, PAGE - 1, PAGE, PAGE + 1, 2**31 - 1, 2**31, 2**32 - 1, -1, -PAGE, 2**32)
 NUMBERS = st.sampled_from(EDGES) | st.integers(-(2**33), 2**33) | st.integers(0, PAGE)

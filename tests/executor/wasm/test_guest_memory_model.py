@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from executor.wasm.abi import Errno, GuestFault
 from executor.wasm.memory import STRING_MAX, TRANSFER_MAX, VECTOR_MAX, GuestMemory
-from tests.executor.wasm.world import PAGE, TinyMemory
+from tests.executor.wasm.tiny_kernel import PAGE, TinyMemory
 
 PAGES_MAX = 3
 AROUND = (0, 2**31, 2**32, -(2**31), -(2**32), 2**33, 2**63, 2**64)

@@ -12,7 +12,7 @@ from executor.wasm import names
 from executor.wasm.abi import Errno, GuestFault
 from executor.wasm.names import NAMES_MAX, Names, canonical, literal
 from executor.wasm.socket_abi import ADDRINFO, SOCKADDR_IN, SOCKADDR_IN6
-from tests.executor.wasm.world import PAGE, Gate, Kernel
+from tests.executor.wasm.tiny_kernel import PAGE, Gate, Kernel
 
 AF_UNSPEC, AF_INET, AF_INET6 = 0, 2, 10
 STREAM, DGRAM = 1, 2

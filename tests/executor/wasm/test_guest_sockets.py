@@ -40,7 +40,7 @@ from executor.wasm.socket_abi import (
     SOL_SOCKET,
     SOL_TLS,
 )
-from tests.executor.wasm.world import PAGE, Gate, Kernel
+from tests.executor.wasm.tiny_kernel import PAGE, Gate, Kernel
 
 IPPROTO_TCP = 6
 SO_ERROR = 4

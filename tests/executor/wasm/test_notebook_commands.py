@@ -21,7 +21,8 @@ from executor.images.bootable import parts
 from executor.wasm.boot import boot
 from executor.wasm.process import HOME, WORK, Clock
 from executor.wasm.space import Space
-from tests.executor.wasm.world import MIB, Gate
+from tests.executor.wasm.tiny_kernel import Gate
+from tests.executor.wasm.world import MIB
 
 SOURCE = resources.files("executor.wasm") / "guest" / "magics.py"
 IMAGES = ("core", "python313", "data")

@@ -40,3 +40,4 @@ def test_a_limit_that_is_lifted_is_as_deep_as_programs_need(session):
 )
 def test_a_limit_that_is_none_is_refused_as_python_does(session, given, error):
     session.run(f"import sys\nsys.setrecursionlimit({given})").raised(error)
+    assert session.run("sys.getrecursionlimit()").ok().text == "1000"

@@ -13,8 +13,9 @@ import pytest
 from executor.facts import FROZEN_NS, begin_frame, new_facts
 from executor.wasm.process import VIRTUAL_MAX_NS, VIRTUAL_STEP_NS, Clock, VirtualClock
 from policy.parse import parse
+from tests.executor.wasm.tiny_kernel import Kernel
 from tests.executor.wasm.wasi_world import WasiKernel
-from tests.executor.wasm.world import MIB, Kernel
+from tests.executor.wasm.world import MIB
 
 START = 10**18
 SECOND = 10**9

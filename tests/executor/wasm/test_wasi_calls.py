@@ -13,8 +13,8 @@ from executor.wasm import wasi_imports
 from executor.wasm.abi import Errno, GuestFault
 from executor.wasm.imports import Failure, Support
 from executor.wasm.syscalls.wasi_abi import DIRENT, EVENT, FDSTAT, FILESTAT, PRESTAT, SUBSCRIPTION
+from tests.executor.wasm.tiny_kernel import PAGE, Gate
 from tests.executor.wasm.wasi_world import READ, ROOT, WASI_ROWS, WRITE, WasiKernel
-from tests.executor.wasm.world import PAGE, Gate
 
 CREAT, DIRECTORY, EXCL, TRUNC = 1, 2, 4, 8
 APPEND, DSYNC, NONBLOCK, RSYNC, SYNC = 1, 2, 4, 8, 16

@@ -23,8 +23,9 @@ from executor.wasm.linkage import signature_of
 from executor.wasm.process import Exited
 from executor.wasm.space import Space
 from executor.wasm.wasi_signal import SignalWords
+from tests.executor.wasm.tiny_kernel import Gate
 from tests.executor.wasm.wasi_world import WASI_ROWS, Data, data_parts
-from tests.executor.wasm.world import MIB, Gate
+from tests.executor.wasm.world import MIB
 
 pytestmark = pytest.mark.image
 

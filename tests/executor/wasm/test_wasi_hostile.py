@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from executor.wasm.process import Exited
 from tests.executor.wasm.test_guest_imports import argument_lists, failed, fits
+from tests.executor.wasm.tiny_kernel import PAGE
 from tests.executor.wasm.wasi_world import WASI_ROWS, WasiKernel
-from tests.executor.wasm.world import PAGE
 
 NUMBERS = {"i": st.integers(0, 2**32 - 1), "I": st.integers(0, 2**64 - 1)}
 

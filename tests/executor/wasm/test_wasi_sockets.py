@@ -15,8 +15,8 @@ from executor.wasm.abi import Errno, GuestFault
 from executor.wasm.process import Sleeper
 from executor.wasm.syscalls.wasi_abi import EVENT, FDSTAT, SUBSCRIPTION, FileType
 from executor.wasm.waiting import alone
+from tests.executor.wasm.tiny_kernel import PAGE, Gate
 from tests.executor.wasm.wasi_world import READ, ROOT, WasiKernel
-from tests.executor.wasm.world import PAGE, Gate
 
 REASON = "[policy test, rule network] not granted"
 DENIED = "denied.example"

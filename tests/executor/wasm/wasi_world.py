@@ -27,7 +27,8 @@ from executor.wasm.syscalls.wasi_abi import DIRENT, FILESTAT, Right
 from executor.wasm.syscalls.wasi_preopened import preopen
 from executor.wasm.wasi_door import Door
 from executor.wasm.wasip1 import WasiGuest
-from tests.executor.wasm.world import MIB, PATIENCE, Gate, Kernel, Zygote
+from tests.executor.wasm.tiny_kernel import Gate, Kernel
+from tests.executor.wasm.world import MIB, PATIENCE, Zygote
 
 ANSWER_MAX: Final = 64
 DOOR: Final = Door(ANSWER_MAX)
