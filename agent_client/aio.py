@@ -17,7 +17,7 @@ from collections.abc import (
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
 import grpc
 import grpc.aio
@@ -52,7 +52,6 @@ from agent_client.records import (
 from agent_client.tools import Function, Toolbox
 from agent_client.transactions import CommitReport
 from codecage.v1 import codecage_pb2 as pb
-from codecage.v1.codecage_pb2_grpc import CodecageStub
 
 Result = TypeVar("Result")
 
@@ -97,9 +96,7 @@ class AsyncCage:
         if self._link is None:
             self._link = await self._reach()
             self._channel = grpc.aio.insecure_channel(self._link.address, CHANNEL_OPTIONS)
-            self._stub = cast("Any", CodecageStub(self._channel))
-            self._stub.Execute = calls.execute_once(self._channel)
-            self._stub.Converse = calls.converse(self._channel)
+            self._stub = calls.stub(self._channel)
         try:
             self._info = await self.call(calls.server_info())
         except BaseException:

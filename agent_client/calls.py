@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -21,6 +21,7 @@ from agent_client.records import AuditHead, FileInfo, PolicyInfo, ServerInfo, Se
 from agent_client.tools import Toolbox, variables_of
 from agent_client.transactions import CommitReport
 from codecage.v1 import codecage_pb2 as pb
+from codecage.v1.codecage_pb2_grpc import CodecageStub
 
 Result = TypeVar("Result")
 
@@ -50,11 +51,20 @@ def policies() -> Call[tuple[PolicyInfo, ...]]:
     """
     The policies on offer.
     """
+    return Call("ListPolicies", pb.ListPoliciesRequest(), _policies)
 
-    def read(reply: pb.ListPoliciesResponse) -> tuple[PolicyInfo, ...]:
-        return tuple(map(reading.policy, reply.policies))
 
-    return Call("ListPolicies", pb.ListPoliciesRequest(), read)
+def reload_policies() -> Call[tuple[PolicyInfo, ...]]:
+    """
+    The policies read anew.
+    """
+    return Call("ReloadPolicies", pb.ReloadPoliciesRequest(), _policies)
+
+
+def _policies(
+    reply: pb.ListPoliciesResponse | pb.ReloadPoliciesResponse,
+) -> tuple[PolicyInfo, ...]:
+    return tuple(map(reading.policy, reply.policies))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +76,6 @@ class Gives:
     toolbox: Toolbox
     variables: Mapping[str, object]
     final_answer: bool
-
-
-def reload_policies() -> Call[tuple[PolicyInfo, ...]]:
-    """
-    The policies read anew.
-    """
-
-    def read(reply: pb.ReloadPoliciesResponse) -> tuple[PolicyInfo, ...]:
-        return tuple(map(reading.policy, reply.policies))
-
-    return Call("ReloadPolicies", pb.ReloadPoliciesRequest(), read)
 
 
 def create_session(
@@ -291,26 +290,19 @@ def _duration(seconds: float, name: str) -> Duration:
     return duration
 
 
-def execute_once(channel: Any) -> Any:
+def stub(channel: Any) -> Any:
     """
-    `Execute` on a channel of either kind, sent as one request and half-closed.
+    The methods of the service on a channel of either kind: `Converse` is `Execute` as what it is,
+    with messages that go both ways, and `Execute` is sent as one request and half-closed.
 
     The method takes a stream of requests, and one message with the end of the stream behind it
     is such a stream. Without an iterator of requests gRPC needs no thread to read it.
     """
-    return channel.unary_stream(
+    made = cast("Any", CodecageStub(channel))
+    made.Converse = made.Execute
+    made.Execute = channel.unary_stream(
         "/codecage.v1.Codecage/Execute",
         request_serializer=pb.ExecuteRequest.SerializeToString,
         response_deserializer=pb.Event.FromString,
     )
-
-
-def converse(channel: Any) -> Any:
-    """
-    `Execute` on a channel of either kind, as what it is: messages go both ways.
-    """
-    return channel.stream_stream(
-        "/codecage.v1.Codecage/Execute",
-        request_serializer=pb.ExecuteRequest.SerializeToString,
-        response_deserializer=pb.Event.FromString,
-    )
+    return made

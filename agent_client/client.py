@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar, cast
+from typing import Any, Final, Self, TypeVar
 
 import grpc
 import grpc.experimental
@@ -43,7 +43,6 @@ from agent_client.records import (
 from agent_client.tools import Background, Function, Send, Toolbox
 from agent_client.transactions import CommitReport
 from codecage.v1 import codecage_pb2 as pb
-from codecage.v1.codecage_pb2_grpc import CodecageStub
 
 Result = TypeVar("Result")
 # Replies that come as a stream are read by the thread that waits for them: else gRPC starts one
@@ -94,9 +93,7 @@ class Cage:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._channel = grpc.insecure_channel(link.address, (*CHANNEL_OPTIONS, *_OWN_THREAD))
-        self._stub = cast("Any", CodecageStub(self._channel))
-        self._stub.Execute = calls.execute_once(self._channel)
-        self._stub.Converse = calls.converse(self._channel)
+        self._stub = calls.stub(self._channel)
         try:
             self._info = self.call(calls.server_info())
         except BaseException:

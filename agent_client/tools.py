@@ -30,7 +30,6 @@ _LONGEST_TEXT = 1024
 _LONGEST_DOC = 16_384
 _LONGEST_MESSAGE = 8000
 _ARGUMENTS_OF_ERRORS = values.Limits(2**16, depth=4, count=1000)
-_DEFAULT = values.Limits(4096, depth=8, count=256)
 _KINDS = {
     inspect.Parameter.POSITIONAL_ONLY: pb.Parameter.POSITIONAL_ONLY,
     inspect.Parameter.POSITIONAL_OR_KEYWORD: pb.Parameter.POSITIONAL_OR_KEYWORD,
@@ -224,7 +223,7 @@ def _parameter(one: inspect.Parameter) -> pb.Parameter:
     )
     if one.default is not inspect.Parameter.empty:
         try:
-            found.default_value = values.encode(one.default, _DEFAULT)
+            found.default_value = values.encode(one.default, values.DEFAULT)
         except (values.CannotCross, values.Refused):
             # Shown as its type: a repr may hold what nobody should read over there.
             found.default_text = f"<{type(one.default).__name__}>"

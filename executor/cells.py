@@ -267,25 +267,17 @@ class Reader:
 
 class _Entry:
     """
-    An event in the log; output is kept as a buffer while it may still grow.
+    An event in the log, and what it counts for there; output is kept as a buffer while it may
+    still grow.
     """
 
-    __slots__ = ("_data", "_event", "_stream")
+    __slots__ = ("_data", "_event", "_stream", "size")
 
     def __init__(self, event: Event) -> None:
+        self.size = _OVERHEAD + _bytes_of(event)
         self._event = event
         self._data = bytearray(event.data) if isinstance(event, Output) else None
         self._stream: Stream | None = event.stream if isinstance(event, Output) else None
-
-    @property
-    def size(self) -> int:
-        if isinstance(self._event, Display):
-            return _OVERHEAD + bundles.cost(self._event.forms)
-        if isinstance(self._event, ToolCall):
-            return _OVERHEAD + len(self._event.arguments)
-        if isinstance(self._event, Final):
-            return _OVERHEAD + len(self._event.value)
-        return _OVERHEAD + len(self._data or b"")
 
     @property
     def droppable(self) -> bool:
@@ -297,9 +289,23 @@ class _Entry:
         if len(self._data) + len(output.data) > _LARGEST_OUTPUT:
             return False
         self._data += output.data
+        self.size += len(output.data)
         return True
 
     def event(self) -> Event:
         if self._data is None or self._stream is None:
             return self._event
         return Output(self._stream, bytes(self._data))
+
+
+def _bytes_of(event: Event) -> int:
+    match event:
+        case Output():
+            return len(event.data)
+        case Display():
+            return bundles.cost(event.forms)
+        case ToolCall():
+            return len(event.arguments)
+        case Final():
+            return len(event.value)
+    return 0

@@ -4,7 +4,6 @@ Between the wire and the server: requests are checked and decoded here, replies 
 A request that passes has fields of the right size; whether it may be done is decided elsewhere.
 """
 
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -23,14 +22,17 @@ from executor.kernel.boxing import Holding
 from executor.kernel.errors import GuestError
 from executor.kernel.frames import MAX_CODE
 from executor.kernel.paths import check_path
+from executor.running import Asked
 from executor.session import Session, State
 from policy.cages import cage_of
+from policy.ratchets import RIGHT
 from policy.types import Access, CageKind, Limits, Mode, Policy
 
 _IMAGE_NAME: Final = 64
 _LABELS: Final = 16
 _LABEL_NAME: Final = 64
 _LABEL_VALUE: Final = 256
+_MOST_RIGHTS: Final = 64
 # Nobody waits longer; a policy's wall time is less anyway.
 _LONGEST_SECONDS: Final = 10**7
 
@@ -38,19 +40,13 @@ _LONGEST_SECONDS: Final = 10**7
 @dataclass(frozen=True, slots=True)
 class CellRequest:
     """
-    A checked `StartCell`; times in seconds, None where the request is silent.
+    A checked `StartCell`: which session runs what, and whether events that happen together come
+    in one message.
     """
 
     session: str
-    code: str
-    wall_time: float | None
-    keep: float | None
+    asked: Asked
     together: bool
-    answers: bool
-    narrow: frozenset[str]
-
-
-_RIGHT: Final = re.compile("network|tools|tools[.][A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 
 
 def cell_request(first: wire.ExecuteRequest | None) -> CellRequest:
@@ -73,29 +69,19 @@ def cell_request(first: wire.ExecuteRequest | None) -> CellRequest:
         keep = _seconds(message.keep.duration)
         if keep < 0:
             raise InvalidRequest("KEEP_INVALID", "keep.duration has to be 0 or more")
-    return CellRequest(
-        message.session_id,
-        message.code,
-        wall_time,
-        keep,
-        message.together,
-        message.answers_tools,
-        _narrow(message.narrow),
-    )
+    narrow = _narrow(message.narrow)
+    asked = Asked(message.code, wall_time, keep, message.answers_tools, narrow)
+    return CellRequest(message.session_id, asked, message.together)
 
 
 def _narrow(rights: Sequence[str]) -> frozenset[str]:
-    for right in rights[: _MOST_RIGHTS + 1]:
-        if not _RIGHT.fullmatch(right) or len(rights) > _MOST_RIGHTS:
-            raise InvalidRequest(
-                "NARROW_INVALID",
-                f"narrow names at most {_MOST_RIGHTS} rights that the cell does without, each "
-                "`network`, `tools`, or `tools.` and a tool's name",
-            )
+    if len(rights) > _MOST_RIGHTS or not all(map(RIGHT.fullmatch, rights)):
+        raise InvalidRequest(
+            "NARROW_INVALID",
+            f"narrow names at most {_MOST_RIGHTS} rights that the cell does without, each "
+            "`network`, `tools`, or `tools.` and a tool's name",
+        )
     return frozenset(rights)
-
-
-_MOST_RIGHTS: Final = 64
 
 
 def put_start(first: wire.PutFileRequest | None) -> wire.PutFileStart:

@@ -12,10 +12,12 @@ from codecage import values
 from codecage.v1 import codecage_pb2 as wire
 from executor.errors import InvalidRequest
 from executor.kernel.tooling import (
+    BY_PLACE,
     LONGEST_NAME,
     MOST_GIVEN,
     MOST_PARAMETERS,
     MOST_TOOLS,
+    OPEN_ENDED,
     Given,
     Parameter,
     ParameterKind,
@@ -25,7 +27,6 @@ from executor.kernel.tooling import (
 _MOST_VARIABLES: Final = 256
 _LONGEST_DOC: Final = 16_384
 _LONGEST_TEXT: Final = 1024
-_DEFAULT: Final = values.Limits(4096, depth=8, count=256)
 _KINDS: Final = {
     wire.Parameter.POSITIONAL_ONLY: ParameterKind.POSITIONAL_ONLY,
     wire.Parameter.POSITIONAL_OR_KEYWORD: ParameterKind.POSITIONAL_OR_KEYWORD,
@@ -78,7 +79,7 @@ def _parameter(tool: str, one: wire.Parameter) -> Parameter:
     default = one.WhichOneof("default")
     if default == "default_value":
         try:
-            values.decode(one.default_value, _DEFAULT)
+            values.decode(one.default_value, values.DEFAULT)
         except values.Refused as error:
             raise _invalid(
                 "TOOL_INVALID", f"the default of {one.name} in {tool}: {error}"
@@ -94,21 +95,19 @@ def _parameter(tool: str, one: wire.Parameter) -> Parameter:
 
 def _require_signature(tool: str, parameters: tuple[Parameter, ...]) -> None:
     """
-    In the order that the language has, each name once, and of the open ended ones one each.
+    In the order that the language has, each name once; of the open ended ones one each, without
+    a default; and none that has to be given behind one that has a default.
     """
     kinds = [one.kind.value for one in parameters]
-    names = {one.name for one in parameters}
-    several = any(
-        kinds.count(kind.value) > 1 for kind in (ParameterKind.VAR_POSITIONAL, _VAR_KEYWORD)
+    optional = [not one.required for one in parameters if one.kind in BY_PLACE]
+    sound = (
+        kinds == sorted(kinds)
+        and len({one.name for one in parameters}) == len(parameters)
+        and all(kinds.count(kind.value) <= 1 for kind in OPEN_ENDED)
+        and all(one.required for one in parameters if one.kind in OPEN_ENDED)
+        and optional == sorted(optional)
     )
-    late = False
-    for one in parameters:
-        if one.kind.value > ParameterKind.POSITIONAL_OR_KEYWORD.value:
-            break
-        if late and one.required:
-            several = True
-        late = late or not one.required
-    if kinds != sorted(kinds) or len(names) < len(kinds) or several:
+    if not sound:
         raise _invalid("TOOL_INVALID", f"the parameters of {tool} make no signature")
 
 
@@ -135,6 +134,3 @@ def _require_name(name: str, what: str) -> None:
 
 def _invalid(reason: str, message: str) -> InvalidRequest:
     return InvalidRequest(reason, message)
-
-
-_VAR_KEYWORD: Final = ParameterKind.VAR_KEYWORD

@@ -8,6 +8,7 @@ the cell. What one client sends costs its own session.
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 from codecage.v1 import codecage_pb2 as wire
@@ -15,34 +16,36 @@ from executor.cells import Reader
 from executor.errors import InvalidRequest
 from executor.kernel.tooling import MOST_AT_ONCE, MOST_HELD, MOST_RESULT
 from executor.kernel.tools import Outcome, Tools, Unexpected
-from executor.session import Session
 
 _MOST_PARTS: Final = 1024
 
 
+@dataclass(slots=True)
+class _Parts:
+    """
+    What has come of a result that is not whole.
+    """
+
+    data: bytearray = field(default_factory=bytearray)
+    count: int = 0
+
+
 class Performing:
     """
-    The reading of one stream's results, while a cell of `session` runs. Use it with `async with`.
+    The reading of one stream's results for `tools`, while a cell runs. Use it with `async with`.
     What the client may not send is raised where `reader` is read.
     """
 
     def __init__(
-        self,
-        session: Session,
-        reader: Reader,
-        requests: AsyncIterator[wire.ExecuteRequest],
+        self, tools: Tools, reader: Reader, requests: AsyncIterator[wire.ExecuteRequest]
     ) -> None:
-        self._session = session
+        self._tools = tools
         self._reader = reader
         self._requests = requests
-        self._parts: dict[int, bytearray] = {}
-        self._counts: dict[int, int] = {}
+        self._parts: dict[int, _Parts] = {}
         self._task: asyncio.Task[None] | None = None
-        self._sender: asyncio.Task[object] | None = None
-        self._failure: InvalidRequest | None = None
 
     async def __aenter__(self) -> Self:
-        self._sender = asyncio.current_task()
         self._task = asyncio.get_running_loop().create_task(self._read())
         return self
 
@@ -52,54 +55,54 @@ class Performing:
             await asyncio.wait({self._task})
 
     async def _read(self) -> None:
-        tools = self._session.tools
         try:
             async for request in self._requests:
-                self._take(tools, request)
+                self._take(request)
         except InvalidRequest as error:
             self._reader.abort(error)
-            tools.gone()
-            return
         finally:
             self._parts.clear()
-        tools.gone()
+        self._tools.gone()
 
-    def _take(self, tools: Tools, request: wire.ExecuteRequest) -> None:
+    def _take(self, request: wire.ExecuteRequest) -> None:
         if request.WhichOneof("message") != "tool_result":
             raise InvalidRequest(
                 "TOOL_RESULT_EXPECTED", "after `start`, Execute takes `tool_result` alone"
             )
         result = request.tool_result
-        held = self._joined(tools, result)
+        self._join(result)
         if result.more:
             return
-        del self._parts[result.call], self._counts[result.call]
+        whole = bytes(self._parts.pop(result.call).data)
         try:
-            tools.take(result.call, Outcome(bytes(held), failed=result.failed))
+            self._tools.take(result.call, Outcome(whole, failed=result.failed))
         except Unexpected as error:
             raise _unexpected(str(error)) from None
 
-    def _joined(self, tools: Tools, result: wire.ToolResult) -> bytearray:
-        if result.call not in self._parts and not tools.expects(result.call):
-            raise _unexpected(f"no call {result.call} waits for its result")
-        if result.call not in self._parts and len(self._parts) >= MOST_AT_ONCE:
-            raise _unexpected("parts of more results than there can be calls")
-        held = self._parts.setdefault(result.call, bytearray())
-        self._counts[result.call] = self._counts.get(result.call, 0) + 1
-        if len(held) + len(result.data) > MOST_RESULT or self._counts[result.call] > _MOST_PARTS:
+    def _join(self, result: wire.ToolResult) -> None:
+        held = self._parts.get(result.call) or self._begun(result.call)
+        held.count += 1
+        if len(held.data) + len(result.data) > MOST_RESULT or held.count > _MOST_PARTS:
             raise InvalidRequest(
                 "TOOL_RESULT_TOO_LARGE",
                 f"the result of call {result.call} has more than {MOST_RESULT:,} bytes, or comes "
                 f"in more than {_MOST_PARTS:,} parts; send an error in its place",
             )
-        if sum(map(len, self._parts.values())) + len(result.data) > MOST_HELD:
+        if sum(len(one.data) for one in self._parts.values()) + len(result.data) > MOST_HELD:
             raise InvalidRequest(
                 "TOOL_RESULT_TOO_LARGE",
                 f"unfinished results have more than {MOST_HELD:,} bytes together; send the parts "
                 "of one result after each other",
             )
-        held += result.data
-        return held
+        held.data += result.data
+
+    def _begun(self, call: int) -> _Parts:
+        if not self._tools.expects(call):
+            raise _unexpected(f"no call {call} waits for its result")
+        if len(self._parts) >= MOST_AT_ONCE:
+            raise _unexpected("parts of more results than there can be calls")
+        parts = self._parts[call] = _Parts()
+        return parts
 
 
 def _unexpected(message: str) -> InvalidRequest:

@@ -67,27 +67,29 @@ class Stop(Enum):
 @dataclass(frozen=True, slots=True)
 class Asked:
     """
-    A cell that a client wants run: times in seconds, None where it says nothing. `answers` says
-    that it performs calls of tools, `narrow` which rights the cell does without.
+    A cell that a client wants run: times in seconds, None where it says nothing. `wall_time` may
+    only shorten the policy's; `keep` as in `Start`; `answers` says that the client performs calls
+    of tools; `narrow` are rights that the cell does without, as `Gate.narrow` has them.
     """
 
     code: str
     wall_time: float | None
     keep: float | None
     answers: bool
-    narrow: frozenset[str] = frozenset()
+    narrow: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
     """
-    How a cell begins: its number, its wall time (seconds), and for how long it goes on when
-    nobody reads its events (seconds; None: not at all).
+    How a cell begins: its number, its wall time (seconds), for how long it goes on when nobody
+    reads its events (seconds; None: not at all), and whether its policy is in audit mode.
     """
 
     cell: int
     wall_time: float
     keep: float | None
+    audit_mode: bool
 
 
 class RunningCell:
@@ -198,12 +200,15 @@ class RunningCell:
         """
         What the limit has left, before `size` more bytes come. Raises ProtocolBroken.
         """
-        room = self._limits.output - sum(self._bytes.values()) - self._displayed
+        room = self._left()
         if size > room:
             self._truncated = True
         if size > room + self._limits.output + _SLACK:
             raise ProtocolBroken("the worker goes on sending output far beyond the limit")
         return room
+
+    def _left(self) -> int:
+        return self._limits.output - sum(self._bytes.values()) - self._displayed
 
     async def value(self, frame: frames_pb2.Value) -> None:
         """
@@ -223,7 +228,7 @@ class RunningCell:
         if self._has_answer:
             return frames_pb2.Answer(errno=errno.EALREADY, reason="the cell has given its answer")
         size = bundles.BUNDLE_COST + len(value)
-        if size > self._limits.output - sum(self._bytes.values()) - self._displayed:
+        if size > self._left():
             reason = f"the answer takes {size:,} bytes, and limits.output has no room for it"
             return frames_pb2.Answer(errno=errno.EDQUOT, reason=reason)
         self._displayed += size
@@ -268,6 +273,7 @@ class RunningCell:
             error=_error(done),
             exit_code=done.exit_code if status is CellStatus.EXITED else 0,
             reason=done.reason[:_LONGEST_TEXT],
+            audit_mode=self._start.audit_mode,
         )
 
     def lost(self, reason: str, done: frames_pb2.CellDone, head: Head) -> Ended:
@@ -281,6 +287,7 @@ class RunningCell:
             exit_code=done.exit_code,
             session_lost=True,
             reason=reason,
+            audit_mode=self._start.audit_mode,
         )
 
     def usage(self, done: frames_pb2.CellDone) -> Usage:

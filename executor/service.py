@@ -4,8 +4,8 @@ The wire API: each method decodes, asks the part that knows, and encodes.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,13 +18,11 @@ from executor import convert, files, transacting
 from executor.answering import many, one
 from executor.audit import read
 from executor.audit.record import Record
-from executor.cells import Reader
 from executor.errors import InvalidRequest, SessionNotFound
 from executor.given import given
 from executor.kernel.boxing import Holding
 from executor.kernel.frames import MAX_CODE
 from executor.performing import Performing
-from executor.session import Session
 from executor.sessions import Sessions
 from policy.types import Policy
 
@@ -151,32 +149,17 @@ class Service(codecage_pb2_grpc.CodecageServicer):
         self._sessions.require_serving()
         cell = convert.cell_request(await _first(requests))
         session = self._sessions.get(cell.session)
-        if cell.answers:
-            async for event in self._performed(session, cell, requests):
-                yield event
-            return
-        reader = await session.execute(cell.code, cell.wall_time, cell.keep, narrow=cell.narrow)
-        with reader:
-            async for event in _sent(reader, cell):
-                yield event
-
-    async def _performed(
-        self,
-        session: Session,
-        cell: convert.CellRequest,
-        requests: AsyncIterator[wire.ExecuteRequest],
-    ) -> AsyncIterator[wire.Event]:
-        """
-        The events of a cell whose client performs calls of tools, which come after `start`.
-        """
-        reader = await session.execute(
-            cell.code, cell.wall_time, cell.keep, answers=True, narrow=cell.narrow
-        )
-        with reader:
-            performing = Performing(session, reader, requests)
-            async with performing, aclosing(_sent(reader, cell)) as events:
-                async for event in events:
-                    yield event
+        with await session.execute(cell.asked) as reader:
+            performing: AbstractAsyncContextManager[object] = nullcontext()
+            if cell.asked.answers:
+                performing = Performing(session.tools, reader, requests)
+            async with performing:
+                if cell.together:
+                    async for group in reader.groups(_HOLD):
+                        yield convert.together(group)
+                    return
+                async for numbered in reader:
+                    yield convert.event(numbered)
 
     @many
     async def Attach(self, request: wire.AttachRequest, _: _Context) -> AsyncIterator[wire.Event]:
@@ -293,15 +276,6 @@ def _held(image: wire.ImageInfo, holding: Holding | None) -> wire.ImageInfo:
         found.isolation_level = holding.level
         found.isolation_parts.extend(convert.isolation_parts(holding))
     return found
-
-
-async def _sent(reader: Reader, cell: convert.CellRequest) -> AsyncGenerator[wire.Event, None]:
-    if cell.together:
-        async for group in reader.groups(_HOLD):
-            yield convert.together(group)
-        return
-    async for numbered in reader:
-        yield convert.event(numbered)
 
 
 async def _first(requests: AsyncIterator[Any]) -> Any:

@@ -13,7 +13,6 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from enum import Enum
 from typing import Final
 
@@ -137,24 +136,13 @@ class Session:
         """
         return self._gate.tools
 
-    async def execute(
-        self,
-        code: str,
-        wall_time: float | None,
-        keep: float | None,
-        *,
-        answers: bool = False,
-        narrow: frozenset[str] = frozenset(),
-    ) -> Reader:
+    async def execute(self, asked: Asked) -> Reader:
         """
         Start a cell and return a reader of its events, which the caller closes.
 
-        `wall_time` (seconds) may only shorten the policy's; `keep` as in `Start`; `answers` says
-        that the caller performs calls of tools; `narrow` are rights that the cell does without, as
-        `Gate.narrow` has them. Raises CellRunning, SessionLost, LimitReached,
-        AuditRefuses. When the caller is cancelled the cell counts as abandoned.
+        Raises CellRunning, SessionLost, LimitReached, AuditRefuses. When the caller is cancelled
+        the cell counts as abandoned.
         """
-        asked = Asked(code, wall_time, keep, answers, narrow)
         if (reader := self._start_at_once(asked)) is not None:
             return reader
         starting = asyncio.get_running_loop().create_task(self._start(asked))
@@ -235,7 +223,6 @@ class Session:
         self._asked_to_end = why
         self._busy()
         self._worker.kill()
-        self._gate.tools.end_cell()
         # A stuck host file system may hold the reading task; the session does not wait for it.
         await asyncio.wait({self._reading}, timeout=_END_PATIENCE)
         try:
@@ -289,12 +276,13 @@ class Session:
     def _run(self, asked: Asked) -> Reader:
         self._busy()
         self.cells += 1
-        longest = self.facts.policy.limits.wall_time
+        policy = self.facts.policy
+        longest = policy.limits.wall_time
         wall_time = min(asked.wall_time or longest, longest)
         cell = RunningCell(
-            Start(self.cells, wall_time, asked.keep),
+            Start(self.cells, wall_time, asked.keep, policy.mode is Mode.AUDIT),
             self._worker,
-            self.facts.policy.limits,
+            policy.limits,
             self._gate.counts,
             self._on_interrupt,
         )
@@ -309,7 +297,7 @@ class Session:
             interrupts_sent=self._interrupts,
             timeout_message=(
                 f"a limit of the cell is reached: {wall_time:g} s in all, "
-                f"{self.facts.policy.limits.cpu_time:g} s of computing"
+                f"{policy.limits.cpu_time:g} s of computing"
             ),
         )
         with suppress(WorkerGone):  # the reading task finds out too, and ends the cell
@@ -399,7 +387,7 @@ class Session:
         self._cell = None
         self._gate.narrow()
         cell.over.set()
-        await cell.log.add(replace(last, audit_mode=self.facts.policy.mode is Mode.AUDIT))
+        await cell.log.add(last)
 
     async def _record_end(self, status: CellStatus, usage: Usage) -> Head:
         try:

@@ -7,11 +7,18 @@ nothing of the guest's is built here. The guest binds as well, to raise its own 
 is done again because a guest may send anything.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from codecage import values
-from executor.kernel.tooling import Parameter, ParameterKind, Tool
+from executor.kernel.tooling import (
+    BY_NAME,
+    BY_PLACE,
+    OPEN_ENDED,
+    Parameter,
+    ParameterKind,
+    Tool,
+)
 from policy.requests import Composite
 
 _MOST_PARTS: Final = 4096
@@ -34,8 +41,6 @@ _KINDS: Final = {
     "e": "Decimal",
     "o": "record",
 }
-_BY_PLACE: Final = (ParameterKind.POSITIONAL_ONLY, ParameterKind.POSITIONAL_OR_KEYWORD)
-_BY_NAME: Final = (ParameterKind.POSITIONAL_OR_KEYWORD, ParameterKind.KEYWORD_ONLY)
 
 
 class Misfit(Exception):
@@ -51,8 +56,10 @@ def bound(tool: Tool, data: bytes) -> dict[str, object]:
     """
     try:
         places, named = _taken_apart(data)
-        found = {**_by_place(tool, places), **_by_name(tool, named, len(places))}
-        return {one.name: _of(one, found) for one in _named(tool)}
+        placed = _by_place(tool, places)
+        found = placed | _by_name(tool, named, placed)
+        named_ones = (one for one in tool.parameters if one.kind not in OPEN_ENDED)
+        return {one.name: _of(one, found) for one in named_ones}
     except values.Refused as error:
         raise Misfit(str(error)) from None
 
@@ -73,32 +80,21 @@ def _taken_apart(data: bytes) -> tuple[list[bytes], dict[str, bytes]]:
     return values.parts(both[0], _MOST_PARTS), named
 
 
-def _named(tool: Tool) -> tuple[Parameter, ...]:
-    return tuple(one for one in tool.parameters if one.kind in {*_BY_PLACE, *_BY_NAME})
-
-
 def _by_place(tool: Tool, places: list[bytes]) -> dict[str, bytes]:
-    taking = [one for one in tool.parameters if one.kind in _BY_PLACE]
-    more = any(one.kind is ParameterKind.VAR_POSITIONAL for one in tool.parameters)
-    if len(places) > len(taking) and not more:
+    taking = [one.name for one in tool.parameters if one.kind in BY_PLACE]
+    if len(places) > len(taking) and not tool.takes(ParameterKind.VAR_POSITIONAL):
         raise Misfit("too many positional arguments")
-    return {one.name: data for one, data in zip(taking, places, strict=False)}
+    return dict(zip(taking, places, strict=False))
 
 
-def _by_name(tool: Tool, named: Mapping[str, bytes], placed: int) -> dict[str, bytes]:
-    taking = {one.name: one for one in tool.parameters if one.kind in _BY_NAME}
-    before = {one.name for one in [*_placed(tool)][:placed]}
-    more = any(one.kind is ParameterKind.VAR_KEYWORD for one in tool.parameters)
+def _by_name(tool: Tool, named: Mapping[str, bytes], placed: Collection[str]) -> dict[str, bytes]:
+    taking = {one.name for one in tool.parameters if one.kind in BY_NAME}
     for name in named:
-        if name in taking and name in before:
+        if name in taking and name in placed:
             raise Misfit("multiple values for an argument")
-        if name not in taking and not more:
+        if name not in taking and not tool.takes(ParameterKind.VAR_KEYWORD):
             raise Misfit("an unexpected keyword argument")
     return {name: data for name, data in named.items() if name in taking}
-
-
-def _placed(tool: Tool) -> tuple[Parameter, ...]:
-    return tuple(one for one in tool.parameters if one.kind in _BY_PLACE)
 
 
 def _of(parameter: Parameter, found: Mapping[str, bytes]) -> object:

@@ -35,6 +35,11 @@ class ParameterKind(Enum):
     VAR_KEYWORD = 4
 
 
+BY_PLACE: Final = (ParameterKind.POSITIONAL_ONLY, ParameterKind.POSITIONAL_OR_KEYWORD)
+BY_NAME: Final = (ParameterKind.POSITIONAL_OR_KEYWORD, ParameterKind.KEYWORD_ONLY)
+OPEN_ENDED: Final = (ParameterKind.VAR_POSITIONAL, ParameterKind.VAR_KEYWORD)
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """
@@ -73,8 +78,13 @@ class Tool:
         """
         Whether it takes more than it names.
         """
-        kinds = {parameter.kind for parameter in self.parameters}
-        return bool(kinds & {ParameterKind.VAR_POSITIONAL, ParameterKind.VAR_KEYWORD})
+        return any(map(self.takes, OPEN_ENDED))
+
+    def takes(self, kind: ParameterKind) -> bool:
+        """
+        Whether it has a parameter of this kind.
+        """
+        return any(one.kind is kind for one in self.parameters)
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,13 +116,13 @@ class Tools:
         self._tools = {tool.name: tool for tool in tools}
         self._earlier: Counter[str] = Counter()
         self._performer: Performs | None = None
-        self._answers = False
+        # Why nobody performs calls; empty where somebody does.
+        self._absent = _GONE
         self._stopped = False
         self._last = 0
         self._pending: dict[int, _Pending] = {}
         self._cancelled: dict[int, None] = {}
         self._ended: dict[int, Outcome] = {}
-        self._held = 0
         self._reading = b""
         self._changed = asyncio.Event()
 
@@ -132,7 +132,8 @@ class Tools:
         """
         A cell begins; `answers` says whether its client performs calls.
         """
-        self._performer, self._answers, self._stopped = performer, answers, False
+        self._performer, self._stopped = performer, False
+        self._absent = "" if answers else _NOBODY
 
     def stop(self) -> None:
         """
@@ -140,13 +141,13 @@ class Tools:
         """
         self._stopped = True
         self._give_up(Outcome(errno=errno.EINTR, reason="the cell was interrupted"))
-        self._notify()
+        self._changed.set()
 
     def gone(self) -> None:
         """
         The client performs no more calls in this cell.
         """
-        self._answers = False
+        self._absent = _GONE
         self._give_up(Outcome(errno=errno.ECONNRESET, reason=_GONE))
 
     def end_cell(self) -> None:
@@ -154,8 +155,8 @@ class Tools:
         The cell is over, and nobody may perform for it.
         """
         self._give_up(Outcome(errno=errno.ECANCELED, reason="the cell that called has ended"))
-        self._performer, self._answers = None, False
-        self._notify()
+        self._performer = None
+        self._changed.set()
 
     def take(self, number: int, outcome: Outcome) -> None:
         """
@@ -231,8 +232,8 @@ class Tools:
     def _require_performer(self) -> Performs:
         if self._stopped:
             raise GuestError(errno.EINTR, "the cell was interrupted")
-        if self._performer is None or not self._answers:
-            raise GuestError(errno.ECONNREFUSED, _NOBODY if self._performer else _GONE)
+        if self._performer is None or self._absent:
+            raise GuestError(errno.ECONNREFUSED, self._absent or _GONE)
         if len(self._pending) + len(self._ended) >= MOST_AT_ONCE:
             raise GuestError(
                 errno.EAGAIN, f"{MOST_AT_ONCE} calls are under way; await one of them first"
@@ -260,13 +261,10 @@ class Tools:
         )
         if self._stopped:
             self._ended.clear()
-            self._held = 0
             raise GuestError(errno.EINTR, "the cell was interrupted")
         if self._ended:
             number = next(iter(self._ended))
-            outcome = self._ended.pop(number)
-            self._held -= len(outcome.data)
-            return self._told(number, outcome)
+            return self._told(number, self._ended.pop(number))
         if not self._beside():
             raise GuestError(errno.ECANCELED, "no call is under way")
         return frames_pb2.Called()
@@ -300,15 +298,15 @@ class Tools:
         outcome = self._recorded(pending, self._bounded(outcome))
         if calling.beside:
             self._ended[calling.number] = outcome
-            self._held += len(outcome.data)
         pending.outcome.set_result(outcome)
-        self._notify()
+        self._changed.set()
 
     def _bounded(self, outcome: Outcome) -> Outcome:
         if len(outcome.data) > MOST_RESULT:
             reason = f"the result has more than {MOST_RESULT:,} bytes; return less, or use a file"
             return Outcome(errno=errno.EMSGSIZE, reason=reason)
-        if self._held + len(outcome.data) > MOST_HELD:
+        held = sum(len(one.data) for one in self._ended.values())
+        if held + len(outcome.data) > MOST_HELD:
             reason = f"results of {MOST_HELD:,} bytes wait to be awaited, and no more are kept"
             return Outcome(errno=errno.ENOBUFS, reason=reason)
         return outcome
@@ -346,13 +344,10 @@ class Tools:
         try:
             async with asyncio.timeout(seconds):
                 while not done():
+                    self._changed.clear()  # the guest has one ask open: nobody else waits
                     await self._changed.wait()
         except TimeoutError:
             return
-
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
 
 
 _GONE: Final = (

@@ -42,7 +42,7 @@ _MOST_DIGITS: Final = 10_000
 _MOST_AXES: Final = 32
 _MOST_FIELDS: Final = 256
 _LONGEST_ZONE: Final = 64
-# Containers whose keys are not looked at for how they collide: what so few can cost is nothing.
+# Keys of one container that may collide: what so few can cost is little.
 _FEW: Final = 1000
 _DTYPE: Final = re.compile(r"[<>|][biufcSU][0-9]{1,6}|[<>][mM]8(\[[0-9]{0,6}[a-zA-Z]{1,2}\])?")
 _ZONE: Final = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,3}")
@@ -78,6 +78,8 @@ ARGUMENTS: Final = Limits(2**20)
 """What a call passes: 1 MiB."""
 RESULT: Final = Limits(8 * 2**20)
 """What a call returns: 8 MiB."""
+DEFAULT: Final = Limits(4096, depth=8, count=256)
+"""The default of a tool's parameter: 4 KiB."""
 
 
 class Record:
@@ -590,7 +592,7 @@ def _read_image(data: bytes) -> Any:
     if mode not in _MODES:
         raise Refused(f"an image has the mode {mode!r}, which does not pass")
     width, height, colours = struct.unpack("<IIH", rest[:10])
-    if width * height > MOST_PIXELS:
+    if max(width, 1) * max(height, 1) > MOST_PIXELS:  # rows without pixels take memory, too
         raise Refused(f"an image has more than {MOST_PIXELS:,} pixels")
     row = (width + 7) // 8 if mode == "1" else width * _MODES[mode]
     palette, packed = rest[10 : 10 + colours], rest[10 + colours :]
@@ -634,9 +636,10 @@ _READERS: Final[dict[int, Callable[[bytes], Any]]] = {
 
 def _require_spread(keys: Sequence[Any]) -> None:
     """
-    Keys that were chosen to have one hash would make a table of them in quadratic time.
+    Keys that were chosen to have one hash would make a table of them in quadratic time, whatever
+    others are beside them.
     """
-    if len(keys) > _FEW and len({hash(key) for key in keys}) < len(keys) // 2:
+    if len(keys) - len(set(map(hash, keys))) > _FEW:
         raise Refused("the keys of a container were made to collide")
 
 

@@ -2,20 +2,19 @@
 The example of docs/tools.md runs as it stands there.
 """
 
-import re
 import subprocess
 import sys
 
 import pytest
 
 from tests.e2e.serving import ACCOUNT, ROOT, environment, needs_image
+from tests.pages import blocks
 
 pytestmark = [pytest.mark.image, needs_image]
 
 
 def test_the_example_of_the_page_about_tools_prints_what_it_says():
-    page = (ROOT / "docs" / "tools.md").read_text()
-    (program,) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    (program,) = blocks((ROOT / "docs" / "tools.md").read_text(), "python")
     if ACCOUNT:  # the tests' own user, which a reader is not
         program = program.replace("policies=policies)", f"policies=policies, run_as={ACCOUNT!r})")
     ran = subprocess.run(

@@ -2,7 +2,7 @@
 Tools of the client in real guests, in both cages, by both clients: they look, behave and fail alike.
 
 Every guest runs the same cells here. What is not shown: that the calls of a hostile guest are held,
-which is tests/executor/test_tool_calls.py.
+which is tests/executor/test_tool_lies.py.
 """
 
 import asyncio
@@ -123,6 +123,8 @@ def cage():
     with private_directory() as policies:
         policies.chmod(0o755)
         for image, kind in GUESTS.items():
+            if kind == "wasm" and find(image) is None:
+                continue
             text = POLICY.format(name=image, cage=kind, image=image)
             (policies / f"{image}.yaml").write_text(text)
         with agent_client.connect(policies=policies, run_as=ACCOUNT) as found:

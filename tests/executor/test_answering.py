@@ -8,7 +8,7 @@ from codecage.v1 import codecage_pb2 as pb
 from executor import errors
 from executor.answering import details
 from executor.kernel.errors import ExecutorError, InternalError, SourceUnavailable
-from tests.executor.test_service import serving
+from tests.executor.fakes.served import serving
 
 EXAMPLES = {
     errors.InvalidRequest: ("CODE_TOO_LONG", "too long"),

@@ -114,6 +114,21 @@ def test_sessions_of_one_policy_share_a_broker_and_of_two_do_not(tmp_path):
     on_server(tmp_path / "s", scenario, policy(GRANT, "one"), policy(GRANT, "two"))
 
 
+def test_a_policy_that_names_another_secret_since_has_another_broker_and_else_the_same(tmp_path):
+    keyed = "network:\n  - host: a.example\n    credentials: {{header: X, secret: {}}}\n"
+
+    async def scenario(server):
+        found = server.sessions._served.brokers
+        states = [policy(keyed.format(secret)) for secret in ("old", "old", "new")]
+        ways = [found.join(one) for one in states]
+        first, same, other = [(await way.link())._process.pid for way in ways]
+        assert first == same != other
+        for way in ways:
+            way.leave(())
+
+    on_server(tmp_path / "s", scenario)
+
+
 def test_a_closed_or_lost_session_drops_its_connections_and_leaves_the_others(tmp_path):
     async def scenario(server):
         closed, lost, stays = [await server.create("test") for _ in range(3)]

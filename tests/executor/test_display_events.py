@@ -11,7 +11,7 @@ from executor.displays import PARTS_MAX, Joiner
 from executor.errors import ProtocolBroken
 from executor.kernel.bundles import BUNDLE_COST, BUNDLE_MAX, FORMS_MAX
 from tests.executor.fakes.harness import ended, policy
-from tests.executor.test_service import OK, serving
+from tests.executor.fakes.served import OK, serving
 
 SHOW = "def show(forms, more=False): frame(display=wire.Display(data=forms, more=more))\n"
 PART = BUNDLE_MAX // 3

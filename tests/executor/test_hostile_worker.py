@@ -12,7 +12,7 @@ from codecage.v1 import codecage_pb2 as pb
 from executor.audit.record import Event
 from executor.linux.descriptors import own
 from tests.executor.fakes.harness import ended, policy
-from tests.executor.test_service import FOREVER, OK, refused, serving, until
+from tests.executor.fakes.served import FOREVER, OK, refused, serving, until
 
 SHOW = "def show(forms, more=False): frame(display=wire.Display(data=forms, more=more))\n"
 ATTACKS = {

@@ -19,7 +19,7 @@ from executor.process import images as native
 from executor.zygotes import ImageRow, Zygotes
 from policy.doubts import SHIPPED_IMAGES
 from tests.executor.fakes.harness import KEY, key_of, launched_images, metadata, policy, reason
-from tests.executor.test_service import refused, serving
+from tests.executor.fakes.served import refused, serving
 from tests.executor.test_zygotes import settled
 
 # The options reach the workers, which can say from whose zygote they come.

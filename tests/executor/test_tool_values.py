@@ -8,7 +8,7 @@ say that numpy and Pillow are right about sound values.
 import datetime as dt
 import math
 import struct
-import time
+import zlib
 import zoneinfo
 from collections import Counter, OrderedDict
 from dataclasses import dataclass
@@ -187,6 +187,14 @@ def nested(depth):
     return values.VERSION + data
 
 
+def image_of(packed, width=1, height=1):
+    """
+    A grey image.
+    """
+    body = b"s\x01L" + struct.pack("<IIH", width, height, 0) + packed
+    return values.VERSION + b"I" + values._varint(len(body)) + body
+
+
 HOSTILE = {
     "nothing": b"",
     "no version": b"N\0",
@@ -211,18 +219,53 @@ HOSTILE = {
     "a key that has no hash": b"\x01d\x04l\0N\0",
     "a member that has no hash": b"\x01S\x02l\0",
     "a record without a name": b"\x01o\0",
-    "a record called __class__": encode(Order(1)).replace(b"Order", b"__cl_"),
-    "a field called __class__": b"\x01o" + bytes([2 + 3 + 2 + 9 + 2]) + b"s\x05Order" + b"s\x09__class__" + b"N\0",
+    "a record called __class__": encode(Order(1)).replace(b"s\x05Order", b"s\x05__cl_"),
+    "a field called __class__": encode(Order(1)).replace(b"s\x06number", b"s\x06__dic_"),
     "an array of objects": b"\x01a\x0ds\x02|O\x01" + (1).to_bytes(8, "little"),
     "an array larger than its bytes": b"\x01a\x0es\x03<i8\x01" + (2**61).to_bytes(8, "little"),
-    "an image that unpacks to more": b"\x01I\x0ds\x01L" + struct.pack("<IIH", 1, 1, 0),
-    "nested a million deep": nested(2000),
+    "an image that unpacks to more": image_of(zlib.compress(bytes(2**20))),
+    "an image that unpacks to less": image_of(b""),
+    "an image of two billion rows without pixels": image_of(zlib.compress(b""), 0, 2**31),
+    "nested 2,000 deep": nested(2000),
 }  # fmt: skip
+REASONS = {
+    "nothing": "no document of this version",
+    "no version": "no document of this version",
+    "another version": "no document of this version",
+    "an unknown tag": "unknown tag 122",
+    "a pickle": "no document of this version",
+    "a length beyond the end": "longer than what it is in",
+    "a length without end": "a length is cut off",
+    "a part beyond its whole": "longer than what it is in",
+    "bytes after the value": "bytes follow after the value",
+    "a None with contents": "no contents has some",
+    "an int without bytes": "an int has no bytes",
+    "half a float": "malformed: error: unpack",
+    "a text that is none": "malformed: UnicodeDecodeError",
+    "a day that is none": "malformed: ValueError: month",
+    "a zone that is a path": "a time zone has no name of one",
+    "a Decimal that is none": "a Decimal is malformed",
+    "a Decimal of a million digits": "more than 10,000 digits",
+    "a Fraction of nothing": "malformed: ZeroDivisionError",
+    "a Fraction of texts": "not made of two ints",
+    "a key without a value": "a key without a value",
+    "a key that has no hash": "malformed: TypeError: unhashable",
+    "a member that has no hash": "malformed: TypeError: unhashable",
+    "a record without a name": "a record is malformed",
+    "a record called __class__": "a record has a name that is none",
+    "a field called __class__": "a record has a name that is none",
+    "an array of objects": "which does not pass",
+    "an array larger than its bytes": "another size than its shape says|numpy is not installed",
+    "an image that unpacks to more": "another size than it says",
+    "an image that unpacks to less": "another size than it says",
+    "an image of two billion rows without pixels": "more than 16,777,216 pixels",
+    "nested 2,000 deep": "nested deeper than 64",
+}
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_bytes_are_refused(name):
-    with pytest.raises(Refused):
+def test_hostile_bytes_are_refused_for_what_they_are(name):
+    with pytest.raises(Refused, match=REASONS[name]):
         decode(HOSTILE[name])
 
 
@@ -243,21 +286,71 @@ def test_a_document_with_a_byte_changed_is_a_value_or_refused(value, data):
     at = data.draw(st.integers(0, len(document) - 1))
     document[at] = data.draw(st.integers(0, 255))
     try:
-        decode(bytes(document))
+        found = decode(bytes(document))
     except Refused:
         return
+    assert encode(found)
 
 
-def test_keys_that_were_made_to_collide_are_refused_at_once():
-    modulus = 2**61 - 1
-    keys = [number * modulus for number in range(1, 40_000)]
-    document = values.VERSION + b"d"
-    body = b"".join(encode(key)[1:] + b"N\0" for key in keys)
-    document += values._varint(len(body)) + body
-    began = time.process_time()
-    with pytest.raises(Refused, match="collide"):
-        decode(document)
-    assert time.process_time() - began < 5
+MODULUS = 2**61 - 1  # ints that are this far apart have one hash
+COLLIDING = {
+    "all of them": [number * MODULUS for number in range(1, 40_000)],
+    "half of them": [
+        *range(1, 20_001), *(number * MODULUS for number in range(1, 20_000)),
+    ],
+    "a thousand and one": [*range(20_000), *(number * MODULUS for number in range(1, 1002))],
+}  # fmt: skip
+
+
+def containers(keys):
+    """
+    A dict and a set as documents, written here: to make the real ones would take minutes.
+    """
+    nodes = [encode(key)[1:] for key in keys]
+    for tag, body in ((b"d", b"N\0".join([*nodes, b""])), (b"S", b"".join(nodes))):
+        yield values.VERSION + tag + values._varint(len(body)) + body
+
+
+@pytest.mark.parametrize("keys", COLLIDING)
+def test_keys_that_were_made_to_collide_are_refused(keys):
+    for document in containers(COLLIDING[keys]):
+        with pytest.raises(Refused, match="made to collide"):
+            decode(document)
+
+
+def test_keys_that_do_not_collide_are_taken_and_so_are_a_thousand_that_do():
+    keys = [*range(20_000), *(number * MODULUS for number in range(1, 1001))]
+    mapping, members = (decode(document) for document in containers(keys))
+    assert (mapping, members) == (dict.fromkeys(keys), set(keys))
+
+
+class Key:
+    """
+    A key that collides with all others of its class, and counts how often it is compared.
+    """
+
+    compared = 0
+
+    def __hash__(self):
+        return 7
+
+    def __eq__(self, other):
+        Key.compared += 1
+        return self is other
+
+
+def test_colliding_keys_are_refused_before_any_is_compared_with_another():
+    keys = [Key() for _ in range(1002)]
+    for tag, held in (
+        ("d", [one for key in keys for one in (key, None)]),
+        ("S", keys),
+        ("Z", keys),
+    ):
+        with pytest.raises(Refused, match="made to collide"):
+            values._HOLDERS[ord(tag)](held)
+    assert Key.compared == 0
+    assert len(values._HOLDERS[ord("S")](keys[1:])) == 1001
+    assert Key.compared > 1000
 
 
 def test_the_parts_of_a_document_are_documents_and_are_not_looked_into():
