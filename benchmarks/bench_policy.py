@@ -70,7 +70,7 @@ def files(count):
         FileGrant(f"/m{n}", f"/srv/{n}", Access.READ, (f"**/*.k{n}",), 0, 0, rule(n))
         for n in range(count)
     )
-    # Entries are compiled for each mount: a thousand are enough to show that answers do not care.
+    # Entries are compiled for each mount: a hundred are enough to show that answers do not care.
     deny = tuple(Deny(f"/m{n}/private", "", rule(n)) for n in range(min(count, 100)))
     policy = Policy("bench", "", "bench.yaml", filesystem=grants, deny=deny)
     return policy, FileRequest(FileAction.READ, f"/m{count - 1}{PATH}")

@@ -111,6 +111,9 @@ for line in sys.stdin:
 
 
 def rows():
+    if images.find(IMAGE) is None:
+        print(f"left out: `codecage image build {IMAGE}` builds it", file=sys.stderr)
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)

@@ -27,13 +27,6 @@ class Row:
         return {**asdict(self), "ratio": self.ratio}
 
 
-def median_ms(act: Callable[[], object], count: int, warm: int = 5) -> float:
-    """The median duration of `act`, in milliseconds, after `warm` runs that are not counted."""
-    for _ in range(warm):
-        act()
-    return statistics.median(timed_ms(act) for _ in range(count))
-
-
 def timed_ms(act: Callable[[], object]) -> float:
     started = time.perf_counter()
     act()

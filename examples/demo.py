@@ -28,14 +28,12 @@ LAST_CELL_SECONDS = 2.0
 def main():
     with tempfile.TemporaryDirectory(prefix="codecage-demo-") as name:
         folder = Path(name)
-        prepare(folder)
-        audit = folder / "audit" / "audit.sqlite3"
+        audit = prepare(folder, HERE / "analyst.yaml", HERE / "sales.csv", writable=("reports",))
         started = time.perf_counter()
         with agent_client.connect(policies=folder, audit=audit) as cage:
             with cage.session(policy="analyst") as session:
-                ready = time.perf_counter() - started
-                print(f"server and session ready in {ready:.2f} s; {describe(session)}\n")
-                head = run_cells(session)
+                describe(session, started)
+                head = run_cells(session, HERE / "cells", last_seconds=LAST_CELL_SECONDS)
                 identity = session.id
         title("reports/quarters.md, as the host finds it")
         print((folder / "reports" / "quarters.md").read_text())
@@ -43,48 +41,62 @@ def main():
         return show_audit(audit, identity, head)
 
 
-def prepare(folder):
-    """The agent's world: a policy, the data, and a folder that the server's user may write."""
+def prepare(folder, policy, *data, writable=()):
+    """The agent's world: a policy, its data, and folders that the server's user may write."""
     folder.chmod(0o755)
-    for part in ("data", "reports"):
-        (folder / part).mkdir()
-    (folder / "audit").mkdir(mode=0o700)
-    shutil.copy(HERE / "sales.csv", folder / "data")
-    shutil.copy(HERE / "analyst.yaml", folder)
-    if os.getuid() == 0:
-        user = pwd.getpwnam(account())
-        for part in ("reports", "audit"):
+    (folder / "data").mkdir()
+    for source in data:
+        shutil.copy(source, folder / "data")
+    shutil.copy(policy, folder)
+    for part in ("audit", *writable):
+        (folder / part).mkdir(mode=0o700)
+        if os.getuid() == 0:
+            user = pwd.getpwnam(account())
             os.chown(folder / part, user.pw_uid, user.pw_gid)
+    return folder / "audit" / "audit.sqlite3"
 
 
-def describe(session):
-    return f"policy {session.policy}, session {session.id[:8]}"
+def describe(session, started):
+    ready = time.perf_counter() - started
+    about = f"policy {session.policy}, session {session.id[:8]}"
+    print(f"server and session ready in {ready:.2f} s; {about}\n")
 
 
-def run_cells(session):
-    cells = sorted((HERE / "cells").glob("*.py"))
-    for number, path in enumerate(cells, 1):
+def run_cells(session, cells, pictures=None, last_seconds=None):
+    """Below each cell stands what a model would read next; pictures become files."""
+    paths = sorted(cells.glob("*.py"))
+    for number, path in enumerate(paths, 1):
         code = path.read_text()
         title(f"cell {number}")
         print("".join(f"    {line}" for line in code.splitlines(keepends=True)))
-        timeout = LAST_CELL_SECONDS if path == cells[-1] else None
-        observation = session.run(code, timeout=timeout)
+        observation = session.run(code, timeout=last_seconds if path == paths[-1] else None)
         print(observation.text)
+        for place, shown in enumerate(observation.displays, 1):
+            if shown.png is not None:
+                shown.save(pictures / f"cell-{number}-{place}.png")
         print(f"[{observation.status.name.lower()}, {observation.duration * 1000:.1f} ms]\n")
     return observation.audit_head
+
+
+def show_pictures(pictures):
+    title("the pictures, as files of the host")
+    for path in sorted(pictures.glob("*.png")):
+        print(f"{path}: {path.stat().st_size:,} bytes")
+    print()
 
 
 def show_audit(audit, identity, head):
     codecage = [sys.executable, "-m", "executor.cli", "audit"]
     where = ["--audit", str(audit)]
     shown = subprocess.run([*codecage, "show", identity, *where], check=False)
-    print()
+    print(flush=True)
     verified = subprocess.run([*codecage, "verify", "--head", str(head), *where], check=False)
     return shown.returncode or verified.returncode
 
 
 def title(text):
-    print(f"---- {text} " + "-" * max(0, 72 - len(text)))
+    # Flushed, because the commands that show the audit trail write for themselves.
+    print(f"---- {text} " + "-" * max(0, 72 - len(text)), flush=True)
 
 
 if __name__ == "__main__":

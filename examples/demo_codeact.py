@@ -9,18 +9,14 @@ display event and as a file. The last cell tries a program, which no policy here
 are kept in FOLDER, or in a new one.
 """
 
-import os
-import pwd
-import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from demo import describe, show_audit, title
+from demo import describe, prepare, run_cells, show_audit, show_pictures, title
 
 import agent_client
-from agent_client.embedded import account
 
 HERE = Path(__file__).parent / "revenue"
 TABLE = "/work/revenue.csv"
@@ -45,47 +41,19 @@ def main():
 def walk_through(pictures):
     with tempfile.TemporaryDirectory(prefix="codecage-demo-") as name:
         folder = Path(name)
-        prepare(folder)
-        audit = folder / "audit" / "audit.sqlite3"
+        audit = prepare(folder, HERE / "revenue.yaml")
         started = time.perf_counter()
         with agent_client.connect(policies=folder, audit=audit) as cage:
             with cage.session(policy="revenue") as session:
-                ready = time.perf_counter() - started
-                print(f"server and session ready in {ready:.2f} s; {describe(session)}")
+                describe(session, started)
                 session.put(TABLE, HERE / "revenue.csv")
                 print(f"uploaded {TABLE}\n")
-                head = run_cells(session, pictures)
+                head = run_cells(session, HERE / "cells", pictures)
                 (pictures / "saved.png").write_bytes(session.get(SAVED))
                 identity = session.id
-        title("the pictures, as files of the host")
-        for path in sorted(pictures.glob("*.png")):
-            print(f"{path}: {path.stat().st_size:,} bytes")
+        show_pictures(pictures)
         title("the audit trail")
         return show_audit(audit, identity, head)
-
-
-def prepare(folder):
-    """A policy and a folder for the record that the server's user may write."""
-    folder.chmod(0o755)
-    (folder / "audit").mkdir(mode=0o700)
-    shutil.copy(HERE / "revenue.yaml", folder)
-    if os.getuid() == 0:
-        user = pwd.getpwnam(account())
-        os.chown(folder / "audit", user.pw_uid, user.pw_gid)
-
-
-def run_cells(session, pictures):
-    for number, path in enumerate(sorted((HERE / "cells").glob("*.py")), 1):
-        code = path.read_text()
-        title(f"cell {number}")
-        print("".join(f"    {line}" for line in code.splitlines(keepends=True)))
-        observation = session.run(code)
-        print(observation.text)
-        for place, shown in enumerate(observation.displays, 1):
-            if shown.png is not None:
-                shown.save(pictures / f"cell-{number}-{place}.png")
-        print(f"[{observation.status.name.lower()}, {observation.duration * 1000:.1f} ms]\n")
-    return observation.audit_head
 
 
 if __name__ == "__main__":

@@ -14,13 +14,13 @@ import json
 import os
 import pwd
 import ssl
-import subprocess
 import sys
 import tempfile
 import threading
 from pathlib import Path
 
 import trustme
+from demo import show_audit, title
 
 import agent_client
 from agent_client.embedded import account
@@ -115,19 +115,6 @@ def run_cells(session, port):
             f"{observation.network_sent} bytes sent, {observation.network_received} received]\n"
         )
     return observation.audit_head
-
-
-def show_audit(audit, identity, head):
-    codecage = [sys.executable, "-m", "executor.cli", "audit"]
-    where = ["--audit", str(audit)]
-    shown = subprocess.run([*codecage, "show", identity, *where], check=False)
-    print()
-    verified = subprocess.run([*codecage, "verify", "--head", str(head), *where], check=False)
-    return shown.returncode or verified.returncode
-
-
-def title(text):
-    print(f"---- {text} " + "-" * max(0, 72 - len(text)), flush=True)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ The documents say what is true: keys, images and commands are those that exist, 
 
 import re
 import shlex
+import subprocess
+import sys
 import tempfile
 from dataclasses import fields
 from pathlib import Path
@@ -16,30 +18,21 @@ from executor.images import catalog
 from executor.images.declaration import Declaration, load, parse, shipped_names
 from executor.images.guests import GUESTS
 from executor.images.unpack import _FORBIDDEN_MODULES, _FORBIDDEN_SUFFIXES, MAX_FILES
+from executor.probing import NotHeld, probe
 from executor.process import images as native_images
 from policy.parse import load as load_policy
 from policy.parse import parse as parse_policy
 from policy.schema import LimitsSection
 from policy.types import Limits
+from tests.e2e.serving import environment
+from tests.pages import README, ROOT, blocks, excerpt, missing, section
 
-ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
-README = (ROOT / "README.md").read_text()
 IMAGES = (ROOT / "docs" / "images.md").read_text()
-
-
-def section(text, heading):
-    return text.split(heading, 1)[1].split("\n## ", 1)[0]
 
 
 def keys_of(text, heading):
     return set(re.findall(r"^\| `([\w-]+)`", section(text, heading), re.MULTILINE))
-
-
-def blocks(text, language):
-    # All fences are read, or the end of one block would be taken for the beginning of another.
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    return [content for word, content in found if word == language]
 
 
 def commands():
@@ -95,6 +88,24 @@ def test_links_in_the_documents_lead_somewhere():
             if heading:
                 headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
                 assert heading in {slug(text) for text in headings}, f"{page.name}: #{heading}"
+
+
+def test_every_file_that_the_documents_name_is_there():
+    place = re.compile(r"`((?:executor|policy|tests|proto|agent_client|benchmarks)/[\w./*-]*)[`:]")
+    for page in PAGES:
+        for path in place.findall(page.read_text()):
+            assert list(ROOT.glob(path)), f"{page.name} names {path}"
+
+
+def test_the_map_of_the_packages_is_of_those_that_are_there():
+    rows = dict(
+        re.findall(r"^\| `([\w/]+)/` \| (.*) \|$", (ROOT / "BUILD.md").read_text(), re.MULTILINE)
+    )
+    for folder, text in rows.items():
+        for name in re.findall(r"`([\w/*]+\.py)`", text):
+            assert list((ROOT / folder).glob(name)), f"{folder}/{name}"
+    packages = {f"executor/{path.parent.name}" for path in ROOT.glob("executor/*/__init__.py")}
+    assert packages <= set(rows)
 
 
 def slug(heading):
@@ -216,3 +227,42 @@ def test_what_the_documents_say_an_import_says_is_what_it_says():
     (said,) = re.findall(r"^ModuleNotFoundError: .*$", section(README, "## Images"), re.MULTILINE)
     with agent_client.connect() as cage, cage.session() as session:
         assert session.run("import numpy").text.splitlines()[-1] == said
+
+
+@pytest.mark.image
+@pytest.mark.parametrize(
+    ("demo", "heading", "image"),
+    [
+        ("demo_codeact.py", "## Two cages", native_images.find("native-data")),
+        ("demo_data.py", "## Images", catalog.find("data")),
+    ],
+)
+def test_a_demo_prints_what_the_readme_shows_of_it(tmp_path, demo, heading, image):
+    """
+    The other two are run by tests/test_wheel.py and tests/e2e/test_network_docs.py.
+    """
+    if image is None:
+        pytest.skip("its image is not built")
+    if demo == "demo_codeact.py" and isinstance(probe(), NotHeld):
+        pytest.skip(f"no box can be made here: {probe()}")
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / demo, tmp_path],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not missing(excerpt(heading), done.stdout), done.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"cell-5-1.png", "saved.png"}
+
+
+@pytest.mark.parametrize(
+    ("told", "other"), [("+9.2%", "+9.3%"), ("run curl", "run wget"), ("[ok,", "[error,")]
+)
+def test_an_excerpt_that_is_not_of_a_run_would_be_seen(told, other):
+    shown = excerpt("## Two cages")
+    run = shown.replace("...\n", "and so on\n").replace("18.7 ms", "5.9 ms")
+    assert not missing(shown, run)
+    assert missing(shown, run.replace(told, other))

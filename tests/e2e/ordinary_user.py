@@ -9,9 +9,11 @@ import os
 import sys
 from pathlib import Path
 
+import grpc
+
 from codecage.v1 import codecage_pb2 as pb
-from tests.e2e.serving import serving
-from tests.executor.fakes.harness import ended
+from tests.e2e.serving import Server, serving
+from tests.executor.fakes.harness import ended, reason
 
 CELLS = (
     "import os; os.getuid(), sorted(os.listdir('/work'))",
@@ -34,7 +36,16 @@ def main() -> None:
         parts = {part.name: pb.Hold.Name(part.hold) for part in session.isolation_parts}
         server.stub.CloseSession(pb.CloseSessionRequest(session_id=session.id))
         said = {"user": os.getuid(), "isolation": session.isolation, "parts": parts, "cells": told}
+        said["strict"] = refused(server, "strict")
         print(json.dumps(said | {"status": server.stop()}))
+
+
+def refused(server: Server, policy: str) -> str:
+    try:
+        server.stub.CreateSession(pb.CreateSessionRequest(policy=policy), timeout=60)
+    except grpc.RpcError as error:
+        return f"{reason(error)}: {error.details()}"
+    return "given"
 
 
 if __name__ == "__main__":

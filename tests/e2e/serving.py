@@ -21,12 +21,21 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from codecage.v1 import codecage_pb2 as pb
 from codecage.v1 import codecage_pb2_grpc
-from executor.images.catalog import find
+from executor.images import catalog
+from executor.process import images as native_images
 
 ROOT = Path(__file__).parents[2]
 # Root has to become somebody; everybody else stays who they are.
 RUN_AS = ["--run-as", "nobody"] if os.geteuid() == 0 else []
 ACCOUNT = "nobody" if RUN_AS else None
+
+
+def find(image: str) -> object:
+    """
+    The image, built, of whichever cage; None where it is not.
+    """
+    return (native_images if image.startswith("native-") else catalog).find(image)
+
 
 needs_image = pytest.mark.skipif(find("core") is None, reason="the image `core` is not built")
 

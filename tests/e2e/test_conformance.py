@@ -9,20 +9,18 @@ on its standard error, on timing, and in the rows of `tests/cases/known.py`.
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import agent_client
 from agent_client.events import Status
-from executor.images import catalog
-from executor.process import images as native_images
 from tests.cases import native
 from tests.cases.known import CHANGED, LACKING, Version, expected, table
 from tests.cases.program import Program, programs
 from tests.cases.told import Told, differences, frames
-from tests.e2e.serving import private_directory
+from tests.e2e.serving import find, private_directory
 
 pytestmark = pytest.mark.image
 
@@ -39,15 +37,6 @@ description: Computes, with files in memory.
 image: [{images}]
 limits: {{wall_time: 30s, cpu_time: 30s, memory: 512Mi, output: 1Mi}}
 """
-
-Open = Callable[[], agent_client.Session]
-
-
-def find(image: str) -> object:
-    """
-    The image, built, of whichever cage; None where it is not.
-    """
-    return (native_images if image.startswith("native-") else catalog).find(image)
 
 
 def built() -> list[str]:

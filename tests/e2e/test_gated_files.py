@@ -5,14 +5,11 @@ What differs, and why, is in `docs/gated-files.md`: the kernel looks names up be
 so a denied name is recorded as looked at, by the first denied component of its path.
 """
 
-import os
-from pathlib import Path
-
 import pytest
 
 import agent_client
 from executor.audit.read import records
-from tests.e2e.serving import ACCOUNT, needs_image
+from tests.e2e.serving import ACCOUNT, needs_image, private_directory
 
 pytestmark = [pytest.mark.image, needs_image]
 
@@ -71,14 +68,25 @@ print(oct(os.stat('/out/moved').st_mode))
 
 
 @pytest.fixture
-def cage(tmp_path):
-    data, out, policies = (tmp_path / name for name in ("data", "out", "policies"))
+def cage():
+    # Not below pytest's directories, which are closed to other accounts.
+    with private_directory() as place:
+        audit = place / "audit" / "audit.sqlite3"
+        with agent_client.connect(
+            policies=populated(place), audit=audit, run_as=ACCOUNT
+        ) as connected:
+            yield connected, audit
+
+
+def populated(place):
+    """
+    What both cages are granted, and the directory of the policy that does it.
+    """
+    data, out, policies = (place / name for name in ("data", "out", "policies"))
     for made in (data, out, policies, data / "private"):
         made.mkdir()
-    for above in (tmp_path, *tmp_path.parents):
-        if above.stat().st_uid == os.getuid() and above != Path(above.anchor):
-            above.chmod(above.stat().st_mode | 0o055)
-    out.chmod(0o777)
+    for made in (place, out):
+        made.chmod(0o777)
     (data / "a.csv").write_bytes(b"1,2")
     (data / "private" / "x.key").write_bytes(b"secret")
     (data / "readme").symlink_to("private/x.key")
@@ -90,11 +98,7 @@ def cage(tmp_path):
         f"  - {{mount: /data, source: {data}, access: read, deny: ['private/**']}}\n"
         f"  - {{mount: /out, source: {out}, access: read-write, quota: 1Mi}}\n"
     )
-    audit = tmp_path / "audit" / "audit.sqlite3"
-    with agent_client.connect(
-        policies=str(policies), audit=str(audit), run_as=ACCOUNT
-    ) as connected:
-        yield connected, audit
+    return policies
 
 
 def done(cage, image, code):

@@ -5,7 +5,6 @@ The page about the network and the demo of it say what is true.
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -14,15 +13,9 @@ from policy.decide import compile_policy
 from policy.parse import load, parse
 from policy.request_text import parse_request
 from tests.e2e.serving import environment, needs_image
+from tests.pages import README, ROOT, blocks, excerpt, missing
 
-ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "network.md").read_text()
-README = (ROOT / "README.md").read_text()
-
-
-def blocks(text, language):
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    return [content for word, content in found if word == language]
 
 
 def test_what_the_page_says_of_denials_is_what_the_policy_on_it_decides():
@@ -69,7 +62,5 @@ def test_the_demo_runs_and_never_shows_the_key():
     )
     assert ran.returncode == 0, ran.stderr
     assert "{'copper': 9412.5, 'zinc': 2788.0, 'tin': 33120.0}" in ran.stdout
-    for line in ("GET https://localhost", "is not granted: the path is not granted for GET"):
-        assert line in ran.stdout
+    assert not missing(excerpt("## Network"), ran.stdout), ran.stdout
     assert "sk-demo" not in ran.stdout + ran.stderr
-    assert "'Authorization': '*******" in ran.stdout

@@ -56,13 +56,14 @@ class World:
 
 def is_boxed(process: psutil.Process) -> bool:
     """
-    Whether it is in another pid namespace than this process, and all of its filters are in force:
-    one that is being made is still its zygote.
+    Whether it is in another pid namespace than this process, and has neither rights nor its
+    zygote's user any more: one that is being made has both, under the zygote's own filter.
     """
     try:
         status = Path(f"/proc/{process.pid}/status").read_text()
         outside = os.readlink("/proc/self/ns/pid")
-        return "Seccomp:\t2" in status and os.readlink(f"/proc/{process.pid}/ns/pid") != outside
+        locked = "Seccomp:\t2" in status and f"CapEff:\t{0:016x}" in status
+        return locked and os.readlink(f"/proc/{process.pid}/ns/pid") != outside
     except OSError:
         return False
 
@@ -355,8 +356,14 @@ def test_a_policy_that_the_cage_cannot_keep_has_no_session_there(world: World) -
     world.close(world.native("seeded", "core"))
 
 
-def test_a_part_that_has_to_hold_is_looked_for_in_the_box(world: World) -> None:
-    world.close(world.native("strict"))
+def test_a_part_that_has_to_hold_does_in_the_box_that_is_given(world: World) -> None:
+    """
+    Where it does not, there is no session: test_process_ordinary_user.py.
+    """
+    session = world.native("strict")
+    held = {part.name for part in session.isolation_parts if part.hold == pb.HOLD_ENFORCED}
+    world.close(session)
+    assert "files" in held
 
 
 def test_client_files_go_in_and_out_and_no_farther_than_the_guest(world: World) -> None:

@@ -28,6 +28,10 @@ mount -t overlay overlay -o lowerdir=/root,upperdir=/mnt/upper,workdir=/mnt/work
 chmod 755 /root
 exec setpriv --reuid={user} --regid={user} --clear-groups "$@"
 """
+HEAD = (
+    "version: 1\nname: {name}\ndescription: a test's policy\ncage: process\n"
+    "image: native-core\nlimits: {{memory: 64Mi, cpu_time: 1s}}\n"
+)
 pytestmark = [
     pytest.mark.image,
     needs_image,
@@ -70,9 +74,11 @@ def test_an_ordinary_user_serves_native_sessions_at_p3() -> None:
         shown.mkdir()
         (shown / "a.txt").write_text("x")
         (policies / "plain.yaml").write_text(
-            "version: 1\nname: plain\ndescription: a test's policy\ncage: process\n"
-            "image: native-core\nlimits: {memory: 64Mi, cpu_time: 1s}\n"
-            f"filesystem: [{{mount: /data, source: {shown}, access: read}}]\n"
+            HEAD.format(name="plain")
+            + f"filesystem: [{{mount: /data, source: {shown}, access: read}}]\n"
+        )
+        (policies / "strict.yaml").write_text(
+            HEAD.format(name="strict") + "isolation: {require: [files, user]}\n"
         )
         cache_of_core(own)
         (own / "serving").mkdir(mode=0o700)
@@ -101,4 +107,7 @@ def test_an_ordinary_user_serves_native_sessions_at_p3() -> None:
         ["CELL_STATUS_CPU_LIMIT", "KeyboardInterrupt"],
         ["CELL_STATUS_OK", "", "'alive'"],
     ]
+    assert told["strict"].startswith("ISOLATION_TOO_WEAK: ")
+    assert "user is partial (" in told["strict"]
+    assert "files is" not in told["strict"]
     assert told["status"] == 0

@@ -5,16 +5,13 @@ Green does not prove that every kind is named well, only that none is lost, and 
 not counted to another.
 """
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 import agent_client
 from executor.probing import NotHeld, probe
-from executor.process import images as native_images
-from tests.e2e.serving import ACCOUNT, needs_image
+from tests.e2e.serving import ACCOUNT, find, needs_image, private_directory
 
 pytestmark = [pytest.mark.image, needs_image]
 
@@ -33,30 +30,28 @@ print(attempt(lambda: open('/data/private/key')))
 
 
 def images() -> list[object]:
-    held = not isinstance(probe(), NotHeld) and native_images.find("native-core") is not None
+    held = not isinstance(probe(), NotHeld) and find("native-core") is not None
     unheld = pytest.mark.skipif(not held, reason="no box can be made here")
     return ["core", pytest.param("native-core", marks=unheld)]
 
 
 @pytest.fixture(scope="module")
-def cage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[agent_client.Cage]:
-    place = tmp_path_factory.mktemp("kinds")
-    data, out, policies = (place / name for name in ("data", "out", "policies"))
-    for made in (data, out, policies, data / "private"):
-        made.mkdir()
-    for above in (place, *place.parents):
-        if above.stat().st_uid == os.getuid() and above != Path(above.anchor):
-            above.chmod(above.stat().st_mode | 0o055)
-    out.chmod(0o777)
-    (data / "a.csv").write_bytes(b"1,2")
-    (data / "private" / "key").write_bytes(b"secret")
-    (policies / "both.yaml").write_text(
-        "version: 1\nname: both\ncage: any\nimage: [core, native-core]\nfilesystem:\n"
-        f"  - {{mount: /data, source: {data}, access: read, deny: ['private/**']}}\n"
-        f"  - {{mount: /out, source: {out}, access: read-write, quota: 1Mi}}\n"
-    )
-    with agent_client.connect(policies=str(policies), run_as=ACCOUNT) as connected:
-        yield connected
+def cage() -> Iterator[agent_client.Cage]:
+    with private_directory() as place:
+        place.chmod(0o755)
+        data, out, policies = (place / name for name in ("data", "out", "policies"))
+        for made in (data, out, policies, data / "private"):
+            made.mkdir()
+        out.chmod(0o777)
+        (data / "a.csv").write_bytes(b"1,2")
+        (data / "private" / "key").write_bytes(b"secret")
+        (policies / "both.yaml").write_text(
+            "version: 1\nname: both\ncage: any\nimage: [core, native-core]\nfilesystem:\n"
+            f"  - {{mount: /data, source: {data}, access: read, deny: ['private/**']}}\n"
+            f"  - {{mount: /out, source: {out}, access: read-write, quota: 1Mi}}\n"
+        )
+        with agent_client.connect(policies=policies, run_as=ACCOUNT) as connected:
+            yield connected
 
 
 @pytest.fixture(params=images())

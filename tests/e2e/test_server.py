@@ -12,6 +12,7 @@ from pathlib import Path
 import grpc
 import psutil
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from codecage.v1 import codecage_pb2 as pb
 from executor.audit.read import records
@@ -20,6 +21,7 @@ from executor.audit.verify import verify
 from tests.e2e.serving import (
     ACCOUNT,
     RUN_AS,
+    is_serving,
     needs_image,
     private_directory,
     refusal,
@@ -98,10 +100,14 @@ def test_a_killed_server_leaves_nothing_running_and_a_record_that_verifies(direc
 def test_a_server_told_to_stop_interrupts_what_runs_and_exits_in_order(directory):
     with serving(directory) as server:
         session = server.create()
-        cell = server.start(session, "print('up', flush=True)\nwhile True: pass")
+        # Less than the grace: a server that waits for its end sees the cell time out.
+        limit = Duration(seconds=8)
+        cell = server.start(session, "print('up', flush=True)\nwhile True: pass", wall_time=limit)
         next(event for event in cell if event.HasField("output"))
         below = server.descendants()
         server.process.send_signal(signal.SIGTERM)
+        while is_serving(server.health):
+            pass  # two signals at once would be one
         server.process.send_signal(signal.SIGTERM)  # a second one: do not wait for the grace
         assert ended([*cell]).status == pb.CELL_STATUS_INTERRUPTED
         assert server.process.wait(20) == 0
