@@ -15,14 +15,15 @@ from executor.audit.errors import AuditError
 from executor.errors import AuditRefuses, CannotStart, FileRefused, InvalidRequest
 from executor.kernel.descriptors import open_root
 from executor.kernel.errors import GuestError, SourceUnavailable
-from executor.kernel.transactions import Verb, shortened, shown_conflicts
+from executor.kernel.reports import shortened, shown_conflicts
+from executor.kernel.transactions import Verb, transactions_of
 from executor.session import Session
 from executor.transactions.changes import Change, ChangeKind
 from executor.transactions.commits import Outcome, Report
 from executor.transactions.errors import Unrecoverable
 from executor.transactions.staging import Recovered, alone, recover
 from policy.requests import CommitRequest
-from policy.types import Access, FileGrant, Policy
+from policy.types import Policy
 
 _LOG = logging.getLogger(__name__)
 _OUTCOMES: Final = {
@@ -67,7 +68,7 @@ async def _done(session: Session, verb: Verb, mount: str) -> Report:
     where = mount or _only_mount(session.facts.policy)
     try:
         # A commit that has begun goes on when its client has gone.
-        return await asyncio.shield(asyncio.ensure_future(_transact(session, verb, where)))
+        return await asyncio.shield(_transact(session, verb, where))
     except GuestError as error:
         raise FileRefused(error.errno, error.message) from error
     except AuditError as error:
@@ -76,11 +77,11 @@ async def _done(session: Session, verb: Verb, mount: str) -> Report:
 
 async def _transact(session: Session, verb: Verb, mount: str) -> Report:
     async with session.between_cells() as gate:
-        return await gate.transact(verb, CommitRequest(mount, by_client=True))
+        return await gate.transactions.do(verb, CommitRequest(mount, by_client=True))
 
 
 def _only_mount(policy: Policy) -> str:
-    mounts = [one.mount for one in transactions_of([policy])]
+    mounts = [one.mount for one in transactions_of(policy)]
     if len(mounts) != 1:
         raise InvalidRequest(
             "MOUNT_MISSING",
@@ -103,14 +104,6 @@ def _change(change: Change) -> wire.Change:
     )
 
 
-def transactions_of(policies: Iterable[Policy]) -> list[FileGrant]:
-    """
-    The grants of policies that are transactions.
-    """
-    grants = (grant for policy in policies for grant in policy.filesystem)
-    return [grant for grant in grants if grant.access is Access.TRANSACTION]
-
-
 def changes_directory(audit: Path) -> Path:
     """
     Where the sessions of a server keep their changes: beside its record, which no other server has.
@@ -125,8 +118,8 @@ def prepare_transactions(policies: Iterable[Policy], directory: Path) -> str:
 
     Raises CannotStart where a source is not to be recovered: serving it could show half a commit.
     """
-    sources = (grant.source for grant in transactions_of(policies) if grant.source)
-    for source in dict.fromkeys(sources):
+    grants = (grant for policy in policies for grant in transactions_of(policy))
+    for source in dict.fromkeys(grant.source for grant in grants if grant.source):
         _recover(source)
     shutil.rmtree(directory, ignore_errors=True)
     return str(directory)

@@ -73,23 +73,30 @@ class Result:
     handle: WriteHandle | None = None
     size: int | None = None
 
+    def close(self) -> None:
+        """
+        Let go of the file.
+        """
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+        if self.handle is not None:
+            self.handle.close()
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
     """
-    What acts need besides their frames: the held trees, the policy's tables, and the budgets of
-    what may still be added, by mount.
+    What acts need besides their frames: the held trees with their budgets, the policy's tables.
     """
 
     trees: HostTrees
     decides: Decides
-    quotas: Mapping[str, Quota]
 
     def quota(self, grant: FileGrant) -> Quota:
         """
         The session's budget below a grant.
         """
-        return self.quotas[grant.mount]
+        return self.trees.quotas[grant.mount]
 
     def locate(self, act: "Act") -> tuple[Place, ...]:
         """
@@ -155,13 +162,14 @@ def recorded(act: Act, places: tuple[Place, ...]) -> list[tuple[FileRequest, Dec
     return rows
 
 
-def granted(act: Act, places: tuple[Place, ...]) -> Iterator[FileRequest]:
+def unrecorded(act: Act, places: tuple[Place, ...]) -> Iterator[FileRequest]:
     """
-    All that an allowed act is allowed, by the names that were asked and by those where links led.
+    What else an allowed act is allowed, by the names that were asked and by those where links led.
     """
     for target, place in zip(act.targets, places, strict=True):
-        for path in dict.fromkeys((target.path, place.final)):
-            yield from (FileRequest(action, path) for action in target.actions)
+        for action in target.actions[1:]:
+            for path in dict.fromkeys((target.path, place.final)):
+                yield FileRequest(action, path)
 
 
 def _stat(ask: frames_pb2.Ask) -> Act:

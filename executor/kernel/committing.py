@@ -10,6 +10,7 @@ and sessions of other servers, which know nothing of this.
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from typing import Final
 
 from executor.kernel.walk import covers
 
@@ -17,10 +18,11 @@ from executor.kernel.walk import covers
 class MountLocks:
     """
     The sources that are being committed to, for all sessions of one server. It belongs to one loop.
+    Where `committing` is empty nobody needs to wait.
     """
 
     def __init__(self) -> None:
-        self._committing: list[str] = []
+        self.committing: Final[list[str]] = []
         self._changed = asyncio.Condition()
 
     @asynccontextmanager
@@ -30,11 +32,11 @@ class MountLocks:
         """
         async with self._changed:
             await self._changed.wait_for(lambda: self._is_free((source,)))
-            self._committing.append(source)
+            self.committing.append(source)
         try:
             yield
         finally:
-            self._committing.remove(source)
+            self.committing.remove(source)
             async with self._changed:
                 self._changed.notify_all()
 
@@ -42,15 +44,11 @@ class MountLocks:
         """
         Wait until nothing is being committed to any of `sources`.
         """
-        if not self._committing:
-            return
         wanted = tuple(sources)
         async with self._changed:
             await self._changed.wait_for(lambda: self._is_free(wanted))
 
     def _is_free(self, sources: tuple[str, ...]) -> bool:
         return not any(
-            covers(one, other) or covers(other, one)
-            for one in self._committing
-            for other in sources
+            covers(one, other) or covers(other, one) for one in self.committing for other in sources
         )

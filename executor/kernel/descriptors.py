@@ -16,6 +16,7 @@ import errno
 import os
 from collections.abc import Generator
 from enum import Enum
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -23,7 +24,7 @@ from executor.kernel.errors import ExecutorError, InternalError, Status
 
 _SYS_OPENAT2 = 437  # one number on every architecture: include/uapi/asm-generic/unistd.h
 _PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_CLOSED = -1
+CLOSED = -1
 
 
 class _Resolve(Enum):
@@ -76,7 +77,7 @@ class Descriptor:
         """
         The number, for a system call that is made at once; not to be kept.
         """
-        if self._number == _CLOSED:
+        if self._number == CLOSED:
             raise InternalError("a descriptor was used after it had been closed")
         return self._number
 
@@ -127,6 +128,13 @@ class Descriptor:
         """
         return f"/proc/self/fd/{self.number}"
 
+    @property
+    def host_path(self) -> str:
+        """
+        Where this object lies by now, for the server alone (proc(5)).
+        """
+        return str(Path(self.magic_link).readlink())
+
     def names(self) -> Generator[bytes, None, None]:
         """
         The names in this directory, in no order, without `.` and `..`. Raises OSError.
@@ -142,11 +150,6 @@ class Descriptor:
     def to_change(self) -> None:
         """
         Say that the object itself is about to be changed. Here nothing has to be done for that.
-        """
-
-    def was_read(self, opened: "Descriptor") -> None:
-        """
-        Say that the object has been opened to be read.
         """
 
     def create(self, name: bytes, flags: int, mode: int) -> "Descriptor":
@@ -184,21 +187,16 @@ class Descriptor:
         """
         Give the number away; whoever takes it has to close it.
         """
-        number = self.number
-        self._forget()
+        number, self._number = self.number, CLOSED
         return number
 
     def close(self) -> None:
         """
         Close the descriptor, if it is still open.
         """
-        number = self._number
-        self._forget()
-        if number != _CLOSED:
+        number, self._number = self._number, CLOSED
+        if number != CLOSED:
             os.close(number)
-
-    def _forget(self) -> None:
-        self._number = _CLOSED
 
     def __enter__(self) -> Self:
         return self

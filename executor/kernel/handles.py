@@ -15,11 +15,15 @@ from types import MappingProxyType
 from typing import Final
 
 from codecage.worker.v1 import worker_pb2 as frames_pb2
-from executor.audit.record import Head
+from executor.audit.errors import AuditError
+from executor.audit.record import OK, Head
 from executor.kernel.acts import Result, file_status
-from executor.kernel.errors import GuestError
+from executor.kernel.docket import Docket
+from executor.kernel.errors import GuestError, WorkerFault
 from executor.kernel.frames import CHUNK
 from executor.kernel.hostfiles import Right, WriteHandle
+from executor.kernel.refusals import error_name
+from executor.kernel.reply import Reply
 
 
 @dataclass(slots=True)
@@ -75,11 +79,12 @@ _USES: Final[Mapping[str, tuple[_Use, Callable[[frames_pb2.Ask], int]]]] = Mappi
 
 class Handles:
     """
-    The open files of one session, at most `limit`.
+    The open files of one session, at most its policy's `limits.open_files`.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, docket: Docket) -> None:
+        self._docket = docket
+        self._limit = docket.policy.limits.open_files
         self._next = 1
         self._open: dict[int, Open] = {}
 
@@ -90,26 +95,35 @@ class Handles:
         if len(self._open) >= self._limit:
             raise GuestError(errno.EMFILE, f"{self._limit} files are open already; close one")
 
-    def add(self, opened: Open) -> int:
+    def reply(self, result: Result, heads: list[Head], path: str) -> Reply:
         """
-        Keep a file; the number by which the worker will name it. Numbers are not used twice.
+        The reply for an act on `path` that was done: its outcome is recorded, or kept with the file
+        where that is open to be written. Raises AuditUnavailable, with nothing left open.
         """
-        number, self._next = self._next, self._next + 1
-        self._open[number] = opened
-        return number
+        later = result.handle is not None and result.descriptor is None
+        if not later:
+            try:
+                self._docket.outcome(heads, OK, result.size)
+            except AuditError:
+                result.close()
+                raise
+        if result.handle is not None:
+            opened = Open(result.handle, tuple(heads) if later else (), path)
+            result.answer.opened.handle = self._add(opened)
+        return Reply(result.answer, result.descriptor)
 
-    def use(self, kind: str, ask: frames_pb2.Ask) -> Result | None:
+    def use(self, kind: str, ask: frames_pb2.Ask) -> Reply:
         """
-        Do what the ask of this kind wants of an open file; None for another kind of ask.
+        Do what the ask of this kind wants of an open file.
 
-        Blocks on the host's file system. Raises GuestError.
+        Blocks on the host's file system. Raises GuestError, and WorkerFault for no such kind.
         """
         if kind not in _USES:
-            return None
+            raise WorkerFault(f"the worker asked for {kind!r}, which nobody can ask for")
         use, number_of = _USES[kind]
         opened = self._find(number_of(ask))
         try:
-            return Result(use(opened, ask))
+            return Reply(use(opened, ask))
         except GuestError as error:
             opened.failure = opened.failure or error.errno
             raise
@@ -131,20 +145,35 @@ class Handles:
             if Right.WRITE in one.handle.rights and one.handle.grant.mount == mount
         ]
 
-    def pop(self, number: int) -> Open:
+    def close(self, number: int) -> Reply:
         """
-        Close the file `number`; the caller records its outcome. Raises GuestError (EBADF).
+        Close a file and record its outcome. Raises GuestError (EBADF) and AuditUnavailable.
         """
+        self._record(self._pop(number))
+        return Reply(frames_pb2.Answer())
+
+    def close_all(self) -> None:
+        """
+        Close every file, and record their outcomes. Raises AuditUnavailable when all are closed.
+        """
+        for opened in [self._pop(number) for number in [*self._open]]:
+            self._record(opened)
+
+    def _add(self, opened: Open) -> int:
+        # The number by which the worker will name it. None is used twice.
+        number, self._next = self._next, self._next + 1
+        self._open[number] = opened
+        return number
+
+    def _pop(self, number: int) -> Open:
         opened = self._find(number)
         del self._open[number]
         opened.handle.close()
         return opened
 
-    def pop_all(self) -> list[Open]:
-        """
-        Close every file that is open.
-        """
-        return [self.pop(number) for number in [*self._open]]
+    def _record(self, opened: Open) -> None:
+        outcome = error_name(opened.failure) if opened.failure else OK
+        self._docket.outcome(opened.decisions, outcome, opened.handle.written)
 
     def _find(self, number: int) -> Open:
         if number not in self._open:

@@ -199,7 +199,6 @@ def open_for_reading(place: Place) -> int:
     with _guest_errors(place), target.reopen(os.O_RDONLY | os.O_NONBLOCK) as opened:
         if not _same_file(opened.status(), status) or not modes.S_ISREG(opened.status().st_mode):
             raise place.fails(errno.EBUSY)  # an overlay has copied the file up meanwhile
-        target.was_read(opened)
         return opened.release()
 
 

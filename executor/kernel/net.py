@@ -294,8 +294,7 @@ class Net:
         """
         Drop every connection, with an outcome for each.
         """
-        for one in self._open.values():
-            one.drop()
+        self.drop_all()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_CLOSE_PATIENCE)
         for task in [*self._tasks]:

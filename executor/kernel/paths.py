@@ -36,18 +36,15 @@ Rejected: one openat2(2) for the whole path with RESOLVE_IN_ROOT. It is quicker,
 """
 
 import errno
-import os
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
-from threading import Lock, Thread
+from threading import Lock
 from types import TracebackType
 from typing import Self
 
 from executor.kernel.descriptors import Descriptor, open_root
 from executor.kernel.errors import GuestError, InternalError, SourceUnavailable
+from executor.kernel.layers import open_layer, own_directory
 from executor.kernel.limits import Quota
 from executor.kernel.places import Kind, Place
 from executor.kernel.walk import (
@@ -61,7 +58,6 @@ from executor.kernel.walk import (
 )
 from executor.transactions.layer import Layer
 from executor.transactions.merged import Merged
-from executor.transactions.staging import settle
 from policy.requests import FileAction, FileRequest
 from policy.types import Access, FileGrant
 
@@ -72,7 +68,6 @@ __all__ = ["Decides", "HostTrees", "Kind", "Place", "check_path"]
 class _Tree:
     grant: FileGrant
     root: Descriptor | None  # None: memory of the session, which the worker serves
-    source: str = ""
     layer: Layer | None = None  # what the session has changed, where the mount is a transaction
 
 
@@ -96,7 +91,7 @@ class HostTrees:
         _refuse_overlaps(grants)
         self.quotas = {grant.mount: Quota(grant) for grant in grants}
         with ExitStack() as opened:
-            directory = _own_directory(grants, state, opened)
+            directory = own_directory(grants, state, opened)
             trees = [
                 _open_tree(grant, opened, directory, self.quotas[grant.mount]) for grant in grants
             ]
@@ -145,15 +140,9 @@ class HostTrees:
     @property
     def sources(self) -> tuple[str, ...]:
         """
-        Where the granted host directories lie, as they were found; no guest is told.
+        Where the granted host directories lie now; no guest is told.
         """
-        return tuple(tree.source for tree in self._trees if tree.source)
-
-    def source(self, mount: str) -> str:
-        """
-        The one of a mount.
-        """
-        return next(tree.source for tree in self._trees if tree.grant.mount == mount)
+        return tuple(tree.root.host_path for tree in self._trees if tree.root is not None)
 
     def layer(self, mount: str) -> Layer:
         """
@@ -175,7 +164,8 @@ class HostTrees:
                 if covers(tree.grant.mount, asked.path):
                     if tree.root is None:
                         break
-                    return tree, _root_of(tree.layer, tree.root)
+                    layer = tree.layer
+                    return tree, tree.root.duplicate() if layer is None else Merged.root(layer)
         raise GuestError.of(errno.ENOENT, str(asked))
 
     def __enter__(self) -> Self:
@@ -231,71 +221,15 @@ def _refuse_overlaps(grants: tuple[FileGrant, ...]) -> None:
                 )
 
 
-def _root_of(layer: Layer | None, root: Descriptor) -> Descriptor:
-    return root.duplicate() if layer is None else Merged.root(layer)
-
-
-def _own_directory(
-    grants: tuple[FileGrant, ...], state: str | None, opened: ExitStack
-) -> str | None:
-    """
-    A directory for this session's changes, removed with all that is in it; None without need.
-    """
-    grant = next((one for one in grants if one.access is Access.TRANSACTION), None)
-    if state is None or grant is None:
-        return None
-    try:
-        Path(state).mkdir(mode=0o700, exist_ok=True)
-        directory = mkdtemp(prefix="session-", dir=state)
-    except OSError as error:
-        why = f"the server cannot make a directory for what changes: {error}"
-        raise SourceUnavailable(grant.mount, str(grant.rule), grant.source or "", why) from error
-    opened.callback(_remove_aside, directory)
-    return directory
-
-
 def _open_tree(grant: FileGrant, opened: ExitStack, directory: str | None, quota: Quota) -> _Tree:
     if grant.source is None:
         return _Tree(grant, None)
     try:
         root = open_root(grant.source)
-        real = os.path.realpath(grant.source)
     except (OSError, ValueError) as error:
         why = f"{error}; it must be a directory that the server's user may enter"
         raise SourceUnavailable(grant.mount, str(grant.rule), grant.source, why) from error
     opened.callback(root.close)
     if grant.access is not Access.TRANSACTION:
-        return _Tree(grant, root, real)
-    return _Tree(grant, root, real, _open_layer(grant, root, opened, directory, quota))
-
-
-def _remove_aside(directory: str) -> None:
-    """
-    Remove what a session leaves, which may be many files, while the server goes on. What is still
-    there when the server ends is removed at its next start.
-    """
-    Thread(
-        target=rmtree,
-        name="changes",
-        args=(directory,),
-        kwargs={"ignore_errors": True},
-        daemon=True,
-    ).start()
-
-
-def _open_layer(
-    grant: FileGrant, root: Descriptor, opened: ExitStack, directory: str | None, quota: Quota
-) -> Layer:
-    where = grant.mount, str(grant.rule), grant.source or ""
-    if directory is None:
-        why = "this server has no directory of its own in which transactions keep what changes"
-        raise SourceUnavailable(*where, why)
-    try:
-        settle(root)  # the source may have come to this server after its start
-        own = open_root(mkdtemp(prefix="layer-", dir=directory))
-        opened.callback(own.close)
-        layer = Layer(root, own, grant.mount, quota)
-    except OSError as error:
-        raise SourceUnavailable(*where, f"no transaction can be begun there: {error}") from error
-    opened.callback(layer.close)
-    return layer
+        return _Tree(grant, root)
+    return _Tree(grant, root, open_layer(grant, root, opened, directory, quota))

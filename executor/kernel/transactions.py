@@ -12,40 +12,33 @@ commit is refused.
 
 import asyncio
 import errno
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
-from typing import Final
+from typing import Final, TypeVar
 
+from codecage.worker.v1 import worker_pb2 as frames_pb2
 from executor.audit.record import OK, UNKNOWN, Head
 from executor.kernel.committing import MountLocks
 from executor.kernel.docket import Docket
-from executor.kernel.errors import GuestError
+from executor.kernel.errors import GuestError, WorkerFault
 from executor.kernel.handles import Handles
-from executor.kernel.paths import HostTrees
+from executor.kernel.paths import HostTrees, check_path
 from executor.kernel.pool import Share
 from executor.kernel.refusals import error_name
+from executor.kernel.reply import Reply
+from executor.kernel.reports import told
+from executor.kernel.turn import Turn
 from executor.transactions.changes import Change, ChangeKind
-from executor.transactions.commits import (
-    Commit,
-    Outcome,
-    Report,
-    conflict_report,
-    preview,
-)
+from executor.transactions.commits import Commit, Outcome, Report, conflict_report, preview
 from executor.transactions.errors import Conflict
 from executor.transactions.layer import Layer
 from policy.requests import CommitRequest, FileAction, FileRequest
-from policy.types import Access, Decision
+from policy.types import Access, Decision, FileGrant, Policy
 
-_Act = Callable[[], Report]
+_R = TypeVar("_R")
 _PATIENCE: Final = 1.0
 _LOOK_AGAIN: Final = 0.02
-_MOST_TOLD: Final = 1000
-# JSON may take six characters for one, and a frame has a megabyte for all.
-_MOST_TEXT: Final = 96 * 1024
-_MOST_CONFLICTS: Final = 16 * 1024
 
 
 class Verb(Enum):
@@ -60,7 +53,8 @@ class Verb(Enum):
 
 class Transactions:
     """
-    The transactions of one session.
+    The transactions of one session. By `locks`, the server's, its sessions wait for one another's
+    commits.
     """
 
     def __init__(
@@ -70,14 +64,47 @@ class Transactions:
         handles: Handles,
         threads: Share,
         locks: MountLocks,
+        turn: Turn,
     ) -> None:
         self._docket = docket
         self._trees = trees
         self._handles = handles
         self._threads = threads
         self._locks = locks
+        self._turn = turn
 
-    async def closed(self, mount: str) -> None:
+    async def answer(self, ask: frames_pb2.TransactAsk) -> Reply:
+        """
+        Answer the guest's ask. Raises as `do` does, and WorkerFault for a verb that is none.
+        """
+        try:
+            verb = Verb(ask.verb)
+        except ValueError as error:
+            raise WorkerFault(f"the worker asked to {ask.verb!r} a transaction") from error
+        mount = ask.mount or self._only_mount()
+        check_path(mount)
+        report = await self.do(verb, CommitRequest(mount))
+        return Reply(frames_pb2.Answer(report=told(report)))
+
+    async def do(self, verb: Verb, asked: CommitRequest) -> Report:
+        """
+        Commit a transaction, show what a commit would do, or drop it. Do not cancel who waits here.
+
+        Raises GuestError: EACCES or ENOENT where it is not granted, EBUSY where a file is open to
+        be written or another commit is under way; what the audit raises; and InternalError after
+        the session's end.
+        """
+        await self._closed(asked.path)
+        async with self._turn.taken(str(asked)):
+            return await self._done(verb, asked)
+
+    def _only_mount(self) -> str:
+        mounts = [one.mount for one in transactions_of(self._docket.policy)]
+        if len(mounts) == 1:
+            return mounts[0]
+        raise GuestError(errno.EINVAL, f"there are {len(mounts)} transactions: name the mount")
+
+    async def _closed(self, mount: str) -> None:
         """
         Wait until no file below `mount` is open to be written, a second at most.
         """
@@ -86,53 +113,43 @@ class Transactions:
             await asyncio.sleep(_LOOK_AGAIN)
             left -= _LOOK_AGAIN
 
-    async def do(self, verb: Verb, asked: CommitRequest) -> Report:
-        """
-        Do it; the caller lets nothing else of the session happen meanwhile.
-
-        Raises GuestError: EACCES or ENOENT where it is not granted, EBUSY where a file is open to
-        be written or another commit is under way; and what the audit raises.
-        """
+    async def _done(self, verb: Verb, asked: CommitRequest) -> Report:
         await self._docket.count(asked)
         if verb is Verb.COMMIT:
             decision = await self._docket.admitted(asked)
             return await self._commit(self._layer(asked.path), asked, decision)
         layer = self._layer(asked.path)
         if verb is Verb.DRY_RUN:
-            return await self._run_checked(layer, lambda: preview(layer))
-        return await self._run_checked(layer, lambda: _rolled_back(layer))
+            return await self._run(layer, lambda: preview(layer))
+        return await self._run(layer, lambda: _emptied(layer, Outcome.ROLLED_BACK))
 
     def _layer(self, mount: str) -> Layer:
-        grants = self._docket.policy.filesystem
-        if any(one.mount == mount and one.access is Access.TRANSACTION for one in grants):
-            self._require_closed(mount)
-            return self._trees.layer(mount)
-        raise GuestError(errno.ENOENT, f"no transaction is mounted at {mount}")
-
-    def _require_closed(self, mount: str) -> None:
+        if not any(one.mount == mount for one in transactions_of(self._docket.policy)):
+            raise GuestError(errno.ENOENT, f"no transaction is mounted at {mount}")
         if open_files := self._handles.written_below(mount):
             raise GuestError(
                 errno.EBUSY,
                 f"{open_files[0]} is open to be written; close what is open below {mount} first",
             )
+        return self._trees.layer(mount)
 
-    async def _run_checked(self, layer: Layer, act: _Act) -> Report:
+    async def _run(self, layer: Layer, act: Callable[[], _R]) -> _R:
         try:
             return await self._threads.run(act)
         except OSError as error:
             raise GuestError.from_host(error, f"the transaction at {layer.mount}") from error
 
     async def _commit(self, layer: Layer, asked: CommitRequest, decision: Decision) -> Report:
-        async with self._locks.alone(self._trees.source(asked.path)):
+        async with self._locks.alone(layer.base.host_path):
             commit = Commit(layer)
             try:
-                await self._prepared(commit, layer)
+                await self._run(layer, commit.prepare)
             except Conflict as conflict:
                 head = await self._recorded(asked, decision, commit)
                 self._docket.outcome([head], Outcome.CONFLICT.value, None)
                 return conflict_report(layer, conflict, commit.changes)
             if not commit.changes:
-                return await self._run_checked(layer, lambda: _nothing_to_do(layer))
+                return await self._run(layer, lambda: _emptied(layer, Outcome.UNCHANGED))
             try:
                 await self._require_allowed(asked.path, commit.changes)
                 head = await self._recorded(asked, decision, commit)
@@ -141,25 +158,16 @@ class Transactions:
                 raise
             return await self._applied(commit, layer, head)
 
-    async def _prepared(self, commit: Commit, layer: Layer) -> None:
-        try:
-            await self._threads.run(commit.prepare)
-        except OSError as error:
-            raise GuestError.from_host(error, f"commit {layer.mount}") from error
-
     async def _applied(self, commit: Commit, layer: Layer, head: Head) -> Report:
         changes, digest = commit.changes, commit.digest
         try:
-            await self._threads.run(commit.apply)
+            await self._run(layer, commit.apply)
         except Conflict as conflict:
             self._docket.outcome([head], Outcome.CONFLICT.value, None)
             return conflict_report(layer, conflict, changes)
-        except OSError as error:
-            told = GuestError.from_host(error, f"commit {layer.mount}")
-            self._docket.outcome([head], error_name(told.errno), None)
-            raise told from error
-        except BaseException:
-            self._docket.outcome([head], UNKNOWN, None)
+        except BaseException as error:
+            name = error_name(error.errno) if isinstance(error, GuestError) else UNKNOWN
+            self._docket.outcome([head], name, None)
             raise
         size = sum(change.size for change in changes)
         self._docket.outcome([head], OK, size, (("changes", len(changes)), ("digest", digest)))
@@ -172,78 +180,23 @@ class Transactions:
 
     async def _recorded(self, asked: CommitRequest, decision: Decision, commit: Commit) -> Head:
         kinds = [sum(one.kind is kind for one in commit.changes) for kind in ChangeKind]
-        told = ", ".join(
+        counted = ", ".join(
             f"{count} {kind.value}" for count, kind in zip(kinds, ChangeKind, strict=True)
         )
-        reason = f"{decision.reason}: {told}; changes sha256 {commit.digest}"
+        reason = f"{decision.reason}: {counted}; changes sha256 {commit.digest}"
         return await self._docket.allowed(asked, replace(decision, reason=reason), durable=True)
 
 
-def told(report: Report) -> str:
+def transactions_of(policy: Policy) -> list[FileGrant]:
     """
-    A report as JSON, for the guest: of the changes a thousand at most, and what fits.
+    The grants of a policy that are transactions.
     """
-    changes = list(_told_changes(report))
-    return json.dumps(
-        {
-            "mount": report.mount,
-            "outcome": report.outcome.value,
-            "digest": report.digest,
-            "changes": changes,
-            "more": len(report.changes) - len(changes),
-            "conflicts": shown_conflicts(report),
-        }
-    )
+    return [grant for grant in policy.filesystem if grant.access is Access.TRANSACTION]
 
 
-def shortened(report: Report) -> tuple[Change, ...]:
-    """
-    The changes of a report that one answer has room for.
-    """
-    left, shown = _MOST_TEXT, []
-    for change in report.changes[:_MOST_TOLD]:
-        left -= len(change.path.encode()) + len(change.diff.encode()) + 2 * 64
-        if left < 0:
-            break
-        shown.append(change)
-    return tuple(shown)
-
-
-def shown_conflicts(report: Report) -> list[str]:
-    """
-    The conflicts of a report that one answer has room for: the first of them, and what fits.
-    """
-    left = _MOST_CONFLICTS
-    shown: list[str] = []
-    for path in report.conflicts:
-        left -= len(path.encode()) + 1
-        if left < 0 and shown:
-            break
-        shown.append(path)
-    return shown
-
-
-def _told_changes(report: Report) -> Iterator[dict[str, object]]:
-    for change in shortened(report):
-        yield {
-            "path": change.path,
-            "kind": change.kind.value,
-            "directory": change.directory,
-            "before": change.before,
-            "after": change.after,
-            "size": change.size,
-            "diff": change.diff,
-        }
-
-
-def _rolled_back(layer: Layer) -> Report:
+def _emptied(layer: Layer, outcome: Outcome) -> Report:
     layer.drop()
-    return Report(layer.mount, Outcome.ROLLED_BACK)
-
-
-def _nothing_to_do(layer: Layer) -> Report:
-    layer.drop()
-    return Report(layer.mount, Outcome.UNCHANGED)
+    return Report(layer.mount, outcome)
 
 
 def _actions(change: Change) -> tuple[FileAction, ...]:

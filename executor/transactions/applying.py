@@ -22,7 +22,7 @@ from executor.transactions.changes import ChangeKind
 from executor.transactions.errors import Conflict
 from executor.transactions.journal import Entry, mark_undo
 from executor.transactions.nodes import digest_of
-from executor.transactions.places import directory_at, opened, parent_of, sync_directory
+from executor.transactions.places import held_at, opened, parent_of, sync_directory
 from executor.transactions.renaming import exchange, move
 
 Watch = Callable[[str], None]
@@ -89,7 +89,7 @@ class Application:
 
     def _do(self, entry: Entry) -> None:
         directory, name = parent_of(entry.path)
-        with directory_at(self._root, directory) as parent:
+        with held_at(self._root, directory) as parent:
             self._watch(f"{entry.kind.value} {entry.path}")
             match entry.kind:
                 case ChangeKind.MODIFIED:
@@ -111,7 +111,7 @@ class Application:
             return True
         directory, name = parent_of(entry.path)
         try:
-            with directory_at(self._root, directory) as parent:
+            with held_at(self._root, directory) as parent:
                 self._watch(f"take back {entry.path}")
                 return self._undone(entry, parent, name)
         except OSError as error:
@@ -177,7 +177,7 @@ class Application:
         self._watch("sync the directories")
         for path in dict.fromkeys(parent_of(entry.path)[0] for entry in self._entries):
             try:
-                with directory_at(self._root, path) as directory:
+                with held_at(self._root, path) as directory:
                     sync_directory(directory)
             except (FileNotFoundError, NotADirectoryError):
                 continue  # removed by this very commit, or by somebody else

@@ -5,14 +5,14 @@ What a session has changed below a mount, as a list: the same list is shown, jud
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from stat import S_ISDIR
 
 from executor.kernel.descriptors import Descriptor
 from executor.transactions.layer import Layer
 from executor.transactions.nodes import Node, node_of
-from executor.transactions.places import depth, joined
+from executor.transactions.places import depth, held_at, joined
 
 
 class ChangeKind(Enum):
@@ -70,13 +70,6 @@ def changes_of(layer: Layer) -> tuple[Change, ...]:
     """
     found = [*_of_upper(layer), *_of_hidden(layer)]
     return tuple(sorted(found, key=_order))
-
-
-def with_diff(change: Change, diff: str) -> Change:
-    """
-    The change with its text for people.
-    """
-    return replace(change, diff=diff)
 
 
 def _order(change: Change) -> tuple[int, int, str]:
@@ -147,14 +140,8 @@ def _deleted(path: str, base: Node) -> Change:
 
 
 def _stands(root: Descriptor, path: str) -> bool:
-    held = root.duplicate()
     try:
-        for name in path.split("/"):
-            below = held.step(name.encode())
-            held.close()
-            held = below
+        held_at(root, path).close()
     except (FileNotFoundError, NotADirectoryError):
         return False
-    finally:
-        held.close()
     return True

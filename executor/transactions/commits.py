@@ -13,26 +13,20 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
 from executor.kernel.descriptors import Descriptor
 from executor.kernel.errors import GuestError, InternalError
 from executor.transactions.applying import Application, Watch
-from executor.transactions.changes import (
-    Change,
-    ChangeKind,
-    changes_of,
-    digest_of_changes,
-    with_diff,
-)
+from executor.transactions.changes import Change, ChangeKind, changes_of, digest_of_changes
 from executor.transactions.diffs import MOST_TEXT, DiffBudget, unified
 from executor.transactions.errors import Conflict
 from executor.transactions.journal import Entry, entries_of, forget_journal, write_journal
 from executor.transactions.layer import Layer
 from executor.transactions.nodes import MOST_DIGESTED_AT_OPEN, Node, look
-from executor.transactions.places import directory_at, opened, parent_of
+from executor.transactions.places import held_at, opened, parent_of
 from executor.transactions.staging import alone, clear, make_staging, quiet, recover, stage
 
 MOST_CHANGES: Final = 10_000
@@ -250,7 +244,7 @@ def _shown(layer: Layer) -> tuple[Change, ...]:
         diff = ""
         if left and not change.directory:
             diff, left = _diff(layer, change, budget), left - 1
-        shown.append(with_diff(change, diff))
+        shown.append(replace(change, diff=diff))
     return tuple(shown)
 
 
@@ -269,7 +263,7 @@ def _content(root: Descriptor, path: str) -> bytes | None:
     directory, name = parent_of(path)
     try:
         with (
-            directory_at(root, directory) as parent,
+            held_at(root, directory) as parent,
             opened(parent, name, os.O_RDONLY | os.O_NONBLOCK) as file,
         ):
             return os.pread(file.number, MOST_TEXT + 1, 0)

@@ -15,6 +15,7 @@ from typing import Final
 
 from executor.kernel.descriptors import Descriptor
 from executor.transactions.changes import Change, ChangeKind
+from executor.transactions.copying import write_whole
 from executor.transactions.errors import Unrecoverable
 from executor.transactions.places import STAGING, is_path, opened, sync_directory
 from executor.transactions.renaming import move
@@ -58,9 +59,7 @@ def write_journal(staging: Descriptor, entries: tuple[Entry, ...]) -> None:
     said = {"version": _VERSION, "entries": [_said(entry) for entry in entries]}
     data = json.dumps(said, ensure_ascii=True).encode()
     with opened(staging, _ASIDE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600) as file:
-        written = 0
-        while written < len(data):
-            written += os.write(file.number, data[written:])
+        write_whole(file, data)
         os.fsync(file.number)
     sync_directory(staging)
     move(staging, _ASIDE, staging, JOURNAL)

@@ -18,12 +18,12 @@ from typing import Final, Protocol
 
 from executor.kernel.descriptors import Descriptor
 from executor.kernel.errors import GuestError
+from executor.transactions.copying import copy
 from executor.transactions.nodes import MOST_DIGESTED_AT_OPEN, Node, look, read_node, unread_node
 from executor.transactions.places import joined, opened, parent_of, split
 
 MOST_READ: Final = 50_000
 """Files that a session may read below one mount between two commits."""
-_BLOCK: Final = 2**20
 _UPPER: Final = "upper-"
 # Labels that the host sets by itself on whatever is made there (xattr(7)).
 _LABELS: Final = frozenset({"security.selinux", "security.SMACK64"})
@@ -191,7 +191,7 @@ class Layer:
                 opened(parent, name, flags, mode) as target,
                 source.reopen(os.O_RDONLY | os.O_NONBLOCK) as readable,
             ):
-                _copied(readable, target, status.st_size)
+                copy(readable, target, status.st_size)  # a file that grows is noticed below
                 self._require_same(path, target)
         except BaseException:
             _remove(parent, name)
@@ -249,18 +249,6 @@ def attributes_of(held: Descriptor) -> frozenset[str]:
         if error.errno == errno.ENOTSUP:
             return frozenset()
         raise
-
-
-def _copied(source: Descriptor, target: Descriptor, most: int) -> None:
-    """
-    Copy at most `most` bytes: what has been paid for. A file that grows is noticed afterwards.
-    """
-    offset = 0
-    while offset < most and (block := os.pread(source.number, min(_BLOCK, most - offset), offset)):
-        done = 0
-        while done < len(block):
-            done += os.write(target.number, block[done:])
-        offset += len(block)
 
 
 def _remove(parent: Descriptor, name: str) -> None:

@@ -11,10 +11,10 @@ first; the base is only ever read.
 import errno
 import os
 from collections.abc import Generator
+from contextlib import suppress
 from stat import S_ISDIR, S_ISREG
-from typing import Self
 
-from executor.kernel.descriptors import Descriptor
+from executor.kernel.descriptors import CLOSED, Descriptor
 from executor.kernel.errors import GuestError
 from executor.transactions.layer import Layer
 from executor.transactions.places import STAGING, joined
@@ -65,7 +65,7 @@ class Merged(Descriptor):
         """
         path = joined(self._path, name.decode())
         if name == STAGING.encode():
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            raise _fails(errno.ENOENT)
         upper = _found(self._upper, name)
         try:
             lower = self._lower_of(path, name, upper)
@@ -74,7 +74,7 @@ class Merged(Descriptor):
                 upper.close()
             raise
         if upper is None and lower is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            raise _fails(errno.ENOENT)
         return Merged(self._layer, path, upper, lower)
 
     def names(self) -> Generator[bytes, None, None]:
@@ -89,6 +89,21 @@ class Merged(Descriptor):
                 if name not in seen and self._shows(name, directory):
                     seen.add(name)
                     yield name
+
+    def reopen(self, flags: int) -> Descriptor:
+        """
+        Open the file that shows; one of the base, which is only read, is remembered.
+
+        Raises OSError and GuestError.
+        """
+        opened = super().reopen(flags)
+        try:
+            if self._upper is None:
+                self._layer.note_read(self._path, opened)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
 
     def to_change(self) -> None:
         """
@@ -108,29 +123,18 @@ class Merged(Descriptor):
         else:
             raise _only_plain(self._path)
 
-    def was_read(self, opened: Descriptor) -> None:
-        """
-        Remember the file of the base that is opened to be read. Raises GuestError.
-        """
-        if self._upper is None:
-            self._layer.note_read(self._path, opened)
-
     def create(self, name: bytes, flags: int, mode: int) -> Descriptor:
         """
         Make a file in the layer, and open it.
         """
-        self._require_free(name)
-        self.to_change()
-        self._layer.note_base(self._below(name))
+        self._prepare_new(name)
         return super().create(name, flags, mode)
 
     def make_directory(self, name: bytes, mode: int) -> None:
         """
         Make a directory in the layer.
         """
-        self._require_free(name)
-        self.to_change()
-        self._layer.note_base(self._below(name))
+        self._prepare_new(name)
         super().make_directory(name, mode)
 
     def remove(self, name: bytes) -> None:
@@ -149,9 +153,9 @@ class Merged(Descriptor):
         """
         with self.step(name) as found:
             if not S_ISDIR(found.status().st_mode):
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+                raise _fails(errno.ENOTDIR)
             if any(True for _ in found.names()):
-                raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+                raise _fails(errno.ENOTEMPTY)
         self._layer.note_base(self._below(name))
         self._hide(name)
         if _has(self._upper, name):
@@ -164,7 +168,7 @@ class Merged(Descriptor):
         Raises OSError: EXDEV for a directory, which programs answer by copying it.
         """
         if not isinstance(target, Merged):
-            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+            raise _fails(errno.EXDEV)
         with self._plain(name) as moved:
             moved.to_change()
         self.to_change()
@@ -179,7 +183,7 @@ class Merged(Descriptor):
         for held in (self._upper, self._lower):
             if held is not None:
                 held.close()
-        self._forget()
+        self._number = CLOSED
 
     def release(self) -> int:
         """
@@ -194,11 +198,8 @@ class Merged(Descriptor):
         A file is about to be moved onto a name here.
         """
         self.to_change()
-        try:
-            with self._plain(name):
-                pass
-        except FileNotFoundError:
-            pass
+        with suppress(FileNotFoundError):
+            self._plain(name).close()
         self._layer.note_base(self._below(name))
 
     def _plain(self, name: bytes) -> Descriptor:
@@ -211,15 +212,18 @@ class Merged(Descriptor):
             return found
         found.close()
         if S_ISDIR(mode):
-            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+            raise _fails(errno.EXDEV)
         raise _only_plain(self._below(name))
 
-    def _require_free(self, name: bytes) -> None:
-        try:
+    def _prepare_new(self, name: bytes) -> None:
+        """
+        Something is about to be made at a name where nothing is.
+        """
+        with suppress(FileNotFoundError):
             self.step(name).close()
-        except FileNotFoundError:
-            return
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+            raise _fails(errno.EEXIST)
+        self.to_change()
+        self._layer.note_base(self._below(name))
 
     def _hide(self, name: bytes) -> None:
         """
@@ -258,9 +262,6 @@ class Merged(Descriptor):
     def _below(self, name: bytes) -> str:
         return joined(self._path, name.decode())
 
-    def __enter__(self) -> Self:
-        return self
-
 
 def _found(directory: Descriptor | None, name: bytes) -> Descriptor | None:
     if directory is None:
@@ -277,6 +278,10 @@ def _has(directory: Descriptor | None, name: bytes) -> bool:
         return False
     found.close()
     return True
+
+
+def _fails(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
 
 
 def _only_plain(path: str) -> GuestError:

@@ -12,12 +12,12 @@ import errno
 import hashlib
 import os
 from dataclasses import dataclass
-from stat import S_IMODE, S_ISDIR, S_ISGID, S_ISREG, S_ISUID
+from stat import S_IMODE, S_ISDIR, S_ISREG
 from typing import Final
 
 from executor.kernel.descriptors import Descriptor
 from executor.kernel.errors import GuestError
-from executor.transactions.places import split
+from executor.transactions.places import held_at
 
 MOST_DIGESTED_AT_OPEN: Final = 2**20
 """Bytes up to which a file that is only read has a digest."""
@@ -54,17 +54,11 @@ def look(root: Descriptor, path: str, *, most: int | None = None) -> Node | None
 
     Files longer than `most` bytes get no digest. Raises OSError, and GuestError as `node_of` does.
     """
-    held = root.duplicate()
     try:
-        for name in split(path):
-            below = held.step(name.encode())
-            held.close()
-            held = below
-        return node_of(held, path, most=most)
+        with held_at(root, path) as held:
+            return node_of(held, path, most=most)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    finally:
-        held.close()
 
 
 def node_of(held: Descriptor, path: str, *, most: int | None = None) -> Node:
@@ -113,14 +107,6 @@ def digest_of(number: int) -> str:
         digest.update(block)
         offset += len(block)
     return digest.hexdigest()
-
-
-def is_plain(status: os.stat_result) -> bool:
-    """
-    Whether it is a regular file with one name and without set-id bits.
-    """
-    bits = status.st_mode & (S_ISUID | S_ISGID)
-    return S_ISREG(status.st_mode) and status.st_nlink == 1 and not bits
 
 
 def _node(status: os.stat_result, digest: str) -> Node:

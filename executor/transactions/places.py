@@ -50,9 +50,9 @@ def is_path(path: str) -> bool:
     return "\0" not in path and not {"", ".", ".."} & {*path.split("/")}
 
 
-def directory_at(root: Descriptor, path: str) -> Descriptor:
+def held_at(root: Descriptor, path: str) -> Descriptor:
     """
-    The directory at `path` below `root`, held; no link is followed and no mount crossed.
+    The object at `path` below `root`, held; no link is followed and no mount crossed.
 
     Raises OSError.
     """

@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from stat import S_IMODE, S_ISDIR
-from typing import Final
 
 from executor.kernel.descriptors import Descriptor
 from executor.kernel.errors import GuestError
 from executor.transactions.applying import Application, Watch
 from executor.transactions.changes import Change, ChangeKind
+from executor.transactions.copying import copy
 from executor.transactions.errors import Conflict, Unrecoverable
 from executor.transactions.journal import (
     Entry,
@@ -29,9 +29,7 @@ from executor.transactions.journal import (
     read_journal,
 )
 from executor.transactions.nodes import digest_of
-from executor.transactions.places import STAGING, directory_at, opened, parent_of, sync_directory
-
-_BLOCK: Final = 2**20
+from executor.transactions.places import STAGING, held_at, opened, parent_of, sync_directory
 
 
 class Recovered(Enum):
@@ -121,11 +119,11 @@ def stage(layer: Descriptor, staging: Descriptor, change: Change, entry: Entry) 
     directory, name = parent_of(change.path)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
     with (
-        directory_at(layer, directory) as parent,
+        held_at(layer, directory) as parent,
         opened(parent, name, os.O_RDONLY | os.O_NONBLOCK) as source,
         opened(staging, entry.slot, flags, 0o600) as target,
     ):
-        _copy(source, target)
+        copy(source, target, change.size)
         _dress(target, change)
         os.fsync(target.number)
         if digest_of(target.number) != change.after:
@@ -174,15 +172,6 @@ def _settled(
         return Recovered.COMPLETED
     application.undo()
     return Recovered.UNDONE
-
-
-def _copy(source: Descriptor, target: Descriptor) -> None:
-    offset = 0
-    while block := os.pread(source.number, _BLOCK, offset):
-        written = 0
-        while written < len(block):
-            written += os.write(target.number, block[written:])
-        offset += len(block)
 
 
 def _dress(target: Descriptor, change: Change) -> None:

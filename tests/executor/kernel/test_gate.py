@@ -1,23 +1,33 @@
 import asyncio
 import errno
 import os
+import sys
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
 from codecage.worker.v1 import worker_pb2 as wire
 from executor.audit import read
+from executor.audit.errors import AuditUnavailable
 from executor.audit.record import Answer, Event, Record
 from executor.audit.session import SessionLog
 from executor.audit.store import AuditStore
+from executor.kernel import gate
+from executor.kernel.acts import Result
 from executor.kernel.errors import InternalError
 from executor.kernel.gate import Gate, Reply
+from executor.kernel.handles import Handles
 from executor.kernel.paths import HostTrees
 from executor.kernel.pool import FilePool
+from executor.kernel.standing import Standing
 from executor.linux.descriptors import own
+from executor.transactions.places import STAGING
 from policy.decide import compile_policy
+from policy.requests import FileAction, FileRequest
 from policy.types import CageKind
 from tests.executor.fakes.harness import policy
 
@@ -76,7 +86,7 @@ def on_gate(
             log = SessionLog(store, "s", rules.digest, rules.limits.requests)
             await log.create(rules.name)
             trees = HostTrees(rules.filesystem)
-            gate = Gate(compile_policy(rules), trees, log, files.share("test"), cage=cage)
+            gate = Gate(Standing(compile_policy(rules)), trees, log, files.share("test"), cage=cage)
             scene = Scene(gate, store, audit, data, out, log)
             try:
                 await scenario(scene)
@@ -415,3 +425,83 @@ def test_a_thousand_acts_leave_no_descriptor_open(tmp_path):
         assert len(own()) == before
 
     on_gate(tmp_path, scenario)
+
+
+def test_everything_is_let_go_also_where_an_outcome_cannot_be_recorded(tmp_path):
+    async def scenario(scene: Scene) -> None:
+        await scene.ask(open=wire.OpenAsk(path="/out/f", write=True, create=True))
+        scene.store.close()
+        before = len(own())
+        with pytest.raises(AuditUnavailable):
+            scene.gate.close()
+        assert before - len(own()) == len(("/out/f", "/data", "/out"))
+
+    on_gate(tmp_path, scenario)
+
+
+def test_looking_and_reading_below_a_plain_mount_run_nothing_of_transactions(tmp_path):
+    called: set[str] = set()
+
+    def watch(frame: FrameType, _event: str, _argument: object) -> None:
+        called.add(frame.f_code.co_filename.rpartition("/executor/")[2])
+
+    async def scenario(scene: Scene) -> None:
+        threading.setprofile(watch)  # the threads for files begin with the first ask
+        sys.setprofile(watch)
+        try:
+            (await scene.reply(open=wire.OpenAsk(path="/data/a.csv"))).close()
+            await scene.ask(stat=wire.PathAsk(path="/data/alias.csv", follow=True))
+            await scene.ask(list=wire.PathAsk(path="/data"))
+        finally:
+            sys.setprofile(None)
+            threading.setprofile(None)
+        assert {"kernel/gate.py", "kernel/hostfiles.py"} <= called
+        of_commits = {"kernel/committing.py", "kernel/layers.py", "kernel/transactions.py"}
+        assert not of_commits & called
+        assert not [name for name in called if name.startswith("transactions/")]
+
+    on_gate(tmp_path, scenario)
+
+
+def test_where_a_commit_keeps_what_it_puts_in_place_is_shown_by_no_grant(tmp_path):
+    async def scenario(scene: Scene) -> None:
+        staging = scene.data / STAGING
+        staging.mkdir()
+        (staging / "0").write_bytes(CANARY)
+        listing = (await scene.ask(list=wire.PathAsk(path="/data"))).listing
+        assert STAGING not in [entry.name for entry in listing.entries]
+        for path in (f"/data/{STAGING}", f"/data/{STAGING}/0"):
+            assert (await scene.ask(stat=wire.PathAsk(path=path))).errno == errno.ENOENT
+            assert (await scene.ask(open=wire.OpenAsk(path=path))).errno == errno.ENOENT
+        assert (await scene.ask(make_directory=f"/out/{STAGING}")).errno == errno.ENOENT
+
+    on_gate(tmp_path, scenario)
+
+
+def test_a_file_that_is_opened_to_write_and_read_has_been_read(tmp_path):
+    async def scenario(scene: Scene) -> None:
+        await scene.ask(open=wire.OpenAsk(path="/out/f", write=True, create=True))
+        assert [one.event_text for one in scene.gate._standing.fired] == ["read /out/**"]
+
+    on_gate(tmp_path, scenario, 'after: [{event: "read /out/**", revoke: [network]}]\n')
+
+
+def test_a_descriptor_whose_outcome_cannot_be_recorded_is_closed_and_not_passed(tmp_path):
+    async def scenario(scene: Scene) -> None:
+        docket, request = scene.gate._docket, FileRequest(FileAction.READ, "/data/a.csv")
+        head = await docket.allowed(request, docket.decide(request))
+        scene.store.close()
+        passed = os.open(scene.data / "a.csv", os.O_RDONLY)
+        with pytest.raises(AuditUnavailable):
+            Handles(docket).reply(Result(wire.Answer(), passed), [head], request.path)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(passed)
+
+    on_gate(tmp_path, scenario)
+
+
+def test_the_door_is_read_in_one_sitting():
+    """
+    What grows there has an idea of its own, and so a module.
+    """
+    assert len(Path(gate.__file__).read_text().splitlines()) <= 230

@@ -5,8 +5,10 @@ Commits through the gate: counted, decided, recorded, done, recorded, and nobody
 import asyncio
 import errno
 import json
+import os
 import threading
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,16 +18,19 @@ from executor.audit import read
 from executor.audit.session import SessionLog
 from executor.audit.store import AuditStore
 from executor.kernel.committing import MountLocks
-from executor.kernel.errors import GuestError, InternalError, SourceUnavailable
+from executor.kernel.descriptors import open_root
+from executor.kernel.errors import GuestError, InternalError, SourceUnavailable, WorkerFault
 from executor.kernel.gate import Gate
 from executor.kernel.paths import HostTrees
 from executor.kernel.pool import FilePool
+from executor.kernel.standing import Standing
 from executor.kernel.transactions import Verb
 from executor.transactions.commits import Outcome
 from executor.transactions.errors import Unrecoverable
 from executor.transactions.places import STAGING
+from executor.transactions.staging import alone
 from policy.decide import compile_policy
-from policy.requests import CommitRequest
+from policy.requests import CommitRequest, FileRequest
 from policy.types import CageKind
 from tests.executor.fakes.harness import policy
 
@@ -37,8 +42,8 @@ class One:
     One session's gate.
     """
 
-    def __init__(self, gate, log, trees):
-        self.gate, self.log, self.trees = gate, log, trees
+    def __init__(self, gate, log, trees, standing):
+        self.gate, self.log, self.trees, self.standing = gate, log, trees, standing
 
     async def ask(self, **fields):
         return (await self.gate.answer(wire.Ask(**fields))).answer
@@ -54,12 +59,12 @@ class One:
         return await self.ask(transact=wire.TransactAsk(verb=verb, mount=mount))
 
     async def commit(self, mount="/ledger"):
-        return await self.gate.transact(Verb.COMMIT, CommitRequest(mount, by_client=True))
+        return await self.gate.transactions.do(Verb.COMMIT, CommitRequest(mount, by_client=True))
 
 
 class World:
-    def __init__(self, ledger, audit, sessions):
-        self.ledger, self.audit, self.sessions = ledger, audit, sessions
+    def __init__(self, ledger, audit, store, locks):
+        self.ledger, self.audit, self.store, self.locks = ledger, audit, store, locks
 
     def rows(self, session="s0"):
         found = read.records(self.audit, session=session, limit=1000)
@@ -71,7 +76,22 @@ class World:
         ]
 
 
-def on_gates(tmp_path, scenario, *, count=1, grant="", limits="", cage=CageKind.WASM):
+class Stricter(Standing):
+    """
+    Takes the right to change files away once `over` is set, after the work was done.
+    """
+
+    over = False
+
+    def decide(self, request):
+        decision = super().decide(request)
+        changes = isinstance(request, FileRequest) and request.action.changes
+        return replace(decision, allowed=False) if self.over and changes else decision
+
+
+def on_gates(
+    tmp_path, scenario, *, count=1, grant="", limits="", cage=CageKind.WASM, stands=Standing
+):
     ledger, state = tmp_path / "ledger", tmp_path / "state"
     (ledger / "private").mkdir(parents=True)
     state.mkdir()
@@ -95,10 +115,11 @@ def on_gates(tmp_path, scenario, *, count=1, grant="", limits="", cage=CageKind.
                 await log.create(rules.name)
                 trees = HostTrees(rules.filesystem, str(state))
                 share = files.share("test")
-                gate = Gate(compile_policy(rules), trees, log, share, None, cage, (), locks)
+                standing = stands(compile_policy(rules))
+                gate = Gate(standing, trees, log, share, None, cage, (), locks)
                 stack.callback(gate.close)
-                sessions.append(One(gate, log, trees))
-            await scenario(World(ledger, audit, sessions), *sessions)
+                sessions.append(One(gate, log, trees, standing))
+            await scenario(World(ledger, audit, store, locks), *sessions)
 
     asyncio.run(main())
 
@@ -147,7 +168,7 @@ def test_what_is_no_transaction_is_not_committed(tmp_path, mount):
 
 def test_a_verb_that_no_worker_has_ends_the_session(tmp_path):
     async def scenario(_, one):
-        with pytest.raises(InternalError):
+        with pytest.raises(WorkerFault):
             await one.transact("destroy")
 
     on_gates(tmp_path, scenario)
@@ -189,6 +210,38 @@ def test_a_commit_that_cannot_be_recorded_does_not_happen(tmp_path):
     on_gates(tmp_path, scenario, limits="limits: {requests: 1}\n")
 
 
+def test_a_commit_that_is_not_recorded_once_it_is_prepared_leaves_nothing_behind(tmp_path):
+    async def scenario(world, one):
+        await one.write("/ledger/main", b"2 b\n")
+        world.store.close()
+        assert (await one.transact()).errno == errno.EIO
+        assert (world.ledger / "main").read_bytes() == MAIN
+        assert not (world.ledger / STAGING).exists()
+        with open_root(str(world.ledger)) as root, alone(root):  # and other servers may commit
+            pass
+
+    on_gates(tmp_path, scenario)
+
+
+def test_a_commit_is_decided_for_each_path_as_if_it_were_written_now(tmp_path):
+    async def scenario(world, one):
+        await one.write("/ledger/main", b"2 b\n")
+        one.standing.over = True
+        assert (await one.transact()).errno == errno.EACCES
+        assert (world.ledger / "main").read_bytes() == MAIN
+        assert not (world.ledger / STAGING).exists()
+        one.standing.over = False
+        assert (await one.commit()).outcome is Outcome.COMMITTED
+        await one.log.end("over")
+        records = read.records(world.audit, session="s0", limit=100)
+        assert [row.request for row in records if row.answer] == [
+            *("write /ledger/main", "write /ledger/main", "commit /ledger"),
+        ]
+        assert [row.answer.value for row in records if row.answer] == ["allow", "deny", "allow"]
+
+    on_gates(tmp_path, scenario, stands=Stricter)
+
+
 def test_a_file_open_to_be_written_holds_a_commit_and_a_rollback_up(tmp_path):
     async def scenario(_, one):
         handle = await one.write("/ledger/new", b"n", keep=True)
@@ -202,10 +255,50 @@ def test_a_file_open_to_be_written_holds_a_commit_and_a_rollback_up(tmp_path):
     on_gates(tmp_path, scenario)
 
 
+def test_a_commit_waits_a_moment_for_a_file_that_is_being_closed(tmp_path):
+    async def scenario(_, one):
+        handle = await one.write("/ledger/new", b"n", keep=True)
+        committing = asyncio.ensure_future(one.commit())
+        await asyncio.sleep(0)  # it has looked
+        await one.ask(close=handle)
+        assert (await committing).outcome is Outcome.COMMITTED
+
+    on_gates(tmp_path, scenario)
+
+
+def test_times_and_names_change_in_the_session_alone_and_a_directory_keeps_its_name(tmp_path):
+    async def scenario(world, one):
+        before = (world.ledger / "main").stat().st_mtime_ns
+        times = wire.SetTimesAsk(path="/ledger/main", modified_ns=1)
+        assert not (await one.ask(set_times=times)).errno
+        assert (await one.ask(stat=wire.PathAsk(path="/ledger/main"))).status.modified_ns == 1
+        assert (world.ledger / "main").stat().st_mtime_ns == before
+        # Programs that move a directory copy it where the answer is EXDEV.
+        await one.ask(make_directory="/ledger/made")
+        renamed = await one.ask(rename=wire.RenameAsk(old="/ledger/made", new="/ledger/new"))
+        assert renamed.errno == errno.EXDEV
+        moved = await one.ask(rename=wire.RenameAsk(old="/ledger/other", new="/ledger/moved"))
+        assert not moved.errno
+        assert sorted(os.listdir(world.ledger)) == ["main", "other", "private"]
+
+    on_gates(tmp_path, scenario)
+
+
+def test_of_several_transactions_the_guest_names_one(tmp_path):
+    (tmp_path / "second").mkdir()
+
+    async def scenario(_, one):
+        assert (await one.transact("dry_run")).errno == errno.EINVAL
+        assert not (await one.transact("dry_run", "/second")).errno
+
+    second = f"}}\n  - {{mount: /second, source: {tmp_path / 'second'}, access: transaction"
+    on_gates(tmp_path, scenario, grant=second)
+
+
 def test_other_sessions_wait_while_a_commit_is_applied(tmp_path):
     async def scenario(world, one, two):
         (source,) = one.trees.sources
-        async with one.gate.locks.alone(source):
+        async with world.locks.alone(source):
             looking = asyncio.ensure_future(two.ask(stat=wire.PathAsk(path="/ledger/main")))
             committing = asyncio.ensure_future(two.commit())
             done, _ = await asyncio.wait({looking, committing}, timeout=0.2)
@@ -308,6 +401,8 @@ def test_the_layer_is_not_reached_by_another_name(tmp_path):
         denied = await one.ask(open=wire.OpenAsk(path="/ledger/private/a", write=True, create=True))
         assert denied.errno == errno.ENOENT
         with pytest.raises(GuestError):
-            await one.gate.transact(Verb.DRY_RUN, CommitRequest(str(Path("/ledger/private"))))
+            await one.gate.transactions.do(
+                Verb.DRY_RUN, CommitRequest(str(Path("/ledger/private")))
+            )
 
     on_gates(tmp_path, scenario)

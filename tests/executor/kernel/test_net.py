@@ -437,7 +437,7 @@ def test_a_raw_connection_has_no_requests(tmp_path):
     async def scenario(scene: NetScene) -> None:
         raw = await scene.connect("echo.test.example")
         assert await raw.made()
-        connection = scene.gate._net._open[raw.number]
+        connection = scene.gate.net._open[raw.number]
         with pytest.raises(InternalError, match="'requested' while relaying"):
             connection.heard(_requested(connection.number))
 

@@ -3,16 +3,21 @@ A session's view of one directory, without a session: acts on the merged tree, a
 """
 
 import os
+import signal
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 from executor.kernel.descriptors import Descriptor, open_root
-from executor.kernel.errors import GuestError
 from executor.transactions.commits import Commit
 from executor.transactions.layer import Layer
 from executor.transactions.merged import Merged
-from executor.transactions.places import STAGING, parent_of, split
+from executor.transactions.places import parent_of, split
+
+BOOKS = {"main": b"1 a\n", "old": b"gone soon\n", "2026/jan": b"x\n", "2026/feb": b"y\n"}
+BEFORE = {**BOOKS, "2026": None}
+AFTER = {"main": b"1 a\n2 b\n", "2027": None, "2027/jan": b"z\n", "moved": b"y\n"}
+_DONE, _FAILED = 0, 3
 
 
 class Unlimited:
@@ -66,7 +71,6 @@ class View:
 
     def read(self, path: str) -> bytes:
         with self.at(path) as held, held.reopen(os.O_RDONLY) as opened:
-            held.was_read(opened)
             return os.pread(opened.number, 2**20, 0)
 
     def write(self, path: str, data: bytes) -> None:
@@ -144,4 +148,33 @@ def make(base: Path, tree: dict[str, bytes | None]) -> None:
             place.write_bytes(data)
 
 
-__all__ = ["STAGING", "GuestError", "Unlimited", "View", "make", "tree_of"]
+def rework(view: View) -> None:
+    """
+    What leads from BOOKS to AFTER.
+    """
+    view.write("main", b"1 a\n2 b\n")
+    view.remove("old")
+    view.mkdir("2027")
+    view.write("2027/jan", b"z\n")
+    view.remove("2026/jan")
+    view.rename("2026/feb", "moved")
+    view.rmdir("2026")
+
+
+def in_child(act):
+    """
+    Run `act` in a process of its own; whether it was killed rather than ended.
+    """
+    child = os.fork()
+    if child == 0:
+        try:
+            act()
+        except BaseException:  # noqa: BLE001 - the child ends here whatever happens
+            os._exit(_FAILED)
+        os._exit(_DONE)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        return True
+    assert os.WEXITSTATUS(status) == _DONE
+    return False

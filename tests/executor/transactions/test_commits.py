@@ -10,15 +10,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from executor.kernel.descriptors import open_root
 from executor.kernel.errors import GuestError
 from executor.kernel.limits import Quota
+from executor.linux.capset import keep_only
+from executor.transactions import commits, layer
 from executor.transactions.changes import ChangeKind
 from executor.transactions.commits import Commit, Outcome, preview
+from executor.transactions.copying import copy
 from executor.transactions.errors import Conflict
+from executor.transactions.places import STAGING, opened
 from policy.types import Access, FileGrant, Rule
-from tests.executor.transactions.layered import STAGING, View, make, tree_of
-
-BOOKS = {"main": b"1 a\n", "old": b"gone soon\n", "2026/jan": b"x\n", "2026/feb": b"y\n"}
+from tests.executor.transactions.layered import (
+    AFTER,
+    BEFORE,
+    BOOKS,
+    View,
+    in_child,
+    make,
+    rework,
+    tree_of,
+)
 
 
 @pytest.fixture
@@ -32,19 +44,6 @@ def base(tmp_path):
 def view(base, tmp_path):
     with View(base, tmp_path / "state") as made:
         yield made
-
-
-def rework(view):
-    view.write("main", b"1 a\n2 b\n")
-    view.remove("old")
-    view.mkdir("2027")
-    view.write("2027/jan", b"z\n")
-    view.remove("2026/jan")
-    view.rename("2026/feb", "moved")
-    view.rmdir("2026")
-
-
-AFTER = {"main": b"1 a\n2 b\n", "2027": None, "2027/jan": b"z\n", "moved": b"y\n"}
 
 
 def test_the_host_sees_nothing_before_the_commit_and_all_of_it_after(view, base):
@@ -113,15 +112,111 @@ def test_a_file_that_becomes_a_directory_and_back_is_told_as_it_is(view, base):
     assert (base / "main/part").read_bytes() == b"p"
 
 
-def test_a_file_keeps_its_rights_and_a_new_one_has_the_usual(view, base):
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_a_file_keeps_its_rights_and_a_new_one_has_the_usual(view, base, mask):
     (base / "main").chmod(0o640)
     view.write("main", b"other")
     view.write("new", b"new")
-    view.commit()
+    before = os.umask(mask)
+    try:
+        view.commit()
+    finally:
+        os.umask(before)
     assert stat.S_IMODE((base / "main").stat().st_mode) == 0o640
-    usual = base / "usual"
-    usual.touch(0o644)
-    assert (base / "new").stat().st_mode == usual.stat().st_mode
+    assert stat.S_IMODE((base / "new").stat().st_mode) == 0o644 & ~mask
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file to somebody else")
+def test_a_file_stays_its_owners_and_a_new_one_is_the_servers(view, base):
+    os.chown(base / "main", 1, 2)
+    view.write("main", b"other")
+    view.write("new", b"new")
+    view.commit()
+    assert [(base / name).stat().st_uid for name in ("main", "new")] == [1, os.geteuid()]
+    assert (base / "main").stat().st_gid == 2
+
+
+def test_a_file_that_may_not_be_written_on_the_host_is_not_replaced_by_one_that_may(base, tmp_path):
+    (base / "main").chmod(0o444)
+
+    def without_roots_rights():
+        keep_only()
+        with View(base, tmp_path / "state") as view:
+            with pytest.raises(GuestError, match="may not be written on the host"):
+                view.write("main", b"other")
+            view.write("old", b"other")
+
+    assert not in_child(without_roots_rights)
+
+
+def test_a_file_that_is_replaced_while_it_is_copied_is_not_built_on(base, tmp_path):
+    quota = quota_of(base)
+    with View(base, tmp_path / "state", quota) as view:
+        with view.at("main") as held:
+            (base / "quicker").write_bytes(b"quicker\n")
+            (base / "quicker").rename(base / "main")
+            with pytest.raises(GuestError) as caught:
+                held.to_change()
+        assert caught.value.errno == errno.EBUSY
+        assert (quota.bytes_left, quota.files_left) == (8, 3)
+        assert view.read("main") == b"quicker\n"
+
+
+def test_no_more_of_a_file_that_grows_is_copied_than_was_paid_for(base):
+    with (
+        open_root(str(base)) as root,
+        opened(root, "main", os.O_RDONLY) as source,
+        opened(root, "copy", os.O_WRONLY | os.O_CREAT, 0o600) as target,
+    ):
+        copy(source, target, 2)
+    assert (base / "copy").read_bytes() == BOOKS["main"][:2]
+
+
+def test_what_is_put_in_place_is_what_the_list_says(view, base):
+    view.write("new", b"listed\n")
+
+    def meddle(step):
+        if step == "stage new":
+            view.write("new", b"another\n")
+
+    with pytest.raises(Conflict) as caught:
+        view.commit(meddle)
+    assert caught.value.paths == ("new",)
+    assert tree_of(base) == BEFORE
+
+
+def test_what_was_read_is_kept_in_mind_up_to_a_number_of_files(view, monkeypatch):
+    monkeypatch.setattr(layer, "MOST_READ", 1)
+    view.read("main")
+    view.read("main")
+    with pytest.raises(GuestError) as caught:
+        view.read("old")
+    assert caught.value.errno == errno.EDQUOT
+    view.layer.drop()
+    view.read("old")
+
+
+def test_a_commit_of_more_paths_than_one_takes_is_refused_whole(view, base, monkeypatch):
+    monkeypatch.setattr(commits, "MOST_CHANGES", 2)
+    for name in ("a", "b", "c"):
+        view.write(name, b"x")
+    with pytest.raises(GuestError) as caught:
+        view.commit()
+    assert caught.value.errno == errno.E2BIG
+    assert tree_of(base) == BEFORE
+    view.remove("c")
+    view.commit()
+    assert tree_of(base) == {**BEFORE, "a": b"x", "b": b"x"}
+
+
+def test_so_many_files_of_a_list_have_a_diff(view, monkeypatch):
+    monkeypatch.setattr(commits, "MOST_DIFFED", 1)
+    view.write("a", b"x\n")
+    view.write("b", b"x\n")
+    assert [one.diff for one in preview(view.layer).changes] == [
+        "--- a/a\n+++ b/a\n@@ -0,0 +1 @@\n+x\n",
+        "",
+    ]
 
 
 CONFLICTS = {
@@ -185,7 +280,7 @@ def test_a_change_in_the_last_moment_is_found_and_everything_taken_back(view, ba
     found = tree_of(base)
     assert found.pop("2027/jan") == b"quicker\n"
     assert found.pop("2027") is None
-    assert found == tree_of_books()
+    assert found == BEFORE
     assert view.tree()["main"] == AFTER["main"]
 
 
@@ -218,10 +313,6 @@ def test_what_somebody_made_of_a_committed_file_is_not_taken_back(view, base):
     found = tree_of(base)
     assert (found["main"], found["moved"]) == (b"later\n", b"later as well\n")
     assert found["old"] == BOOKS["old"]
-
-
-def tree_of_books():
-    return {**BOOKS, "2026": None}
 
 
 def test_two_sessions_and_the_second_commit_is_refused_until_it_starts_anew(base, tmp_path):
@@ -300,9 +391,13 @@ def test_a_directory_does_not_move(view):
         view.rename("2026", "2028")
 
 
+def quota_of(base):
+    rule = Rule("filesystem[0]", "")
+    return Quota(FileGrant("/ledger", str(base), Access.TRANSACTION, (), 8, 3, rule))
+
+
 def test_the_budget_bounds_copies_and_comes_back_with_a_rollback(base, tmp_path):
-    grant = FileGrant("/ledger", str(base), Access.TRANSACTION, (), 8, 3, Rule("filesystem[0]", ""))
-    quota = Quota(grant)
+    quota = quota_of(base)
     with View(base, tmp_path / "state", quota) as view:
         view.write("main", b"")
         assert (quota.bytes_left, quota.files_left) == (4, 2)

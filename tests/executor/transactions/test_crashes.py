@@ -5,6 +5,7 @@ Each case is a process of its own that kills itself with SIGKILL just before one
 system; so does the one that recovers, at each of its own steps, before a third one ends it.
 """
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -16,23 +17,18 @@ from hypothesis import strategies as st
 from executor.kernel.descriptors import open_root
 from executor.transactions.errors import Conflict, Unrecoverable
 from executor.transactions.journal import JOURNAL
+from executor.transactions.places import STAGING
 from executor.transactions.staging import Recovered, alone, recover
-from tests.executor.transactions.layered import STAGING, View, make, tree_of
-
-BOOKS = {"main": b"1 a\n", "old": b"gone soon\n", "2026/jan": b"x\n", "2026/feb": b"y\n"}
-BEFORE = {**BOOKS, "2026": None}
-AFTER = {"main": b"1 a\n2 b\n", "2027": None, "2027/jan": b"z\n", "moved": b"y\n"}
-_DONE, _FAILED = 0, 3
-
-
-def rework(view):
-    view.write("main", b"1 a\n2 b\n")
-    view.remove("old")
-    view.mkdir("2027")
-    view.write("2027/jan", b"z\n")
-    view.remove("2026/jan")
-    view.rename("2026/feb", "moved")
-    view.rmdir("2026")
+from tests.executor.transactions.layered import (
+    AFTER,
+    BEFORE,
+    BOOKS,
+    View,
+    in_child,
+    make,
+    rework,
+    tree_of,
+)
 
 
 class KillAt:
@@ -50,25 +46,6 @@ class KillAt:
         if self.seen == self.at:
             os.kill(os.getpid(), signal.SIGKILL)
         self.seen += 1
-
-
-def in_child(act):
-    """
-    Run `act` in a process of its own; whether it was killed rather than ended.
-    """
-    child = os.fork()
-    if child == 0:
-        try:
-            act()
-        except BaseException:  # noqa: BLE001 - the child ends here whatever happens
-            os._exit(_FAILED)
-        os._exit(_DONE)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert os.WEXITSTATUS(status) == _DONE
-    return False
 
 
 def commit_in_child(base: Path, state: Path, watch, changes=rework):
@@ -197,12 +174,58 @@ def test_the_next_commit_brings_the_one_that_was_cut_off_to_its_end_first(tmp_pa
     assert tree_of(base) == {**AFTER, "next": b"n\n"}
 
 
+def refuse_at(refused, meddle=lambda _: None):
+    def watch(step):
+        meddle(step)
+        if step.startswith(refused):
+            raise OSError(errno.EIO, f"the host refuses: {step}")
+
+    return watch
+
+
+def test_an_undoing_that_the_host_refuses_is_left_to_the_next(tmp_path):
+    base = tmp_path / "base"
+    make(base, BOOKS)
+
+    def meddle(step):
+        if step == "added moved":
+            (base / "moved").write_bytes(b"quicker\n")
+
+    with View(base, tmp_path / "state") as view:
+        rework(view)
+        with pytest.raises(OSError, match="the host refuses: take back"):
+            view.commit(refuse_at("take back", meddle))
+    assert tree_of(base) not in (BEFORE, {**BEFORE, "moved": b"quicker\n"})
+    assert recovered(base) is Recovered.UNDONE
+    assert tree_of(base) == {**BEFORE, "moved": b"quicker\n"}
+
+
+def test_a_recovery_that_the_host_refuses_takes_everything_back(tmp_path):
+    base = killed_in_the_middle(tmp_path, "base")
+    with open_root(str(base)) as root, alone(root):
+        assert recover(root, refuse_at("added moved")) is Recovered.UNDONE
+    assert tree_of(base) == BEFORE
+
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file to somebody else")
+
+
+def respell(staging, old, new):
+    journal = staging / JOURNAL
+    spelt = journal.read_text()
+    assert old in spelt
+    journal.write_text(spelt.replace(old, new))
+
+
 @pytest.mark.parametrize(
     ("what", "spoil"),
     [
         ("no journal of ours", lambda staging: (staging / JOURNAL).write_text("{}")),
         ("no JSON", lambda staging: (staging / JOURNAL).write_text("{")),
         ("others may look", lambda staging: staging.chmod(0o755)),
+        ("directories have no digest", lambda staging: respell(staging, "false", "true")),
+        ("entries have digests", lambda staging: respell(staging, '"after": "', '"after": "0')),
+        pytest.param("another's", lambda staging: os.chown(staging, 1, 1), marks=AS_ROOT),
     ],
 )
 def test_what_no_server_of_ours_has_left_is_not_believed(tmp_path, what, spoil):
@@ -221,8 +244,7 @@ def test_a_path_that_leads_out_of_the_source_is_not_believed(tmp_path):
     base = killed_in_the_middle(tmp_path, "base")
     victim = tmp_path / "victim"
     victim.write_bytes(b"v")
-    journal = base / STAGING / JOURNAL
-    journal.write_text(journal.read_text().replace('"main"', '"../victim"'))
+    respell(base / STAGING, '"main"', '"../victim"')
     with open_root(str(base)) as root, alone(root), pytest.raises(Unrecoverable):
         recover(root)
     assert victim.read_bytes() == b"v"
