@@ -56,6 +56,7 @@ COMMANDS = (
     Command(
         "doctor", "say what this machine lacks, and how to mend it", "executor.commands.doctor"
     ),
+    Command("bench", "run benchmarks of agents in both cages", "executor.commands.bench"),
     Command("version", "print the versions of all that takes part", "executor.cli", False),
 )
 

@@ -53,8 +53,11 @@ POINTER_USERS = {
     "executor/wasm/function_table.py": "handles of the engine's: the table and its functions",
     "executor/wasm/memory.py": "the one class that adds a guest's integers to an address",
 }
-# In the process cage the guest is this very interpreter, in a box: what it runs is the guest's.
-INTERPRETERS = {"executor/process/runtime.py"}
+# Who may run code given as text, and whose it is.
+INTERPRETERS = {
+    "executor/process/runtime.py": "the guest's: this very interpreter, in a box",
+    "executor/commands/m3tooleval/plain.py": "a benchmark's own, to compare the sandbox with",
+}
 DANGEROUS = {"eval", "exec", "compile_command"}
 UNPICKLING = {"pickle", "marshal", "shelve", "dill"}
 
