@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from executor.commands import m3tooleval
+from executor.commands.m3tooleval import kit, scripted
 
 if TYPE_CHECKING:
     # argparse gives this type no public name.
@@ -48,4 +48,4 @@ def run(args: argparse.Namespace) -> int:
     """
     Run the benchmark and print what came of it.
     """
-    return m3tooleval.run(args)
+    return scripted.run(kit.read(args.kit), as_json=args.json)

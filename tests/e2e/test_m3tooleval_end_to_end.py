@@ -53,6 +53,8 @@ def test_scripted_actions_are_right_in_every_style_and_cage(directory, capsys):
         for where in available()
         for style, turns in zip(Style, (2.0, 2.75, 2.5), strict=True)
     }
+    assert [one["cage"] for one in told["calls"]] == [where.cage for where in available()]
+    assert all(one["ratio"] > 0 < one["floor_ms"] for one in told["calls"])
     calls = {one["task"]: one["tool_calls"] for one in told["outcomes"] if one["style"] == Style.JSON}  # fmt: skip
     assert calls == {"words/shout": 1, "words/longest": 2, "words/largest": 1, "web/key": 2}
 
