@@ -6,20 +6,26 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from executor.commands.m3tooleval import kit, scripted
+from executor.commands.m3tooleval import endpoint, kit, live, scripted
+from executor.commands.m3tooleval.formats import Format
+from executor.commands.m3tooleval.running import CAGES
 
 if TYPE_CHECKING:
     # argparse gives this type no public name.
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
+_MOST_REPEATS = 1000
 _EXAMPLE = """\
 example:
   codecage bench m3tooleval --kit ./m3tooleval
+  OPENAI_BASE_URL=http://localhost:8000/v1 \\
+    codecage bench m3tooleval --kit ./m3tooleval --model NAME --repeats 3
 
 The kit is a directory with the 82 tasks, their tools and the code actions that solve them. It is
 trusted: its tools.py is imported here, and its actions also run in plain Python, for comparison.
 
-exit codes: 0 every answer is right, 1 one is wrong, 2 usage or no kit, 3 the server failed.
+exit codes: 0 every scripted answer is right, or a model's run is over; 1 a scripted answer is
+wrong; 2 usage, or no kit; 3 the server failed, or the model's endpoint does not answer.
 """
 
 
@@ -41,6 +47,10 @@ def register(subparsers: "Subparsers") -> None:
         "--kit", metavar="DIR", type=Path, required=True, help="the directory of the benchmark"
     )
     one.add_argument("--json", action="store_true", help="print one JSON object")
+    one.add_argument(
+        "--cage", action="append", choices=[where.cage for where in CAGES], help="only this cage"
+    )
+    _add_model_options(one)
     one.set_defaults(run=run)
 
 
@@ -48,4 +58,31 @@ def run(args: argparse.Namespace) -> int:
     """
     Run the benchmark and print what came of it.
     """
-    return scripted.run(kit.read(args.kit), as_json=args.json)
+    read = kit.read(args.kit)
+    cages = [where for where in CAGES if args.cage is None or where.cage in args.cage]
+    if args.model is None:
+        return scripted.run(read, cages, as_json=args.json)
+    model = endpoint.from_environment(args.model)
+    wanted = [Format(one) for one in args.format or Format]
+    plan = live.Plan(wanted, cages, args.repeats)
+    return live.run(read, model.complete, plan, as_json=args.json)
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="let this model act; OPENAI_BASE_URL and OPENAI_API_KEY name its endpoint",
+    )
+    parser.add_argument(
+        "--format", action="append", choices=[*map(str, Format)], help="with --model: only this one"
+    )
+    parser.add_argument(
+        "--repeats", type=_repeats, default=1, metavar="N", help="with --model: tries of each task"
+    )
+
+
+def _repeats(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= _MOST_REPEATS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {_MOST_REPEATS}")
+    return int(text)

@@ -2,15 +2,18 @@
 All tasks, in every style, in one cage: right or wrong, and at what cost.
 """
 
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import agent_client
 from agent_client.client import Cage
+from agent_client.errors import InvalidRequest
+from agent_client.terminal import visible
 from executor.commands.m3tooleval import turns
 from executor.commands.m3tooleval.kit import Kit, Task
 from executor.commands.m3tooleval.turns import Style
@@ -74,6 +77,27 @@ def serving(kit: Kit) -> Iterator[Cage]:
             (directory / f"{where.image}.yaml").write_text(text)
         with agent_client.connect(policies=directory) as cage:
             yield cage
+
+
+def offered(cage: Cage, wanted: Sequence[Where]) -> list[Where]:
+    """
+    Those cages of which sessions can be opened here; of others the reason is printed.
+
+    Raises InvalidRequest where there is none.
+    """
+    found = [where for where in wanted if _opens(cage, where)]
+    if not found:
+        raise InvalidRequest("no cage that is wanted can run here; 'codecage doctor' says why")
+    return found
+
+
+def _opens(cage: Cage, where: Where) -> bool:
+    try:
+        cage.session(where.image).close()
+    except InvalidRequest as error:
+        print(visible(f"{where.cage} is left out: {error}"), file=sys.stderr, flush=True)
+        return False
+    return True
 
 
 def outcomes(cage: Cage, where: Where, kit: Kit, style: Style) -> Iterator[Outcome]:

@@ -4,17 +4,17 @@ All tasks by scripted agents, in every style and cage, and what came of it.
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from agent_client.client import Cage
-from agent_client.errors import InvalidRequest
 from agent_client.terminal import visible
 from executor.commands.m3tooleval import calling, report, running
 from executor.commands.m3tooleval.calling import Cost
 from executor.commands.m3tooleval.kit import Kit
 from executor.commands.m3tooleval.ping_pong import pinging
-from executor.commands.m3tooleval.running import CAGES, Outcome, Where
+from executor.commands.m3tooleval.running import Outcome, Where
 from executor.commands.m3tooleval.turns import Style
 
 _OK, _FAILED = 0, 1
@@ -30,7 +30,7 @@ class Found:
     costs: list[Cost] = field(default_factory=list)
 
 
-def run(kit: Kit, *, as_json: bool) -> int:
+def run(kit: Kit, cages: Sequence[Where], *, as_json: bool) -> int:
     """
     Run the tasks and print the table, or one JSON object; 0 if every answer is right, else 1.
 
@@ -38,12 +38,9 @@ def run(kit: Kit, *, as_json: bool) -> int:
     """
     found = Found()
     with running.serving(kit) as cage, pinging() as ping:
-        for where in CAGES:
-            if offered(cage, where):
-                found.outcomes += [(where, _styled(cage, where, kit, style)) for style in Style]
-                found.costs.append(calling.cost(cage, where, ping))
-    if not found.outcomes:
-        raise InvalidRequest("neither cage can run here; 'codecage doctor' says why")
+        for where in running.offered(cage, cages):
+            found.outcomes += [(where, _styled(cage, where, kit, style)) for style in Style]
+            found.costs.append(calling.cost(cage, where, ping))
     return _told(found, as_json=as_json)
 
 
@@ -55,18 +52,6 @@ def _styled(cage: Cage, where: Where, kit: Kit, style: Style) -> list[Outcome]:
         if not one.right:
             _say(report.wrong(where, one))
     return found
-
-
-def offered(cage: Cage, where: Where) -> bool:
-    """
-    Whether sessions of a cage can be opened here; if not, the reason is printed.
-    """
-    try:
-        cage.session(where.image).close()
-    except InvalidRequest as error:
-        _say(f"{where.cage} is left out: {error}")
-        return False
-    return True
 
 
 def _progress(where: Where, found: list[Outcome], all_of_them: int) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from agent_client.client import Session
 from executor.commands.m3tooleval.hindsight import Browsing, Step, needless
@@ -142,5 +143,12 @@ def cell_of(call: str) -> str:
     The cell that performs a call: a JSON object with `tool`, `arguments` and perhaps `named`.
     """
     asked = json.loads(call)
-    named = f", **{asked['named']!r}" if asked.get("named") else ""
-    return f"print(repr({asked['tool']}(*{asked['arguments']!r}{named})))"
+    return call_cell(asked["tool"], asked["arguments"], asked.get("named", {}))
+
+
+def call_cell(name: str, args: list[Any], named: dict[str, Any]) -> str:
+    """
+    The cell that calls a tool with literals and prints its result's repr.
+    """
+    more = f", **{named!r}" if named else ""
+    return f"print(repr({name}(*{args!r}{more})))"
