@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agent_client.errors import InvalidRequest
 from executor import cli
 from executor.commands.m3tooleval import kit, running
 from executor.commands.m3tooleval.turns import Style
@@ -75,6 +76,15 @@ def test_a_wrong_answer_and_a_failing_cell_are_told_and_make_the_answer_no(direc
     assert f"wrong: wasm, {Style.ONE_BLOCK}, words/shout: the answer was 'AB'" in said
     assert f"wrong: wasm, {Style.ONE_BLOCK}, words/largest: the answer was ''" in said
     assert "SyntaxError" in said
+
+
+def test_a_cage_that_cannot_run_here_is_left_out_with_the_reason(directory, capsys):
+    absent = running.Where("process", "absent")
+    with running.serving(kit.read(small_kit.write(directory))) as cage:
+        assert running.offered(cage, [absent, *available()]) == available()
+        assert capsys.readouterr().err.startswith("process is left out: ")
+        with pytest.raises(InvalidRequest, match="no cage that is wanted can run here"):
+            running.offered(cage, [absent])
 
 
 @pytest.mark.data

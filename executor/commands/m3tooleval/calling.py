@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from agent_client.client import Cage
+from agent_client.errors import ServerFailed
 from executor.commands.m3tooleval.running import ECHO, Where
 
 _COUNT, _WARM = 300, 50
@@ -40,6 +41,8 @@ class Cost:
 def cost(cage: Cage, where: Where, ping: Callable[[], object]) -> Cost:
     """
     Measure calls in one cell, as their client sees them: from an answer to the next call.
+
+    Raises ServerFailed where not all of them came through.
     """
     answered, calls, floors = 0.0, list[float](), list[float]()
 
@@ -54,6 +57,8 @@ def cost(cage: Cage, where: Where, ping: Callable[[], object]) -> Cost:
 
     tool.__name__ = ECHO
     with cage.session(where.image, tools=[tool]) as session:
-        session.run(f"for number in range({_COUNT + _WARM}):\n    {ECHO}(number)")
+        seen = session.run(f"for number in range({_COUNT + _WARM}):\n    {ECHO}(number)")
+    if not seen.ok:
+        raise ServerFailed(f"the cell that measures calls did not end well: {seen.text}")
     call, floor = (1000 * statistics.median(times[_WARM:]) for times in (calls, floors))
     return Cost(where.cage, call, floor)
