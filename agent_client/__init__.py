@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent_client.aio import AsyncCage, AsyncSession, connect_async
     from agent_client.client import Cage, Session, connect
+    from agent_client.course import Ending, LoopLimits, Outcome, Turn
     from agent_client.displays import Display
     from agent_client.errors import (
         CellRunning,
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
         ToolCancelled,
         Value,
     )
+    from agent_client.extraction import BareText, Reply
+    from agent_client.loop import AsyncCodeActLoop, CodeActLoop
     from agent_client.observation import Observation
     from agent_client.records import (
         AuditHead,
@@ -66,24 +69,29 @@ if TYPE_CHECKING:
         SessionState,
     )
     from agent_client.transactions import Change, ChangeKind, CommitOutcome, CommitReport
+    from agent_client.wording import Wording
 
 _HOMES = {
     "AsyncCage": "aio",
+    "AsyncCodeActLoop": "loop",
     "AsyncSession": "aio",
     "AuditHead": "records",
     "AuditRecord": "records",
+    "BareText": "extraction",
     "Cage": "client",
     "CageKind": "records",
     "CellFailure": "records",
     "CellRunning": "errors",
     "Change": "transactions",
     "ChangeKind": "transactions",
+    "CodeActLoop": "loop",
     "CodecageError": "errors",
     "CommitOutcome": "transactions",
     "CommitReport": "transactions",
     "Denied": "errors",
     "Display": "displays",
     "Ended": "events",
+    "Ending": "course",
     "Event": "events",
     "FileInfo": "records",
     "Final": "events",
@@ -93,13 +101,16 @@ _HOMES = {
     "IsolationPart": "records",
     "LimitReached": "errors",
     "Limits": "records",
+    "LoopLimits": "course",
     "Mount": "records",
     "NoAnswer": "errors",
     "Observation": "observation",
+    "Outcome": "course",
     "Output": "events",
     "PathNotFound": "errors",
     "PolicyInfo": "records",
     "PolicyNotFound": "errors",
+    "Reply": "extraction",
     "ServerFailed": "errors",
     "ServerInfo": "records",
     "ServerMissing": "errors",
@@ -115,28 +126,34 @@ _HOMES = {
     "Stream": "events",
     "ToolCalled": "events",
     "ToolCancelled": "events",
+    "Turn": "course",
     "Value": "events",
+    "Wording": "wording",
     "connect": "client",
     "connect_async": "aio",
 }
 
 __all__ = [
     "AsyncCage",
+    "AsyncCodeActLoop",
     "AsyncSession",
     "AuditHead",
     "AuditRecord",
+    "BareText",
     "Cage",
     "CageKind",
     "CellFailure",
     "CellRunning",
     "Change",
     "ChangeKind",
+    "CodeActLoop",
     "CodecageError",
     "CommitOutcome",
     "CommitReport",
     "Denied",
     "Display",
     "Ended",
+    "Ending",
     "Event",
     "FileInfo",
     "Final",
@@ -146,13 +163,16 @@ __all__ = [
     "IsolationPart",
     "LimitReached",
     "Limits",
+    "LoopLimits",
     "Mount",
     "NoAnswer",
     "Observation",
+    "Outcome",
     "Output",
     "PathNotFound",
     "PolicyInfo",
     "PolicyNotFound",
+    "Reply",
     "ServerFailed",
     "ServerInfo",
     "ServerMissing",
@@ -168,7 +188,9 @@ __all__ = [
     "Stream",
     "ToolCalled",
     "ToolCancelled",
+    "Turn",
     "Value",
+    "Wording",
     "connect",
     "connect_async",
 ]

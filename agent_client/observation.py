@@ -92,18 +92,19 @@ class Observation:
         """
         return self.render(self.max_chars)
 
-    def render(self, max_chars: int) -> str:
+    def render(self, max_chars: int, empty: str = "[no output]") -> str:
         """
         The output and what was shown, the value, the traceback and what else is to be said, in
         this order. Of what was shown it has the text, and in brackets what else there is.
 
         Takes at most `max_chars` characters (500 or more): a longer text loses its middle, and
-        says how much. The marks in brackets at the end are never cut.
+        says how much. The marks in brackets at the end are never cut. `empty` is the text where
+        there is nothing else to say.
         """
         marks = "\n".join(self.marks())
         body = self._body()
         if not marks:
-            return cut_middle(body, max_chars) or "[no output]"
+            return cut_middle(body, max_chars) or empty
         if not body:
             return marks
         return f"{cut_middle(body, max_chars - len(marks) - 1)}\n{marks}"

@@ -19,6 +19,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2, status_pb2  # the originals, as servers send them
 from grpc_status import rpc_status
 
+from codecage import values
 from codecage.v1 import codecage_pb2 as pb
 from codecage.v1.codecage_pb2_grpc import CodecageServicer, add_CodecageServicer_to_server
 
@@ -116,6 +117,11 @@ SCRIPTS: dict[str, list[dict[str, Any]]] = {
         ended(pb.CELL_STATUS_ERROR, error=ERROR),
     ],
     "not shown": [output(b"hi\n"), ended(written=3, truncated=True)],
+    "final_answer(42)": [
+        output(b"log\n"),
+        {"final": pb.Final(value=values.encode(42))},
+        ended(written=4),
+    ],
     "cut off": [output(b"then nothing")],
     "newer": [{}, {"output": pb.Output(stream=9, data=b"?")}, ended(99, 1)],
 }
@@ -212,6 +218,7 @@ class Scripted(CodecageServicer):
         failures = {
             "busy": (grpc.StatusCode.FAILED_PRECONDITION, "CELL_RUNNING"),
             "lost": (grpc.StatusCode.FAILED_PRECONDITION, "SESSION_LOST"),
+            "too long": (grpc.StatusCode.INVALID_ARGUMENT, "CODE_TOO_LONG"),
             "too much": (grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_REACHED"),
             "broken": (grpc.StatusCode.INTERNAL, "INTERNAL"),
         }
