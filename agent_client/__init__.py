@@ -17,6 +17,10 @@ from importlib import import_module
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from agent_client.adapters.anthropic import AnthropicMessages
+    from agent_client.adapters.endpoint import Patience
+    from agent_client.adapters.litellm import LiteLLM
+    from agent_client.adapters.openai import OpenAIChat
     from agent_client.aio import AsyncCage, AsyncSession, connect_async
     from agent_client.client import Cage, Session, connect
     from agent_client.course import Ending, LoopLimits, Outcome, Turn
@@ -27,6 +31,11 @@ if TYPE_CHECKING:
         Denied,
         InvalidRequest,
         LimitReached,
+        ModelBusy,
+        ModelFailed,
+        ModelRefused,
+        ModelUnreachable,
+        ModelUnreadable,
         NoAnswer,
         PathNotFound,
         PolicyNotFound,
@@ -72,6 +81,7 @@ if TYPE_CHECKING:
     from agent_client.wording import Wording
 
 _HOMES = {
+    "AnthropicMessages": "adapters.anthropic",
     "AsyncCage": "aio",
     "AsyncCodeActLoop": "loop",
     "AsyncSession": "aio",
@@ -101,13 +111,21 @@ _HOMES = {
     "IsolationPart": "records",
     "LimitReached": "errors",
     "Limits": "records",
+    "LiteLLM": "adapters.litellm",
     "LoopLimits": "course",
+    "ModelBusy": "errors",
+    "ModelFailed": "errors",
+    "ModelRefused": "errors",
+    "ModelUnreachable": "errors",
+    "ModelUnreadable": "errors",
     "Mount": "records",
     "NoAnswer": "errors",
     "Observation": "observation",
+    "OpenAIChat": "adapters.openai",
     "Outcome": "course",
     "Output": "events",
     "PathNotFound": "errors",
+    "Patience": "adapters.endpoint",
     "PolicyInfo": "records",
     "PolicyNotFound": "errors",
     "Reply": "extraction",
@@ -134,6 +152,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AnthropicMessages",
     "AsyncCage",
     "AsyncCodeActLoop",
     "AsyncSession",
@@ -163,13 +182,21 @@ __all__ = [
     "IsolationPart",
     "LimitReached",
     "Limits",
+    "LiteLLM",
     "LoopLimits",
+    "ModelBusy",
+    "ModelFailed",
+    "ModelRefused",
+    "ModelUnreachable",
+    "ModelUnreadable",
     "Mount",
     "NoAnswer",
     "Observation",
+    "OpenAIChat",
     "Outcome",
     "Output",
     "PathNotFound",
+    "Patience",
     "PolicyInfo",
     "PolicyNotFound",
     "Reply",

@@ -14,7 +14,12 @@ What can go wrong on the way to an observation.
     ├── ServerUnavailable      nobody answers at the address, or the connection broke
     │   ├── NoAnswer           the server is there and did not answer in time
     │   └── ServerMissing      a private server was wanted, and the server is not installed
-    └── ServerFailed           the server reports a mistake of its own
+    ├── ServerFailed           the server reports a mistake of its own
+    └── ModelFailed            a language model's endpoint gave no reply that can be used
+        ├── ModelRefused       it takes the request, or the key, never: change something
+        ├── ModelBusy          too many requests, or a failure of its own: ask again later
+        ├── ModelUnreachable   nobody answers there, or not in time
+        └── ModelUnreadable    its answer is not what its interface promises
 
 "Closed" is something that your code did; "Lost" and "Failed" are what the other side did. What the
 agent's own Python does wrong is none of these: it is the observation's `error`.
@@ -124,4 +129,44 @@ class ServerMissing(ServerUnavailable):
 class ServerFailed(CodecageError):
     """
     The server met a mistake of its own; its log has the incident that the message names.
+    """
+
+
+class ModelFailed(CodecageError):
+    """
+    A language model's endpoint gave no reply that can be used; no key is in the text.
+
+    `status` is the HTTP status, None where there was none; `retry_after` are the seconds that the
+    endpoint asked to wait, None where it did not say.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class ModelRefused(ModelFailed):
+    """
+    The endpoint refuses the request, the model's name or the key: asking again changes nothing.
+    """
+
+
+class ModelBusy(ModelFailed):
+    """
+    The endpoint has too much to do, or failed by itself: the same request may be taken later.
+    """
+
+
+class ModelUnreachable(ModelFailed):
+    """
+    Nobody answers at the endpoint's address, the connection broke, or the time was over.
+    """
+
+
+class ModelUnreadable(ModelFailed):
+    """
+    The endpoint answered with something that its interface does not promise.
     """

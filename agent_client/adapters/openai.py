@@ -1,0 +1,108 @@
+"""
+Endpoints that speak OpenAI's chat completions: OpenAI, vLLM, llama.cpp, Ollama and many others.
+
+The format is that of the API reference, "Create chat completion".
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from agent_client.adapters.endpoint import Endpoint, Patience
+from agent_client.adapters.foreign import called, failures_of, key_of, package_of
+from agent_client.adapters.key import Key, key_or_variable
+from agent_client.course import Messages
+from agent_client.errors import InvalidRequest, ModelUnreadable
+from agent_client.extraction import Reply
+
+DEFAULT_URL = "https://api.openai.com/v1"
+KEY_VARIABLE = "OPENAI_API_KEY"
+_ALLOWED = "a chat completion with choices[0].message"
+
+
+class OpenAIChat:
+    """
+    A model behind POST /chat/completions, as a callable from messages to a Reply.
+
+    `key` is the environment's OPENAI_API_KEY where it is left out, and none where it is empty.
+    `options` go into each request (`temperature`, `max_tokens`, `stop`). With `client`, an
+    `openai.OpenAI()`, that one is called instead, with its own address, key and retries.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        url: str = DEFAULT_URL,
+        key: str | None = None,
+        options: Mapping[str, object] | None = None,
+        patience: Patience | None = None,
+        client: Any = None,
+    ) -> None:
+        self._model = model
+        self._options = dict(options or {})
+        if self._options.get("stream") or self._options.get("n", 1) != 1:
+            raise InvalidRequest("one whole reply is read; leave out 'stream' and 'n'")
+        if client is None:
+            self._key = key_or_variable(key, KEY_VARIABLE)
+            where = _under(url, "/chat/completions")
+            endpoint = Endpoint(where, self._key, _headers, patience or Patience())
+            self._post: Callable[[dict[str, object]], Any] = endpoint.post
+            self._where = endpoint.shown
+        else:
+            self._key = key_of(client)
+            self._post = _by(client, self._key)
+            self._where = package_of(client)
+
+    def __repr__(self) -> str:
+        return f"<OpenAIChat {self._model!r} at {self._where}>"
+
+    def __call__(self, messages: Messages) -> Reply:
+        """
+        Ask for the next message. Raises ModelFailed.
+        """
+        body = {**self._options, "model": self._model, "messages": messages}
+        return read_completion(self._post(body), self._key)
+
+
+def read_completion(completion: Mapping[str, Any], key: Key) -> Reply:
+    """
+    The reply of a chat completion. Raises ModelUnreadable for what is none.
+    """
+    try:
+        choice = completion["choices"][0]
+        message = choice["message"]
+        content = message.get("content") or message.get("refusal") or ""
+        cut = choice.get("finish_reason") == "length"
+    except (LookupError, TypeError, AttributeError):
+        raise ModelUnreadable(f"the endpoint's answer is not {_ALLOWED}") from None
+    usage = completion.get("usage")
+    used = usage.get("total_tokens") if isinstance(usage, dict) else None
+    tokens = used if isinstance(used, int) and used >= 0 else None
+    return Reply(key.hide(_text(content)), cut=cut, tokens=tokens)
+
+
+def _text(content: object) -> str:
+    """
+    A message's text, which some endpoints give in parts.
+    """
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, dict)]
+        return "".join(text for text in texts if isinstance(text, str))
+    raise ModelUnreadable(f"the endpoint's message is {type(content).__name__}, not text")
+
+
+def _under(url: str, path: str) -> str:
+    base, mark, query = url.partition("?")
+    whole = base.rstrip("/")
+    return f"{whole if whole.endswith(path) else whole + path}{mark}{query}"
+
+
+def _headers(key: Key) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key.reveal()}"} if key else {}
+
+
+def _by(client: Any, key: Key) -> Callable[[dict[str, object]], Any]:
+    failures = failures_of(package_of(client), "OpenAIError")
+    return lambda body: called(lambda: client.chat.completions.create(**body), failures, key)
