@@ -78,6 +78,14 @@ if TYPE_CHECKING:
         SessionState,
     )
     from agent_client.transactions import Change, ChangeKind, CommitOutcome, CommitReport
+    from agent_client.transcript import (
+        Recorded,
+        Replay,
+        Transcript,
+        load_transcript,
+        replay,
+        save_transcript,
+    )
     from agent_client.wording import Wording
 
 _HOMES = {
@@ -128,6 +136,8 @@ _HOMES = {
     "Patience": "adapters.endpoint",
     "PolicyInfo": "records",
     "PolicyNotFound": "errors",
+    "Recorded": "transcript",
+    "Replay": "transcript",
     "Reply": "extraction",
     "ServerFailed": "errors",
     "ServerInfo": "records",
@@ -144,11 +154,15 @@ _HOMES = {
     "Stream": "events",
     "ToolCalled": "events",
     "ToolCancelled": "events",
+    "Transcript": "transcript",
     "Turn": "course",
     "Value": "events",
     "Wording": "wording",
     "connect": "client",
     "connect_async": "aio",
+    "load_transcript": "transcript",
+    "replay": "transcript",
+    "save_transcript": "transcript",
 }
 
 __all__ = [
@@ -199,6 +213,8 @@ __all__ = [
     "Patience",
     "PolicyInfo",
     "PolicyNotFound",
+    "Recorded",
+    "Replay",
     "Reply",
     "ServerFailed",
     "ServerInfo",
@@ -215,11 +231,15 @@ __all__ = [
     "Stream",
     "ToolCalled",
     "ToolCancelled",
+    "Transcript",
     "Turn",
     "Value",
     "Wording",
     "connect",
     "connect_async",
+    "load_transcript",
+    "replay",
+    "save_transcript",
 ]
 
 
