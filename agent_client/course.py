@@ -17,6 +17,7 @@ Messages: TypeAlias = list[dict[str, str]]
 Clock: TypeAlias = Callable[[], float]
 # An endpoint refuses a message without text, also one that its own model gave.
 _NO_TEXT = "[no text]"
+_BLANK = "[the output is blank]"
 
 
 class Ending(StrEnum):
@@ -124,13 +125,21 @@ def conversation(task: str, manner: Manner, turns: tuple[Turn, ...]) -> Messages
     """
     What a model has been told and has said so far, in the form of chat messages.
     """
-    messages = [{"role": "system", "content": manner.system}] if manner.system else []
-    messages.append({"role": "user", "content": task})
+    said = [("system", manner.system)] if manner.system else []
+    said.append(("user", task))
     for turn in turns:
-        messages.append({"role": "assistant", "content": turn.reply.text or _NO_TEXT})
+        said.append(("assistant", turn.reply.text if turn.reply.text.strip() else _NO_TEXT))
         if turn.told:
-            messages.append({"role": "user", "content": turn.told})
-    return messages
+            said.append(("user", turn.told))
+    return [{"role": role, "content": _encodable(text)} for role, text in said]
+
+
+def _encodable(text: str) -> str:
+    """
+    A text that every endpoint can read: a lone surrogate, which a cell's error may have, stands as
+    its escape.
+    """
+    return text.encode(errors="backslashreplace").decode()
 
 
 class Course:
@@ -215,7 +224,8 @@ class Course:
         elif observation.session_lost:
             self._end(Ending.SESSION_LOST, None)
         told = worded(observation, self._manner.wording, self._manner.max_chars, self._left() - 1)
-        return self._add(reply, code.text, f"{told}\n{code.note}".rstrip("\n"), observation)
+        told = f"{told}\n{code.note}" if code.note else told
+        return self._add(reply, code.text, told if told.strip() else _BLANK, observation)
 
     def refused(self, reason: str) -> Turn:
         """

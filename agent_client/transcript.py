@@ -261,7 +261,8 @@ def _read(first: dict[str, Any], turns: list[dict[str, Any]], last: dict[str, An
 
 
 def _read_turn(turn: Mapping[str, Any]) -> PlayedTurn:
-    reply = Reply(_text(turn, "reply"), bool(turn["cut"]), turn["tokens"])
+    tokens = None if turn["tokens"] is None else int(turn["tokens"])
+    reply = Reply(_text(turn, "reply"), bool(turn["cut"]), tokens)
     code = None if turn["code"] is None else _text(turn, "code")
     return PlayedTurn(reply, code, _text(turn, "told"), str(turn.get("status", "")))
 

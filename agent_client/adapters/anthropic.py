@@ -82,7 +82,7 @@ def read_message(message: Mapping[str, Any], key: Key) -> Reply:
     texts = [part.get("text") for part in content if part.get("type") == "text"]
     text = "".join(one for one in texts if isinstance(one, str))
     cut = message.get("stop_reason") == "max_tokens"
-    return Reply(key.hide(text), cut=cut, tokens=_tokens(message.get("usage")))
+    return Reply(key.hide_in_reply(text), cut=cut, tokens=_tokens(message.get("usage")))
 
 
 def _tokens(usage: object) -> int | None:

@@ -8,6 +8,9 @@ from typing import NoReturn
 from agent_client.errors import InvalidRequest
 
 HIDDEN = "[key]"
+# Shorter ones are what local servers are given for want of a key, such as `EMPTY`: words that code
+# may have.
+_SECRET_FROM_CHARS = 16
 
 
 class Key:
@@ -49,6 +52,13 @@ class Key:
         A text of others, such as an endpoint's complaint, without the key.
         """
         return text.replace(self._text, HIDDEN) if self._text else text
+
+    def hide_in_reply(self, text: str) -> str:
+        """
+        A model's words without the key, unless that is too short to be a secret: code is not to be
+        changed for a word.
+        """
+        return self.hide(text) if len(self._text) >= _SECRET_FROM_CHARS else text
 
 
 def key_or_variable(key: str | None, variable: str) -> Key:

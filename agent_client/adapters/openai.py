@@ -78,7 +78,7 @@ def read_completion(completion: Mapping[str, Any], key: Key) -> Reply:
     usage = completion.get("usage")
     used = usage.get("total_tokens") if isinstance(usage, dict) else None
     tokens = used if isinstance(used, int) and used >= 0 else None
-    return Reply(key.hide(_text(content)), cut=cut, tokens=tokens)
+    return Reply(key.hide_in_reply(_text(content)), cut=cut, tokens=tokens)
 
 
 def _text(content: object) -> str:

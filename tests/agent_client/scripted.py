@@ -122,6 +122,7 @@ SCRIPTS: dict[str, list[dict[str, Any]]] = {
         {"final": pb.Final(value=values.encode(42))},
         ended(written=4),
     ],
+    "print(' ')": [output(b" \n"), ended(written=2)],
     "cut off": [output(b"then nothing")],
     "newer": [{}, {"output": pb.Output(stream=9, data=b"?")}, ended(99, 1)],
 }

@@ -143,6 +143,15 @@ def test_other_forms_of_a_completion_are_read(site, answered, text):
     assert openai(site, replying(answered))(ASKED).text == text
 
 
+def test_a_word_for_want_of_a_key_is_not_taken_out_of_code(site):
+    text = "<execute>EMPTY = 1</execute>"
+    assert openai(site, replying(completion(text)), key="EMPTY")(ASKED).text == text
+    assert anthropic(site, replying(message(text)), key="EMPTY")(ASKED).text == text
+    refusing = replying({"error": "no EMPTY"}, "401 Unauthorized")
+    with pytest.raises(ModelRefused, match=r"no \[key\]; check the key"):
+        openai(site, refusing, key="EMPTY")(ASKED)
+
+
 def test_an_endpoint_that_gives_the_key_back_does_not_get_it_into_a_reply(site):
     assert anthropic(site, replying(message(f"it is {KEY}")))(ASKED).text == "it is [key]"
 

@@ -79,6 +79,21 @@ def test_a_reply_that_cannot_be_read_is_told_and_costs_a_turn(session, server):
     assert server.executed == []
 
 
+def test_no_message_is_blank_or_cannot_be_encoded(session):
+    replies = [" \n", "<execute>print(' ')</execute>", "\ud800 <execute>pass</execute>", "4"]
+    model, outcome = play(session, *replies)
+    contents = [message["content"] for message in model.told[-1][2:]]
+    empty = outcome.turns[0].told
+    assert contents == [
+        "[no text]",
+        empty,
+        replies[1],
+        "[the output is blank]",
+        "\\ud800 <execute>pass</execute>",
+        "[no output]",
+    ]
+
+
 def test_final_answer_ends_the_loop_with_its_value(session):
     _, outcome = play(session, "<execute>final_answer(42)</execute>")
     assert (outcome.ending, outcome.answer) == (Ending.FINAL_ANSWER, 42)

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import stat
 from dataclasses import replace
@@ -16,6 +17,7 @@ from agent_client import (
     Recorded,
     Reply,
     Wording,
+    connect_async,
     load_transcript,
     replay,
     save_transcript,
@@ -173,9 +175,25 @@ def test_a_replay_that_ends_early_says_so(session):
     )
 
 
-def test_a_recorded_model_also_speaks_to_asyncio_and_has_an_end(outcome):
+def test_a_recorded_model_plays_to_an_asyncio_loop_as_well(outcome, server):
+    transcript = transcript_of(outcome)
+    manner = transcript.manner
+
+    async def again():
+        async with connect_async(server.address) as cage, cage.session() as session:
+            return await AsyncCodeActLoop(
+                Recorded(transcript),
+                session,
+                wording=manner.wording,
+                bare=manner.bare,
+                max_chars=manner.max_chars,
+            ).run(transcript.task)
+
+    assert differences(transcript, asyncio.run(again())) == ()
+
+
+def test_a_recorded_model_has_an_end(outcome):
     model = Recorded(transcript_of(outcome))
-    assert isinstance(AsyncCodeActLoop(model, None), AsyncCodeActLoop)
     said = [model([]) for _ in REPLIES]
     assert said[1] == REPLIES[1]
     with pytest.raises(InvalidRequest, match="has 6 replies, and one more was asked"):
