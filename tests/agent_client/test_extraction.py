@@ -185,7 +185,7 @@ def test_an_endless_name_is_not_repeated_to_the_model():
 @pytest.mark.parametrize(
     "reply",
     [
-        "<thought> " * 100_000,
+        "<thought> " * 500_000,
         "<function=" * 100_000,
         "```" + "a" * 1_000_000 + "`",
         "`" * 1_000_000 + "x`",
