@@ -15,6 +15,7 @@ import argparse
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from demo import describe, prepare, show_audit, title
@@ -34,11 +35,11 @@ def main():
     model = None if options.replay else scripted() if options.scripted else asked()
     with tempfile.TemporaryDirectory(prefix="codecage-demo-") as name:
         folder = Path(name)
-        prepare(folder)
-        audit = folder / "audit" / "audit.sqlite3"
+        audit = prepare(folder, HERE / "analyst.yaml", HERE / "sales.csv", writable=("reports",))
+        started = time.perf_counter()
         with agent_client.connect(policies=folder, audit=audit) as cage:
             with cage.session(policy="analyst") as session:
-                print(f"{describe(session)}\n")
+                describe(session, started)
                 unlike = work(session, model, options)
                 head = session.close()
         title("the audit trail")
