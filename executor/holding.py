@@ -3,7 +3,7 @@ Whether a session can be held as its policy wants, in the process cage; a branch
 
     ExecutorError
     ├── CageNotAllowed      the policy has no session in the process cage
-    ├── CageCannotKeep      the policy asks for something that the process cage cannot enforce
+    ├── CageCannotKeep      the policy asks for something that the image's cage cannot enforce
     ├── CageMissing         this host lacks what every box, or a box for this policy, needs
     └── IsolationTooWeak    a box was made, and holds less than the policy insists on
 
@@ -12,12 +12,14 @@ Nothing here makes a weaker session of a stronger wish: what cannot be had is re
 
 from executor.kernel.boxing import Holding
 from executor.kernel.errors import ExecutorError, Status
-from policy.cages import allows_cage, cage_of, process_gaps
+from policy.cages import allows_cage, cage_gaps, cage_of
 from policy.errors import shown
 from policy.types import CageKind, IsolationLevel, Policy
 
 _ENFORCED = "enforced"
 _LONGEST_DETAIL = 1000
+_CAGE = {CageKind.PROCESS: "process", CageKind.WASM: "WebAssembly"}
+_OTHER = {CageKind.PROCESS: "WebAssembly", CageKind.WASM: "process"}
 
 
 class CageNotAllowed(ExecutorError):
@@ -38,16 +40,16 @@ class CageNotAllowed(ExecutorError):
 
 class CageCannotKeep(ExecutorError):
     """
-    The policy loads for another cage, and has rules that the process cage could not keep.
+    The policy loads for another cage, and has rules that this image's could not keep.
     """
 
     def __init__(self, policy: Policy, image: str, gaps: tuple[str, ...]) -> None:
         super().__init__(
             Status.FAILED_PRECONDITION,
             "CAGE_CANNOT_KEEP",
-            f"the image {image} runs in the process cage, which cannot keep the policy "
-            f"{policy.name}: {_listed(gaps)}; ask for an image of the WebAssembly cage, or have "
-            "the policy changed",
+            f"the image {image} runs in the {_CAGE[cage_of(image)]} cage, which cannot keep the "
+            f"policy {policy.name}: {_listed(gaps)}; ask for an image of the "
+            f"{_OTHER[cage_of(image)]} cage, or have the policy changed",
             metadata={"policy": policy.name, "image": image},
         )
 
@@ -104,7 +106,7 @@ def require_kept(policy: Policy, image: str) -> None:
     """
     if not allows_cage(policy, cage_of(image)):
         raise CageNotAllowed(policy, image)
-    if is_boxed(image) and (gaps := process_gaps(policy)):
+    if gaps := cage_gaps(policy, cage_of(image)):
         raise CageCannotKeep(policy, image, tuple(gap.message for gap in gaps))
 
 

@@ -56,6 +56,7 @@ def order_of(policy: Policy) -> BoxOrder:
         tmp_files=max(limits.files, LEAST_FILES),
         memory=limits.memory,
         cpu_seconds=min(seconds, MOST_SECONDS),
+        cpu_percent=round(limits.cpus * 100),
         open_files=limits.open_files + _OWN_FILES,
         tasks=_TASKS,
         minimum=policy.isolation.minimum.value,

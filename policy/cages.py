@@ -3,7 +3,8 @@ Which cage an image runs in, and what of a policy the process cage cannot keep.
 
 In the process cage the kernel gives a guest its random bytes and its time, and a guest speaks TLS
 itself: nothing stands between, so nothing there can be made to follow a policy. What cannot be
-kept is refused before a session is made, never dropped in silence.
+kept is refused before a session is made, never dropped in silence. In WebAssembly a session is one
+thread, which has a processor or less, and nothing that would give it less than that.
 """
 
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ MAX_PORTS = 64
 
 ISOLATION_ITEMS = (
     *("files", "access", "calls", "processes", "network", "ipc", "rights", "user"),
-    *("memory", "tasks", "cpu", "disk", "kill", "audit"),
+    *("memory", "tasks", "cpu", "cpus", "disk", "kill", "audit"),
 )
 """What `isolation.require` may name: the items of the report on a box."""
 
@@ -44,6 +45,30 @@ def process_gaps(policy: Policy) -> tuple[Problem, ...]:
     sentence; () where there is nothing. A session of that cage may be made only then.
     """
     return (*_guest_gaps(policy), *_network_gaps(policy))
+
+
+def wasm_gaps(policy: Policy) -> tuple[Problem, ...]:
+    """
+    The same of the WebAssembly cage.
+    """
+    if policy.limits.cpus >= 1:
+        return ()
+    message = (
+        f"limits.cpus: less than one processor ({policy.limits.cpus:g}) is for the process cage, "
+        "and a session of the WebAssembly cage is one thread that nothing slows down"
+    )
+    hint = "write cpus: 1, or use an image of the process cage"
+    return (Problem.of(policy.rule("limits.cpus"), message, hint),)
+
+
+def cage_gaps(policy: Policy, kind: CageKind) -> tuple[Problem, ...]:
+    """
+    What the policy asks for and the cage `kind` cannot enforce; of `ANY` nothing, for it is known
+    when a session asks for an image.
+    """
+    if kind is CageKind.PROCESS:
+        return process_gaps(policy)
+    return wasm_gaps(policy) if kind is CageKind.WASM else ()
 
 
 def _guest_gaps(policy: Policy) -> Iterator[Problem]:

@@ -5,10 +5,10 @@ Comments, the order of keys, grants, globs and of the images after the first, th
 and the file's name are no meaning. Absolute sources, the description and every default that
 applies are.
 
-What is said of the network, of `deny`, of imports, of tools, of `after`, of audit mode and of the
-process cage is part of the form only where something is said: a policy without has the digest that
-it had before there were such keys, which older records name. In the WebAssembly cage nothing is
-said of processes, whatever was inherited.
+What is said of the network, of `deny`, of imports, of tools, of `after`, of audit mode, of the
+process cage and of the share of processors is part of the form only where something is said: a
+policy without has the digest that it had before there were such keys, which older records name.
+In the WebAssembly cage nothing is said of processes, whatever was inherited.
 Which other files a policy was made of is no meaning; what they made of it is.
 """
 
@@ -23,6 +23,7 @@ from policy.types import (
     Effect,
     FileGrant,
     HttpRule,
+    Limits,
     Mode,
     NetworkGrant,
     Policy,
@@ -99,7 +100,10 @@ def _process(grant: ProcessGrant) -> dict[str, object]:
 
 
 def _limits(policy: Policy) -> dict[str, int | float]:
-    names = [name for name in policy.limits.__slots__ if policy.network or name != "connections"]
+    unsaid = set() if policy.network else {"connections"}
+    if policy.limits.cpus == Limits().cpus:
+        unsaid.add("cpus")
+    names = [name for name in policy.limits.__slots__ if name not in unsaid]
     return {name: getattr(policy.limits, name) for name in names}
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Final
 
-from policy.cages import cage_of, process_gaps
+from policy.cages import cage_gaps, cage_of
 from policy.errors import Problem
 from policy.suffixes import is_hosting
 from policy.types import CageKind, Mode, Policy
@@ -49,12 +49,13 @@ def _likely_misspelt(policy: Policy) -> Iterator[Problem]:
 
 def _not_in_every_cage(policy: Policy) -> Iterator[Problem]:
     """
-    What would be refused when a session asks for an image of the process cage.
+    What would be refused when a session asks for an image of the one cage or the other.
     """
-    native = [image for image in policy.images if cage_of(image) is CageKind.PROCESS]
-    for gap in process_gaps(policy) if native else ():
-        hint = f"sessions of {', '.join(native)} are refused; {gap.hint}"
-        yield replace(gap, hint=hint)
+    for kind in (CageKind.WASM, CageKind.PROCESS):
+        images = [image for image in policy.images if cage_of(image) is kind]
+        for gap in cage_gaps(policy, kind) if images else ():
+            hint = f"sessions of {', '.join(images)} are refused; {gap.hint}"
+            yield replace(gap, hint=hint)
 
 
 def _powerful(policy: Policy) -> Iterator[Problem]:

@@ -128,6 +128,8 @@ def limit_text(limits: Limits, name: str) -> str:
         value = show_size(value)
     elif name in _TIMES:
         value = show_time(value)
+    elif name == "cpus":
+        value = f"{value:.6g}"
     return str(value)
 
 

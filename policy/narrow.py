@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import TypeVar
 
-from policy.cages import process_gaps
+from policy.cages import cage_gaps
 from policy.digest import digest_of
 from policy.errors import PolicyError, Problem
 from policy.guidance import narrowed_imports
@@ -75,7 +75,7 @@ def narrow(policy: Policy, ceiling: Policy) -> Policy:
     )
     narrowed = _with_processes(narrowed, policy, ceiling)
     narrowed = replace(narrowed, rules=_rules(policy, ceiling, narrowed))
-    if cage is CageKind.PROCESS and (gaps := process_gaps(narrowed)):
+    if gaps := cage_gaps(narrowed, cage):
         raise PolicyError(gaps)
     return replace(narrowed, digest=digest_of(narrowed))
 

@@ -14,7 +14,7 @@ from typing import cast
 
 from pydantic import ValidationError
 
-from policy.cages import process_gaps
+from policy.cages import cage_gaps
 from policy.digest import digest_of
 from policy.document import Document, Path
 from policy.errors import PolicyError, Problem
@@ -133,7 +133,7 @@ def read_policy(document: Document, where: Ground, inherited: Policy | None) -> 
         after=tuple(ratchet for _, ratchet in ratchets),
         mode=Mode(model.mode),
     )
-    if policy.cage is CageKind.PROCESS and (gaps := process_gaps(policy)):
+    if gaps := cage_gaps(policy, policy.cage):
         raise PolicyError(gaps)
     return replace(policy, digest=digest_of(policy))
 

@@ -30,6 +30,7 @@ from policy.values import (
     present,
     refuse,
     said,
+    share_in,
     size_in,
     some,
     text_like,
@@ -166,6 +167,7 @@ class LimitsSection(Section):
     requests: Annotated[int, count_in(1, 100_000_000)] = _DEFAULT.requests
     connections: Annotated[int, count_in(1, 256)] = _DEFAULT.connections
     sessions: Annotated[int, count_in(1, 4096)] = _DEFAULT.sessions
+    cpus: Annotated[float, share_in(0.05, 1024)] = _DEFAULT.cpus
 
 
 class GrantSection(Section):

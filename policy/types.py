@@ -348,7 +348,8 @@ class Limits:
 
     Sizes are bytes, times seconds. `output` counts one cell's stdout, stderr and displays;
     `cpu_time` and `wall_time` are for one cell; `files` is for the memory file system;
-    `connections` are those open at a time.
+    `connections` are those open at a time; `cpus` are the processors that its threads may keep
+    busy together, in hundredths at the finest.
     """
 
     memory: int = 512 * 2**20
@@ -363,6 +364,7 @@ class Limits:
     requests: int = 100_000
     connections: int = 32
     sessions: int = 64
+    cpus: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

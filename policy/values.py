@@ -123,6 +123,25 @@ def count_in(low: int, high: int) -> BeforeValidator:
     return BeforeValidator(check, json_schema_input_type=Annotated[int, Field(ge=low, le=high)])
 
 
+def share_in(low: float, high: float) -> BeforeValidator:
+    """
+    A number of `low` to `high`, whole or with one or two decimals.
+    """
+    allowed = f"write a number with at most two decimals, {low:g} to {high:g}: 1, 0.5, 2.25"
+
+    def check(value: object) -> object:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            refuse(f"{said(value)} is not a number", allowed)
+        if not low <= value <= high:
+            refuse(f"{said(value)} is out of range", allowed)
+        if round(value, 2) != value:
+            refuse(f"{said(value)} is finer than hundredths", allowed)
+        return float(value)
+
+    written = Annotated[float, Field(ge=low, le=high)]
+    return BeforeValidator(check, json_schema_input_type=written)
+
+
 def text_like(pattern: str, forms: str) -> AfterValidator:
     """
     A text that `pattern` matches as a whole; `forms` says which ones those are.

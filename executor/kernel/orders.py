@@ -52,7 +52,8 @@ class ScratchTree:
 class BoxOrder:
     """
     One box. `served` are guest paths whose every open is asked of the server; `directory` is where
-    the guest starts; sizes are bytes. `minimum` is the name of the least level that must hold it.
+    the guest starts; sizes are bytes; `cpu_percent` is in hundredths of a
+    processor. `minimum` is the name of the least level that must hold it.
 
     `ports` and `names` are how its network leaves it: TCP ports on which made-up addresses are
     listened for, and whether names are answered. `programs` are host paths of what it may execute.
@@ -67,6 +68,7 @@ class BoxOrder:
     tmp_files: int = 4096
     memory: int = 512 * 2**20
     cpu_seconds: int = 3600
+    cpu_percent: int = 100
     open_files: int = 256
     tasks: int = 64
     minimum: str = "P3"
@@ -195,6 +197,7 @@ _ORDER: Final[Mapping[str, Callable[[object], Any]]] = {
     "tmp_files": _number,
     "memory": _number,
     "cpu_seconds": _number,
+    "cpu_percent": _number,
     "open_files": _number,
     "tasks": _number,
     "minimum": _text,

@@ -1,5 +1,6 @@
 """
-Control groups: how much memory and how many tasks a set of processes may have, and its end.
+Control groups: how much memory, how many tasks and how much of the processors a set of processes
+may have, and its end.
 
 A group is made below the one that this process is in, never beside it: what the host's
 administrator (or a container) has set there keeps binding. Both versions are spoken, for hosts
@@ -7,7 +8,7 @@ exist where version 1 has the controllers and version 2 is mounted beside it wit
 still serves to kill a group at once.
 
 Sources: cgroups(7), Linux `Documentation/admin-guide/cgroup-v2.rst` and `cgroup-v1/memory.rst`,
-`cgroup-v1/pids.rst`.
+`cgroup-v1/pids.rst`, `scheduler/sched-bwc.rst`.
 """
 
 import errno
@@ -26,12 +27,17 @@ MECHANISM = "cgroups"
 
 _CONTROLLERS = ("memory", "pids")
 _UNIFIED = "unified"
+_SHARE = "cpu"
 _ACCOUNTING = "cpuacct"
 _FREEZER = "freezer"
 _PROCESSES = "cgroup.procs"
 _TASKS = "tasks"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_USEFUL = frozenset({*_CONTROLLERS, _ACCOUNTING, _FREEZER})
+_USEFUL = frozenset({*_CONTROLLERS, _SHARE, _ACCOUNTING, _FREEZER})
+# Each time that long a group gets its share anew, of new groups of both versions (microseconds). A
+# shorter one would be below what the kernel takes (1 ms) for a twentieth of a processor.
+_PERIOD = 100_000
+_MAX, _QUOTA, _PERIOD_FILE = "cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us"
 _MEND = "run as root, or delegate a cgroup with the controllers memory and pids to this user"
 # A group whose last process was reaped may count it for a moment longer.
 _REMOVALS = 1000
@@ -40,11 +46,13 @@ _REMOVALS = 1000
 @dataclass(frozen=True, slots=True)
 class Allowance:
     """
-    What the processes of a group may have together: `memory` bytes and `tasks`, 1 or more each.
+    What the processes of a group may have together: `memory` bytes and `tasks`, 1 or more each;
+    of processors `cpu_percent` hundredths of one (1 or more) where the host can share them.
     """
 
     memory: int
     tasks: int
+    cpu_percent: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +100,8 @@ class WayIn:
 @dataclass(frozen=True, slots=True)
 class Group:
     """
-    One group, as its directory for each hierarchy: `memory`, `pids` and, if there, `unified`;
-    without that `cpuacct` and `freezer`, if there.
+    One group, as its directory for each hierarchy: `memory`, `pids` and, if there, `cpu` and
+    `unified`; without the last `cpuacct` and `freezer`, if there.
 
     What only reads works for other users than the one that made it.
     """
@@ -175,6 +183,15 @@ class Group:
         if _ACCOUNTING in places:
             return int(_read(places[_ACCOUNTING] / "cpuacct.usage")) / 1e9
         return None
+
+    def cpu_percent(self) -> int | None:
+        """
+        What its processes may have of processors together, in hundredths of one, rounded up, as
+        the kernel says now; None where that is as much as there are.
+        """
+        place = dict(self.directories).get(_SHARE)
+        share = None if place is None else _share(place)
+        return None if share is None else -(-share[0] * 100 // share[1])
 
     def members(self) -> frozenset[int]:
         """
@@ -280,15 +297,50 @@ def _limit(directories: dict[str, Path], allowance: Allowance, *, unified: bool)
     if swap.exists():
         _set(swap, "0" if unified else size)
     _set(directories["pids"] / "pids.max", str(allowance.tasks))
+    if _SHARE in directories:
+        _limit_share(directories[_SHARE], allowance.cpu_percent)
+
+
+def _limit_share(place: Path, percent: int) -> None:
+    """
+    Give it `percent` hundredths of a processor; less where version 1 has a group above with less,
+    for a share that is larger than that is refused there. A kernel that shares nothing (without
+    CONFIG_CFS_BANDWIDTH) has no such file.
+    """
+    quota = percent * _PERIOD // 100
+    if (place / _MAX).exists():
+        _set(place / _MAX, f"{quota} {_PERIOD}")
+    elif (place / _QUOTA).exists():
+        least = min((quota, *(had * _PERIOD // of for had, of in _shares_above(place))))
+        _set(place / _QUOTA, str(least))
+
+
+def _shares_above(place: Path) -> Iterator[tuple[int, int]]:
+    while ((place := place.parent) / _QUOTA).exists():
+        if share := _share(place):
+            yield share
+
+
+def _share(place: Path) -> tuple[int, int] | None:
+    """
+    The microseconds of CPU that a group has in each period, and those of the period; None for all.
+    """
+    if (place / _MAX).exists():
+        quota, period = _read(place / _MAX).split()
+        return None if quota == "max" else (int(quota), int(period))
+    if not (place / _QUOTA).exists():
+        return None
+    had = int(_read(place / _QUOTA))
+    return None if had < 0 else (had, int(_read(place / _PERIOD_FILE)))
 
 
 def own() -> dict[str, Path]:
     """
     The directory of this process's own group in each hierarchy that we use.
 
-    Keys are `memory`, `pids` and, where a writable version 2 is mounted, `unified`, else those of
-    `cpuacct` and `freezer` that are writable. Raises MechanismMissing naming the controllers that
-    are not there.
+    Keys are `memory`, `pids`, `cpu` where that is ours to share, and, where a writable version 2 is
+    mounted, `unified`, else those of `cpuacct` and `freezer` that are writable. Raises
+    MechanismMissing naming the controllers that are not there.
     """
     found = dict(_found(_read(Path("/proc/self/cgroup"))))
     _delegate(found)
@@ -296,6 +348,8 @@ def own() -> dict[str, Path]:
         # Version 2 does the work of both, without a controller; else they are taken if ours.
         if _UNIFIED in found or not os.access(found.get(controller, ""), os.W_OK):
             found.pop(controller, None)
+    if not os.access(found.get(_SHARE, ""), os.W_OK):
+        found.pop(_SHARE, None)
     missing = sorted(set(_CONTROLLERS) - set(found))
     if missing:
         raise MechanismMissing(MECHANISM, f"no controller {' and '.join(missing)}; {_MEND}")
@@ -336,7 +390,7 @@ def _delegate(found: dict[str, Path]) -> None:
     if unified is None:
         return
     handed = _read(unified / "cgroup.subtree_control").split()
-    for controller in _CONTROLLERS:
+    for controller in (*_CONTROLLERS, _SHARE):
         if controller in handed:
             found.setdefault(controller, unified)
     if not os.access(unified, os.W_OK):

@@ -29,6 +29,7 @@ class Part(Enum):
     MEMORY = "memory"
     TASKS = "tasks"
     CPU = "cpu"
+    CPUS = "cpus"
     DISK = "disk"
     KILL = "kill"
     AUDIT = "audit"
@@ -77,6 +78,7 @@ def found(plan: BoxPlan, level: Level, landlock_abi: int, group: Group | None) -
         (Part.RIGHTS, Hold.ENFORCED, "no capabilities and no_new_privs, as the kernel says"),
         _user(plan),
         *_of_group(plan, level, group),
+        _share(plan, group),
         _audit(plan),
     )
     by_part = {part: Finding(part, hold, how) for part, hold, how in rows}
@@ -147,6 +149,20 @@ def _of_group(plan: BoxPlan, level: Level, group: Group | None) -> tuple[_Row, .
             each.format("CPU", "each process"),
         ),
     )
+
+
+def _share(plan: BoxPlan, group: Group | None) -> _Row:
+    """
+    What it may have of processors; a group above that gives less holds as well.
+    """
+    share = None if group is None else group.cpu_percent()
+    if share is None:
+        said = "no control group with the controller cpu: its threads take what the host gives"
+        return (Part.CPUS, Hold.ABSENT, said)
+    if share > plan.cpu_percent:
+        return (Part.CPUS, Hold.PARTIAL, f"its control group gives {share / 100:g} processors")
+    told = f"its control group gives {share / 100:g} processors, read back"
+    return (Part.CPUS, Hold.ENFORCED, told)
 
 
 def _tasks(plan: BoxPlan, level: Level) -> _Row:

@@ -377,7 +377,8 @@ def _group(plan: BoxPlan) -> cgroups.Group | None:
     """
     name = f"{_GROUP_PREFIX}{os.getpid()}-{next(_GROUP_NUMBERS)}"
     try:
-        return cgroups.create(name, cgroups.Allowance(plan.memory, plan.processes))
+        allowance = cgroups.Allowance(plan.memory, plan.processes, plan.cpu_percent)
+        return cgroups.create(name, allowance)
     except MechanismMissing:
         if plan.minimum is Level.P4:
             raise

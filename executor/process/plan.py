@@ -28,6 +28,7 @@ MAX_PORTS = 64
 MAX_SERVED = 32
 LEAST_BYTES, LEAST_FILES = 4096, 16
 MOST_SECONDS = 10**8
+MOST_PERCENT = 102_400
 
 _MIB = 1 << 20
 _LARGEST = 1 << 40
@@ -125,7 +126,8 @@ class BoxPlan:
     TEMPORARY or a scratch mount; the first scratch mount, else HOME, unless it is said.
 
     Use. `memory` is the bytes that it may use beyond what it was cloned with; `cpu_seconds` all its
-    CPU time; `open_files` is one past the highest descriptor; `tasks` its threads and processes.
+    CPU time, `cpu_percent` what it may have of processors at a time, in hundredths of one;
+    `open_files` is one past the highest descriptor; `tasks` its threads and processes.
     `environment` is all of it.
 
     Network. On each TCP port of `ports`, connections to every address whatever arrive at a listener
@@ -149,6 +151,7 @@ class BoxPlan:
     tmp_files: int = 20_000
     memory: int = 1024 * _MIB
     cpu_seconds: int = 3600
+    cpu_percent: int = 100
     open_files: int = 256
     tasks: int = 64
     ports: tuple[int, ...] = ()
@@ -236,6 +239,7 @@ _RANGES = {
     "tmp_files": (LEAST_FILES, _MOST_FILES),
     "memory": (_MIB, _LARGEST),
     "cpu_seconds": (1, MOST_SECONDS),
+    "cpu_percent": (5, MOST_PERCENT),
     "open_files": (16, 65536),
     "tasks": (1, 4096),
 }

@@ -211,6 +211,7 @@ def ordered(
         tmp_files=order.tmp_files,
         memory=order.memory,
         cpu_seconds=order.cpu_seconds,
+        cpu_percent=order.cpu_percent,
         open_files=order.open_files,
         tasks=order.tasks,
         ports=order.ports,

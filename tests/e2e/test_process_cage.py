@@ -106,6 +106,8 @@ def world() -> Iterator[World]:
             images=core,
         )
         write(policies, "seeded", "random: {seed: 7}\n", cage="any", images="core, native-core")
+        either = "limits: {cpus: 0.5}\n"
+        write(policies, "half", either, cage="any", images="core, native-core")
         write(policies, "strict", "isolation: {min: P2, require: [files]}\n", images=core)
         with serving(directory, ["--policies", str(policies)]) as server:
             yield World(server, shown)
@@ -354,6 +356,17 @@ def test_a_policy_that_the_cage_cannot_keep_has_no_session_there(world: World) -
     assert reason(refused.value) == "CAGE_CANNOT_KEEP"
     assert "random" in refused.value.details()
     world.close(world.native("seeded", "core"))
+
+
+def test_less_than_a_processor_has_no_session_in_the_other_cage(world: World) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        world.native("half", "core")
+    assert reason(refused.value) == "CAGE_CANNOT_KEEP"
+    assert "limits.cpus" in refused.value.details()
+    session = world.native("half", "native-core")
+    (share,) = (part for part in session.isolation_parts if part.name == "cpus")
+    assert "0.5 processors" in share.how or share.hold is not pb.HOLD_ENFORCED
+    world.close(session)
 
 
 def test_a_part_that_has_to_hold_does_in_the_box_that_is_given(world: World) -> None:

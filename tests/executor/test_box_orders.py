@@ -88,7 +88,8 @@ def test_an_order_has_all_that_the_policy_says_and_nothing_more() -> None:
         "  - {mount: /scratch, source: scratch, access: read-write, quota: 1Mi}\n"
         "network:\n  - {host: b.test, ports: [443, 80]}\n  - {host: a.test, ports: [80]}\n"
         "process: {fork: true, programs: [/usr/bin/env]}\n"
-        "limits: {memory: 64Mi, cpu_time: 2s, cells: 3, scratch: 2Mi, files: 4, open_files: 9}\n"
+        "limits: {memory: 64Mi, cpu_time: 2s, cells: 3, scratch: 2Mi, files: 4, open_files: 9,\n"
+        "  cpus: 2.29}\n"
     )
     order = order_of(whole)
     assert order == BoxOrder(
@@ -101,6 +102,7 @@ def test_an_order_has_all_that_the_policy_says_and_nothing_more() -> None:
         tmp_files=16,
         memory=64 * 2**20,
         cpu_seconds=2 * 3 + 60,
+        cpu_percent=229,
         open_files=9 + 16,
         ports=(80, 443),
         names=True,

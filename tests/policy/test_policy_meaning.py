@@ -68,7 +68,7 @@ network: none
 environment: {TZ: UTC, A: "1"}
 limits: {memory: 64Mi, cpu_time: 1.5s, wall_time: 2m, output: 1024, cells: 3,
   idle_timeout: 1h, scratch: 1Gi, files: 5, open_files: 9, requests: 7, connections: 6,
-  sessions: 2}
+  sessions: 2, cpus: 2.25}
 random: {seed: 9}
 clock: frozen
 disclose: true
@@ -78,7 +78,9 @@ filesystem:
   - {mount: /also, source: /mnt/also, access: read-write}
 """
     )
-    assert full.limits == Limits(64 * 2**20, 1.5, 120.0, 1024, 3, 3600.0, 2**30, 5, 9, 7, 6, 2)
+    assert full.limits == Limits(
+        64 * 2**20, 1.5, 120.0, 1024, 3, 3600.0, 2**30, 5, 9, 7, 6, 2, 2.25
+    )
     assert (full.description, full.image, full.clock) == ("Says.", "science", Clock.FROZEN)
     assert (full.seed, full.disclose) == (9, True)
     assert full.environment == (("A", "1"), ("TZ", "UTC"))
@@ -171,6 +173,7 @@ def test_the_digest_covers_every_field_that_means_something():
     connected = replace(
         CALCULATOR,
         network=(CONNECTION,),
+        limits=replace(CALCULATOR.limits, cpus=2.0),
         deny=(denied,),
         cage=CageKind.ANY,
         process=process,

@@ -7,7 +7,14 @@ from dataclasses import replace
 import pytest
 
 from policy.builtin import CALCULATOR
-from policy.cages import ISOLATION_ITEMS, MAX_PORTS, allows_cage, cage_of, process_gaps
+from policy.cages import (
+    ISOLATION_ITEMS,
+    MAX_PORTS,
+    allows_cage,
+    cage_gaps,
+    cage_of,
+    process_gaps,
+)
 from policy.cases import rules_of
 from policy.compare import compare
 from policy.decide import decide
@@ -215,6 +222,48 @@ def test_what_is_in_force_is_shown(policy, expected):
     shown = effective(policy(FULL)).split("\n", 1)[1]
     expected("effective-process", shown)
     assert "process:" not in effective(policy())
+
+
+# The share of the processors
+
+TENTH = "limits: {cpus: 0.1}\n"
+
+
+def test_less_than_a_processor_is_for_the_process_cage(policy):
+    assert policy(NATIVE + TENTH).limits.cpus == 0.1
+    with pytest.raises(PolicyError) as caught:
+        policy(TENTH)
+    (problem,) = caught.value.problems
+    assert problem.message.startswith("limits.cpus: less than one processor (0.1) is for the")
+    assert problem.line == 3
+    assert policy("limits: {cpus: 1}\n").digest == policy().digest
+
+
+def test_less_than_a_processor_under_any_cage_is_a_doubt_about_the_other_cages_images(policy):
+    either = policy("cage: any\nimage: [core, native-core]\n" + TENTH)
+    (doubt,) = doubts(either)
+    assert doubt.hint.startswith("sessions of core are refused; write cpus: 1")
+    assert [len(cage_gaps(either, kind)) for kind in CageKind] == [
+        int(kind is CageKind.WASM) for kind in CageKind
+    ]
+    assert doubts(policy("cage: any\nimage: [native-core]\n" + TENTH)) == ()
+
+
+def test_a_ceilings_share_is_kept_or_the_policy_is_an_error(policy):
+    ceiling = policy("cage: any\nimage: [core, native-core]\n" + TENTH)
+    lowered = narrow(policy(NATIVE + "limits: {cpus: 4}\n"), ceiling)
+    assert (lowered.limits.cpus, lowered.rule("limits.cpus").line) == (0.1, 5)
+    with pytest.raises(PolicyError, match=r"limits\.cpus"):
+        narrow(policy(), ceiling)
+
+
+def test_another_share_is_told_and_has_another_digest(policy):
+    one, two = policy(NATIVE), policy(NATIVE + "limits: {cpus: 2.5}\n")
+    assert one.digest != two.digest
+    assert two.digest == policy(NATIVE + "limits: {cpus: 2.50}\n").digest
+    (more,) = compare(one, two).looser
+    assert (more.place, more.text) == ("limits.cpus", "up to 2.5, not 1")
+    assert "  cpus 2.5\n" in effective(two)
 
 
 # What cannot be kept

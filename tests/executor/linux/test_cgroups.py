@@ -235,6 +235,62 @@ def test_a_group_that_is_frozen_does_not_go_on_until_it_is_thawed(group):
     assert held.communicate()[0] == b"went on\n"
 
 
+def share_is_ours():
+    return AVAILABLE and "cpu" in ours()
+
+
+needs_shares = pytest.mark.skipif(not share_is_ours(), reason="no controller cpu of ours here")
+
+
+@needs_shares
+@pytest.mark.parametrize("percent", [1, 5, 100, 225, 102_400])
+def test_a_group_has_the_share_of_the_processors_that_it_was_given(percent):
+    name = f"codecage-test-{os.getpid()}-s"
+    group = cgroups.create(name, Allowance(64 * MIB, 4, percent))
+    assert group.cpu_percent() == percent
+    group.remove()
+
+
+def test_a_share_is_said_in_the_words_of_version_two_where_that_has_the_controller(tmp_path):
+    """
+    On plain files, for a host whose version 2 has no controllers.
+    """
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    group = cgroups.Group((("cpu", tmp_path),), unified=True)
+    assert group.cpu_percent() is None
+    cgroups._limit_share(tmp_path, 225)
+    assert (tmp_path / "cpu.max").read_text().strip() == "225000 100000"
+    assert group.cpu_percent() == 225
+
+
+@needs_shares
+def test_a_share_below_what_the_kernel_takes_leaves_no_group():
+    name = f"codecage-test-{os.getpid()}-s"
+    with pytest.raises(MechanismFailed, match=r"cpu\.(max|cfs_quota_us)"):
+        cgroups.create(name, Allowance(64 * MIB, 4, -700))
+    assert not any((parent / name).exists() for parent in cgroups.own().values())
+
+
+@pytest.mark.skipif(
+    not (share_is_ours() and Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").exists()),
+    reason="version 2 has the less of two shares by itself",
+)
+@pytest.mark.parametrize(("above", "asked", "given"), [(50, 100, 50), (200, 100, 100)])
+def test_a_share_above_keeps_binding_in_version_one(above, asked, given):
+    name = f"codecage-test-{os.getpid()}-u"
+    upper = cgroups.create(name, Allowance(64 * MIB, 8, above))
+    program = (
+        "import sys\nsys.stdin.read(1)\nfrom executor.linux import cgroups\n"
+        f"made = cgroups.create('lower', cgroups.Allowance({64 * MIB}, 4, {asked}))\n"
+        "print(made.cpu_percent())\nmade.remove()"
+    )
+    asking = started(program)
+    upper.join(asking.pid)
+    said, _ = asking.communicate(b"x")
+    assert said == b"%d\n" % given
+    upper.remove()
+
+
 def in_version_one(group, tmp_path):
     """
     The same group where nothing of version 2 is mounted: with the controllers that it then has.
@@ -282,4 +338,5 @@ def test_version_one_freezes_kills_and_counts_as_well(group, tmp_path):
 
 def test_a_group_with_neither_freezer_nor_counter_says_so():
     bare = cgroups.Group((), unified=False)
-    assert (bare.freeze(), bare.thaw(), bare.cpu_time()) == (False, False, None)
+    assert (bare.freeze(), bare.thaw()) == (False, False)
+    assert (bare.cpu_time(), bare.cpu_percent()) == (None, None)

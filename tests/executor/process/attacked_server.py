@@ -23,6 +23,7 @@ POLICIES = {
     "plain": "",
     "small": "limits: {memory: 64Mi, cpu_time: 1s, wall_time: 60s, scratch: 32Mi, requests: 10}\n",
     "brief": "limits: {wall_time: 1s}\n",
+    "shared": "limits: {cpus: 0.1}\n",
     "forks": "process: {fork: true}\n",
     "granted": "filesystem:\n  - {mount: /data, source: {shown}, access: read}\n",
 }

@@ -183,7 +183,8 @@ def found(name: str) -> Attack:
     calls = importlib.import_module("box_calls").CALLS
     grants = importlib.import_module("box_grants").GRANTS
     needs = importlib.import_module("box_needs").NEEDS
-    work: dict[str, Attack] = module.WORK | module.TRACES | calls | grants | needs
+    spins = importlib.import_module("box_spin").SPINS
+    work: dict[str, Attack] = module.WORK | module.TRACES | calls | grants | needs | spins
     if name in work:
         return work[name]
     for family in FAMILIES:
@@ -453,7 +454,7 @@ def main() -> None:
     """
     for family in FAMILIES:
         importlib.import_module(f"attack_{family}")
-    for name in ("box_work", "box_calls", "box_grants", "box_needs"):
+    for name in ("box_work", "box_calls", "box_grants", "box_needs", "box_spin"):
         importlib.import_module(name)
     jail.prepare()
     # Out of the way of what attacks and boxes use.

@@ -39,6 +39,7 @@ from tests.executor.process.attacked_server import (
     settled,
     value,
 )
+from tests.executor.process.box_spin import is_shared
 
 HELD = probe()
 pytestmark = [
@@ -218,6 +219,28 @@ def test_work_without_end_ends_and_the_server_goes_on_e191_p19(name: str, server
             pb.CELL_STATUS_CPU_LIMIT,
             pb.CELL_STATUS_WORKER_LOST,
         }
+
+
+SPIN = """
+import threading, time, zlib
+def spin(chunk=bytes(1 << 20)):
+    while not over.is_set(): zlib.crc32(chunk)
+over, started, used = threading.Event(), time.monotonic(), time.process_time()
+threads = [threading.Thread(target=spin) for _ in range(16)]
+for one in threads: one.start()
+over.wait(1)
+over.set()
+for one in threads: one.join()
+(time.process_time() - used) / (time.monotonic() - started)
+"""
+
+
+@pytest.mark.skipif(not is_shared(), reason="no controller cpu of ours on this host")
+def test_threads_have_the_share_that_the_policy_gives_and_not_more_p19(server: Server) -> None:
+    with session(server, "shared") as made:
+        answer = float(value(server, made, SPIN))
+    # One share in a tenth of a second, and one at the beginning of the measurement.
+    assert 0 < answer <= 0.2
 
 
 # ---- ends ----------------------------------------------------------------------------------------

@@ -92,13 +92,14 @@ def test_a_box_without_namespaces_says_what_it_lacks(bare_root, bare_user, host)
         "memory": "partial",
         "tasks": "absent",
         "cpu": "enforced",
+        "cpus": "absent",
         "disk": "partial",
         "kill": "enforced",
         "audit": "absent",
     }
     root = bare_root.run("leak_umask", host, boxed=True, plan=BARE).holds
     raised = {name for name in root if root[name] != outcome.holds[name]}
-    assert raised == {"user", "memory", "tasks"}
+    assert raised == {"user", "memory", "tasks", "cpus"}
 
 
 @pytest.mark.parametrize("plan", [{"fork": True}, {"ports": [443]}, {"names": True}])
