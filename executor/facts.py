@@ -91,6 +91,7 @@ def begin_frame(facts: Facts) -> frames_pb2.ToWorker:
         max_requests=limits.requests,
         policy_name=policy.name,
         max_connections=limits.connections if policy.network and order is None else 0,
+        places=() if order is None else [mount.path for mount in _mounts(policy)],
         tools=told(facts.given.tools),
         variables=facts.given.variables,
         final_answer=facts.given.final_answer,

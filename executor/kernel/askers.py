@@ -13,7 +13,9 @@ from policy.types import CageKind
 # connections are accepted. A file's descriptor above all is not for it: none of the box's mounts
 # holds that, so it carries chmod and utime where the box has the server's user, locks that other
 # programs of the host wait for, and code from where the guest has written it.
-_OF_A_BOX: Final = frozenset({"run", "denial", "refusal", "network", "transact", *TOOL_ASKS})
+_OF_A_BOX: Final = frozenset(
+    {"run", "denial", "refused", "refusal", "network", "transact", *TOOL_ASKS}
+)
 
 
 def require_of_worker(cage: CageKind, kind: str, ask: frames_pb2.Ask) -> None:
@@ -22,5 +24,7 @@ def require_of_worker(cage: CageKind, kind: str, ask: frames_pb2.Ask) -> None:
     """
     if cage is CageKind.PROCESS and kind not in _OF_A_BOX:
         raise WorkerFault(f"a worker in a box asked for {kind!r}, which its kernel does")
+    if cage is CageKind.WASM and kind == "refused":
+        raise WorkerFault("the worker asked what only the kernel of a box has refused")
     if kind == "lookup" or ask.open.keep:
         raise WorkerFault(f"the worker asked for {kind!r} as only the supervisor may")

@@ -26,7 +26,7 @@ from executor.kernel.askers import require_of_worker
 from executor.kernel.committing import MountLocks
 from executor.kernel.denials import Denials
 from executor.kernel.docket import Docket
-from executor.kernel.errors import GuestError
+from executor.kernel.errors import GuestError, WorkerFault
 from executor.kernel.handles import Handles
 from executor.kernel.net import NETWORK_ASKS, Net
 from executor.kernel.paths import HostTrees
@@ -41,7 +41,7 @@ from executor.kernel.transactions import Transactions
 from executor.kernel.turn import Turn
 from executor.kernel.way import Way
 from policy.ratchets import NETWORK
-from policy.requests import ProcessRequest
+from policy.requests import FileAction, FileRequest, ProcessRequest
 from policy.types import CageKind
 
 _R = TypeVar("_R")
@@ -109,6 +109,8 @@ class Gate:
                 return await self._run(ProcessRequest(ask.run))
             if kind == "denial":
                 return Reply(self._denials.take(ask.denial))
+            if kind == "refused":
+                return await self._refused(ask.refused)
             return await self._file(kind, ask)
         except (GuestError, AuditError) as error:
             return Reply(answer_to(error))
@@ -210,6 +212,16 @@ class Gate:
         decision = await self._docket.admitted(request)
         head = await self._docket.allowed(request, decision, durable=True)
         self._docket.outcome([head], OK, None)
+        return Reply(frames_pb2.Answer())
+
+    async def _refused(self, ask: frames_pb2.RefusedAsk) -> Reply:
+        # By the names alone: what the host has there shows in no answer, nor in its time.
+        try:
+            request = FileRequest(FileAction(ask.action), ask.path)
+        except ValueError as error:
+            raise WorkerFault(f"the worker asked about {ask.action!r}, which is no act") from error
+        await self._docket.count(request)
+        await self._docket.admitted(request)
         return Reply(frames_pb2.Answer())
 
     def _path_of(self, kind: str, ask: frames_pb2.Ask) -> str:

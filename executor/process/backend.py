@@ -128,7 +128,7 @@ class Session:
         seed = hashlib.sha512(begin.entropy).digest()
         reseed.renew(self._kept, seed)
         environment = dict(begin.environment)
-        self._guest.serve(_seen(begin))
+        self._guest.serve(_seen(begin), (*begin.places, self._work.place))
         self._guest.call(
             {
                 "op": "begin",
@@ -235,6 +235,13 @@ class Session:
         The gate tells of a refusal at a path.
         """
         return self._asked(wire.Ask(denial=_text(path))) or DONE
+
+    def verdict(self, path: str, action: str) -> Refusal:
+        """
+        The gate judges, and records, what the kernel has refused by itself.
+        """
+        asked = wire.RefusedAsk(path=_text(path), action=_text(action))
+        return self._asked(wire.Ask(refused=asked)) or DONE
 
     def refusal(self, host: str, port: int, own_port: int) -> Refusal:
         """

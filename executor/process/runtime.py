@@ -120,11 +120,12 @@ class NativeGuest:
         for request in _REHEARSAL:
             self.call(request)
 
-    def serve(self, places: Sequence[str]) -> None:
+    def serve(self, places: Sequence[str], mounts: Sequence[str]) -> None:
         """
-        Have errors about files below `places` say why: the gate is asked for what is there.
+        Have errors about files say why: the gate is asked what it has said of those below `places`,
+        and what the policy says of those outside `mounts`.
         """
-        self._adapter.courtesy.serve(places)
+        self._adapter.courtesy.serve(places, mounts)
 
     def call(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """

@@ -47,6 +47,11 @@ class Host(Protocol):
         Why something was refused at an absolute path of a served mount.
         """
 
+    def verdict(self, path: str, action: str) -> Refusal:
+        """
+        What the policy says of an act on an absolute path that the kernel has refused by itself.
+        """
+
     def refusal(self, host: str, port: int, own_port: int) -> Refusal:
         """
         Why a name was not resolved (`port` 0), or a connection was refused or broken.
@@ -128,6 +133,12 @@ class Door:
         """
         return DONE if self.host is None else self.host.denial(path)
 
+    def verdict(self, path: str, action: str) -> Refusal:
+        """
+        The kernel refused the guest an act on a path that nobody serves.
+        """
+        return DONE if self.host is None else self.host.verdict(path, action)
+
     def refusal(self, host: str, port: int, own_port: int) -> Refusal:
         """
         The guest looked a name up, or has a connection.
@@ -183,7 +194,9 @@ class Door:
     CODES: frozenset[CodeType] = frozenset(
         {
             function.__code__
-            for function in (write, show, run, denial, refusal, socket, tool, transact, end, reason)
+            for function in (
+                *(write, show, run, denial, verdict, refusal, socket, tool, transact, end, reason),
+            )
         }
     )
 
@@ -215,6 +228,12 @@ class Child:
         return DONE
 
     def denial(self, _path: str) -> Refusal:
+        """
+        Nothing is known.
+        """
+        return DONE
+
+    def verdict(self, _path: str, _action: str) -> Refusal:
         """
         Nothing is known.
         """

@@ -67,8 +67,12 @@ def test_what_is_content_with_less_runs_and_is_told_so(server: Server) -> None:
     assert b"".join(part.data for part in got(server, session.id, "/work/kept.txt")) == b"x"
     named = server.run(session.id, "import tempfile; tempfile.NamedTemporaryFile().close()")
     assert ended(named).status == pb.CELL_STATUS_OK
-    outside = server.run(session.id, "open('/etc/passwd')")
-    assert ended(outside).error.name == "PermissionError"
+    for outside in ("/etc/passwd", "/etc/n0passwd"):
+        error = ended(server.run(session.id, f"open('{outside}')")).error
+        assert error.name == "FileNotFoundError"
+        assert f"reading {outside} is not granted: no grant covers the path" in error.message
+    posix = server.run(session.id, "import posix; posix.open('/etc/passwd', 0)")
+    assert ended(posix).error.name == "PermissionError"
     server.stub.CloseSession(pb.CloseSessionRequest(session_id=session.id))
 
 

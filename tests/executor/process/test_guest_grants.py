@@ -13,7 +13,7 @@ import pytest
 from codecage.worker.v1 import worker_pb2 as wire
 from executor.images.cache import default_cache
 from executor.process import images
-from tests.executor.process.native_world import REASON, NativeZygote, Worker, boxed
+from tests.executor.process.native_world import REASON, NativeZygote, Worker, boxed, refuse
 
 CORE = images.image_of(images.declared_as("native-core"), default_cache())
 # A program that every system here has, and that needs no other.
@@ -167,12 +167,108 @@ def test_an_answer_to_another_question_about_the_path_is_not_told(zygote: Native
 def test_other_files_and_other_sessions_are_asked_of_nobody(
     served: Worker, zygote: NativeZygote
 ) -> None:
-    assert served.run("open('/database/a')").asks == []
     assert served.run("open('/tmp/none')").asks == []
-    plain = zygote.spawn().begin()
-    seen = plain.run("import os; type(open).__name__, type(os.stat).__name__")
-    assert seen.value == "('builtin_function_or_method', 'builtin_function_or_method')"
+    assert served.run("open('/usr/none')").asks == []
+    plain = zygote.spawn().begin(places=["/data"])
     assert plain.run("open('/data/a')").asks == []
+    assert plain.run("import os; os.stat('/data/a')").asks == []
+
+
+# ---- names that no mount has ---------------------------------------------------------------------
+
+NAMES = {
+    "open('/srv/a')": "read",
+    "open('/srv/a', 'wb')": "write",
+    "open('/srv/a', opener=lambda path, flags: os.open(path, flags))": "read",
+    "os.open('/srv/a', flags=os.O_APPEND)": "write",
+    "os.stat(pathlib.Path('/srv/a'))": "stat",
+    "os.listdir(b'/srv/a')": "stat",
+    "os.rmdir('/srv//b/../a/')": "rmdir",
+    "os.utime('/srv/a')": "utime",
+    "os.utime(path='/srv/a')": "utime",
+    "os.rename('/tmp', '/srv/a')": "create",
+    "os.link('/tmp/none', '/srv/a')": "create",
+    "os.symlink('none', '/srv/a')": "create",
+    "os.chdir('/'); os.remove('srv/a')": "remove",
+}
+
+
+@pytest.fixture(scope="module")
+def plain(zygote: NativeZygote) -> Worker:
+    worker = zygote.spawn().begin(places=["/data"])
+    worker.answers = lambda _: wire.Answer(errno=errno.ENOENT, reason=REASON)
+    worker.run("import os, pathlib, pickle")
+    return worker
+
+
+@pytest.mark.parametrize(("code", "action"), NAMES.items(), ids=NAMES)
+def test_a_name_that_no_mount_has_is_asked_about_once(
+    plain: Worker, code: str, action: str
+) -> None:
+    seen = plain.run(code)
+    assert [(ask.refused.path, ask.refused.action) for ask in seen.asks] == [("/srv/a", action)]
+    assert seen.done.error_message.startswith(f"[Errno 2] {REASON}")
+    assert seen.done.error_name == "FileNotFoundError"
+    assert "<codecage>" not in seen.done.traceback
+
+
+def test_the_gates_number_is_the_one_that_is_raised(zygote: NativeZygote) -> None:
+    worker = zygote.spawn().begin()
+    worker.answers = refuse
+    seen = worker.run("open('/srv/a')")
+    assert seen.done.error_name == "PermissionError"
+    assert seen.done.error_message == f"[Errno 13] {REASON}: '/srv/a'"
+    worker.answers = allow
+    seen = worker.run("open('/srv/a')")
+    assert seen.done.error_message == "[Errno 2] No such file or directory: '/srv/a'"
+
+
+SILENT = {
+    "an import": "sys.path.append('/srv/m')\ntry: import none_of_this_name\nexcept ImportError: 1",
+    "what is there": "open('/etc/passwd').close(), os.stat('/'), os.listdir('/etc')",
+    "by a descriptor": "os.open('a', 0, dir_fd=os.open('/etc', 0))",
+    "no name": "os.stat(977)",
+    "an empty name": "os.chdir('/'); open('')",
+    "an error of the cell's": "os.stat(type('P', (), {'__fspath__': lambda _: 1 / 0})())",
+    "a name with a zero": "open('/srv/\\0')",
+    "a name too long": "open('/srv/' + 'x' * 5000)",
+    "a directory that is gone": "os.mkdir('/tmp/g'); os.chdir('/tmp/g'); os.rmdir('/tmp/g'); open('a')",
+}
+
+
+@pytest.mark.parametrize("code", SILENT.values(), ids=SILENT)
+def test_nobody_is_asked_for(plain: Worker, code: str) -> None:
+    assert plain.run(f"import os, sys\nos.chdir('/work')\n{code}").asks == []
+
+
+def test_a_cell_that_breaks_what_asks_harms_itself_alone(zygote: NativeZygote) -> None:
+    worker = zygote.spawn().begin()
+    code = "import os\nos.path.abspath = lambda path: '/elsewhere'\nopen('a')"
+    assert worker.run(code).asks[-1].refused.path == "/elsewhere"
+    code = "os.path.abspath = None\nopen('a')"
+    assert worker.run(code).done.error_name == "TypeError"
+    assert worker.run("1 + 1").value == "2"
+
+
+def test_an_interrupt_while_the_gate_is_asked_ends_the_cell_and_not_the_session(
+    zygote: NativeZygote,
+) -> None:
+    worker = zygote.spawn().begin()
+
+    def interrupted(_ask: wire.Ask) -> wire.Answer:
+        worker.interrupt()
+        return wire.Answer(errno=errno.ENOENT, reason=REASON)
+
+    worker.answers = interrupted
+    seen = worker.run("while True:\n    try: open('/srv/a')\n    except OSError: pass")
+    assert (seen.status, bool(seen.asks)) == ("INTERRUPTED", True)
+    worker.answers = refuse
+    assert worker.run("open('/srv/a')").done.error_name == "PermissionError"
+
+
+def test_functions_of_files_are_found_by_whoever_pickles_them(plain: Worker) -> None:
+    code = "all(pickle.loads(pickle.dumps(one)) is one for one in (open, os.open, os.stat))"
+    assert plain.run(code).value == "True"
 
 
 def test_functions_that_were_given_reasons_still_say_what_they_can(served: Worker) -> None:

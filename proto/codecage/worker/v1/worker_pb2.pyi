@@ -114,6 +114,7 @@ class Begin(google.protobuf.message.Message):
     POLICY_NAME_FIELD_NUMBER: builtins.int
     VIRTUAL_CLOCK_NS_FIELD_NUMBER: builtins.int
     MAX_CONNECTIONS_FIELD_NUMBER: builtins.int
+    PLACES_FIELD_NUMBER: builtins.int
     TOOLS_FIELD_NUMBER: builtins.int
     VARIABLES_FIELD_NUMBER: builtins.int
     FINAL_ANSWER_FIELD_NUMBER: builtins.int
@@ -146,6 +147,10 @@ class Begin(google.protobuf.message.Message):
     def mounts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___MountPoint]: ...
     @property
     def environment(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]: ...
+    @property
+    def places(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """For a box: the guest paths of all mounts, also of those that its kernel shows by itself."""
+
     def __init__(
         self,
         *,
@@ -163,11 +168,12 @@ class Begin(google.protobuf.message.Message):
         policy_name: builtins.str = ...,
         virtual_clock_ns: builtins.int = ...,
         max_connections: builtins.int = ...,
+        places: collections.abc.Iterable[builtins.str] | None = ...,
         tools: builtins.bytes = ...,
         variables: builtins.bytes = ...,
         final_answer: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["deterministic", b"deterministic", "entropy", b"entropy", "environment", b"environment", "final_answer", b"final_answer", "frozen_clock_ns", b"frozen_clock_ns", "max_connections", b"max_connections", "max_files", b"max_files", "max_open_files", b"max_open_files", "max_requests", b"max_requests", "memory_bytes", b"memory_bytes", "mounts", b"mounts", "output_bytes", b"output_bytes", "policy_name", b"policy_name", "scratch_bytes", b"scratch_bytes", "tools", b"tools", "variables", b"variables", "virtual_clock_ns", b"virtual_clock_ns"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["deterministic", b"deterministic", "entropy", b"entropy", "environment", b"environment", "final_answer", b"final_answer", "frozen_clock_ns", b"frozen_clock_ns", "max_connections", b"max_connections", "max_files", b"max_files", "max_open_files", b"max_open_files", "max_requests", b"max_requests", "memory_bytes", b"memory_bytes", "mounts", b"mounts", "output_bytes", b"output_bytes", "places", b"places", "policy_name", b"policy_name", "scratch_bytes", b"scratch_bytes", "tools", b"tools", "variables", b"variables", "virtual_clock_ns", b"virtual_clock_ns"]) -> None: ...
 
 global___Begin = Begin
 
@@ -679,6 +685,7 @@ class Ask(google.protobuf.message.Message):
     REFUSAL_FIELD_NUMBER: builtins.int
     LOOKUP_FIELD_NUMBER: builtins.int
     DENIAL_FIELD_NUMBER: builtins.int
+    REFUSED_FIELD_NUMBER: builtins.int
     CALL_FIELD_NUMBER: builtins.int
     COLLECT_FIELD_NUMBER: builtins.int
     REST_FIELD_NUMBER: builtins.int
@@ -736,6 +743,10 @@ class Ask(google.protobuf.message.Message):
         """Why something was refused that the guest did not ask for in frames."""
 
     @property
+    def refused(self) -> global___RefusedAsk:
+        """What the policy says of a path that the kernel of a box has refused by itself."""
+
+    @property
     def call(self) -> global___CallAsk:
         """A tool, which the client performs."""
 
@@ -767,15 +778,16 @@ class Ask(google.protobuf.message.Message):
         refusal: global___RefusalAsk | None = ...,
         lookup: builtins.str = ...,
         denial: builtins.str = ...,
+        refused: global___RefusedAsk | None = ...,
         call: global___CallAsk | None = ...,
         collect: builtins.int = ...,
         rest: builtins.int = ...,
         final: builtins.bytes = ...,
         transact: global___TransactAsk | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["ask", b"ask", "call", b"call", "close", b"close", "collect", b"collect", "connect", b"connect", "connection_end", b"connection_end", "denial", b"denial", "final", b"final", "list", b"list", "lookup", b"lookup", "make_directory", b"make_directory", "network", b"network", "open", b"open", "read", b"read", "read_link", b"read_link", "refusal", b"refusal", "remove_directory", b"remove_directory", "remove_file", b"remove_file", "rename", b"rename", "resolve", b"resolve", "rest", b"rest", "run", b"run", "set_times", b"set_times", "stat", b"stat", "stat_handle", b"stat_handle", "sync", b"sync", "transact", b"transact", "truncate", b"truncate", "write", b"write"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["ask", b"ask", "call", b"call", "close", b"close", "collect", b"collect", "connect", b"connect", "connection_end", b"connection_end", "denial", b"denial", "final", b"final", "list", b"list", "lookup", b"lookup", "make_directory", b"make_directory", "network", b"network", "open", b"open", "read", b"read", "read_link", b"read_link", "refusal", b"refusal", "remove_directory", b"remove_directory", "remove_file", b"remove_file", "rename", b"rename", "resolve", b"resolve", "rest", b"rest", "run", b"run", "set_times", b"set_times", "stat", b"stat", "stat_handle", b"stat_handle", "sync", b"sync", "transact", b"transact", "truncate", b"truncate", "write", b"write"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["ask", b"ask"]) -> typing.Literal["stat", "list", "read_link", "open", "read", "write", "truncate", "sync", "close", "stat_handle", "make_directory", "remove_file", "remove_directory", "rename", "set_times", "network", "run", "resolve", "connect", "connection_end", "refusal", "lookup", "denial", "call", "collect", "rest", "final", "transact"] | None: ...
+    def HasField(self, field_name: typing.Literal["ask", b"ask", "call", b"call", "close", b"close", "collect", b"collect", "connect", b"connect", "connection_end", b"connection_end", "denial", b"denial", "final", b"final", "list", b"list", "lookup", b"lookup", "make_directory", b"make_directory", "network", b"network", "open", b"open", "read", b"read", "read_link", b"read_link", "refusal", b"refusal", "refused", b"refused", "remove_directory", b"remove_directory", "remove_file", b"remove_file", "rename", b"rename", "resolve", b"resolve", "rest", b"rest", "run", b"run", "set_times", b"set_times", "stat", b"stat", "stat_handle", b"stat_handle", "sync", b"sync", "transact", b"transact", "truncate", b"truncate", "write", b"write"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["ask", b"ask", "call", b"call", "close", b"close", "collect", b"collect", "connect", b"connect", "connection_end", b"connection_end", "denial", b"denial", "final", b"final", "list", b"list", "lookup", b"lookup", "make_directory", b"make_directory", "network", b"network", "open", b"open", "read", b"read", "read_link", b"read_link", "refusal", b"refusal", "refused", b"refused", "remove_directory", b"remove_directory", "remove_file", b"remove_file", "rename", b"rename", "resolve", b"resolve", "rest", b"rest", "run", b"run", "set_times", b"set_times", "stat", b"stat", "stat_handle", b"stat_handle", "sync", b"sync", "transact", b"transact", "truncate", b"truncate", "write", b"write"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["ask", b"ask"]) -> typing.Literal["stat", "list", "read_link", "open", "read", "write", "truncate", "sync", "close", "stat_handle", "make_directory", "remove_file", "remove_directory", "rename", "set_times", "network", "run", "resolve", "connect", "connection_end", "refusal", "lookup", "denial", "refused", "call", "collect", "rest", "final", "transact"] | None: ...
 
 global___Ask = Ask
 
@@ -977,6 +989,30 @@ class SetTimesAsk(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["modified_ns", b"modified_ns", "path", b"path"]) -> None: ...
 
 global___SetTimesAsk = SetTimesAsk
+
+@typing.final
+class RefusedAsk(google.protobuf.message.Message):
+    """Decided by the names alone, counted and recorded as if the gate had been asked in the first place:
+    an errno and a reason, errno 0 where the policy has nothing against it. No file is looked at.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    """Absolute and normalised."""
+    action: builtins.str
+    """What was to be done with it, by the word that the policy has for it."""
+    def __init__(
+        self,
+        *,
+        path: builtins.str = ...,
+        action: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "path", b"path"]) -> None: ...
+
+global___RefusedAsk = RefusedAsk
 
 @typing.final
 class NetworkAsk(google.protobuf.message.Message):
