@@ -74,7 +74,9 @@ class Session:
         self._channel = Channel(connection)
         self._output = OutputBuffer(connection.fileno(), self._send_output)
         self._interrupts = Interrupts()
-        self._asking = threading.Lock()
+        # A signal's handler or a finaliser of the guest's can strike the thread that asks, and ask.
+        self._asking = threading.RLock()
+        self._asks = False
         self._kept = kept
         self._work = work
         self._begun = False
@@ -262,8 +264,8 @@ class Session:
 
         One at a time, in whatever thread: the channel has one ask open.
         """
-        with _ending_with_the_server(), self._asking:
-            if not self._interrupts.running():
+        with self._turn() as given:
+            if not given:
                 return refused(errno.EAGAIN, "tools can be called by a cell alone")
             # What was printed before is seen before.
             self._output.catch_up()
@@ -274,8 +276,8 @@ class Session:
         The gate does it, and reports.
         """
         ask = wire.Ask(transact=wire.TransactAsk(verb=verb, mount=_text(mount)))
-        with _ending_with_the_server(), self._asking:
-            if not self._interrupts.running():
+        with self._turn() as given:
+            if not given:
                 return errno.EAGAIN, "no cell is running: a cell commits, or the session's client"
             answer = self._channel.ask(ask)
         return (answer.errno, answer.reason) if answer.errno else (0, answer.report)
@@ -288,13 +290,28 @@ class Session:
 
     def _asked(self, ask: wire.Ask) -> Refusal | None:
         """
-        The gate's answer; None between cells, when nobody answers.
+        The gate's answer; None where nobody answers.
         """
-        with _ending_with_the_server(), self._asking:
-            if not self._interrupts.running():
+        with self._turn() as given:
+            if not given:
                 return None
             answer = self._channel.ask(ask)
             return answer.errno, answer.reason
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[bool]:
+        """
+        Wait for one's turn to ask; there is none between cells, nor while this thread asks already.
+        """
+        with _ending_with_the_server(), self._asking:
+            if self._asks or not self._interrupts.running():
+                yield False
+                return
+            self._asks = True
+            try:
+                yield True
+            finally:
+                self._asks = False
 
     def end(self, code: int, how: str) -> None:
         """

@@ -266,6 +266,25 @@ def test_an_interrupt_while_the_gate_is_asked_ends_the_cell_and_not_the_session(
     assert worker.run("open('/srv/a')").done.error_name == "PermissionError"
 
 
+def test_a_handler_that_strikes_while_the_gate_is_asked_has_a_plain_error(plain: Worker) -> None:
+    """
+    Without its own turn it would wait for ever for the thread that it has interrupted.
+    """
+    seen = plain.run(
+        "import signal\ntold = set()\ndef act(*_):\n    try: open('/srv/b')\n"
+        "    except OSError as error: told.add(error.strerror)\n"
+        "signal.signal(signal.SIGALRM, act); signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)\n"
+        "while 'No such file or directory' not in told:\n"
+        "    try: open('/srv/a')\n    except OSError: pass\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0); signal.signal(signal.SIGALRM, signal.SIG_IGN)"
+    )
+    assert (seen.status, {ask.refused.path for ask in seen.asks} <= {"/srv/a", "/srv/b"}) == (
+        "OK",
+        True,
+    )
+    assert plain.run("open('/srv/a')").done.error_message == f"[Errno 2] {REASON}: '/srv/a'"
+
+
 def test_functions_of_files_are_found_by_whoever_pickles_them(plain: Worker) -> None:
     code = "all(pickle.loads(pickle.dumps(one)) is one for one in (open, os.open, os.stat))"
     assert plain.run(code).value == "True"
