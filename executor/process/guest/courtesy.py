@@ -93,6 +93,13 @@ def below(places):
     return tuple(f"{place.rstrip('/')}/" for place in places if place.startswith("/"))
 
 
+class Unbound(staticmethod):
+    """A function that is no method where a class has it as an attribute, as those of C are not."""
+
+    def __reduce__(self):
+        return self.__name__
+
+
 def telling(call, acts):
     """`call`, a function of a file's name, whose errors have the gate's sentence."""
 
@@ -104,7 +111,7 @@ def telling(call, acts):
             explain(error, call, acts, args, options)
             raise
 
-    return told
+    return Unbound(told)
 
 
 def explain(error, call, acts, args, options):
@@ -183,7 +190,7 @@ for _name, _function in _told.items():
     # Found there by whoever pickles it.
     _function.__module__ = "os"
     for _able in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks):
-        if _function.__wrapped__ in _able:
+        if getattr(os, _name) in _able:
             _able.add(_function)
 
 

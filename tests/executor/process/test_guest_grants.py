@@ -290,6 +290,12 @@ def test_functions_of_files_are_found_by_whoever_pickles_them(plain: Worker) -> 
     assert plain.run(code).value == "True"
 
 
+def test_functions_of_files_are_no_methods_of_a_class_that_keeps_them(plain: Worker) -> None:
+    code = "kept = type('Kept', (), {'open': open, 'exists': os.stat})()"
+    assert plain.run(f"import os; {code}; kept.open('/dev/null').read()").value == "''"
+    assert plain.run("kept.exists('/dev/null').st_size").value == "0"
+
+
 def test_functions_that_were_given_reasons_still_say_what_they_can(served: Worker) -> None:
     code = "os.stat in os.supports_dir_fd, os.utime in os.supports_follow_symlinks, open.__name__"
     assert served.run(f"import os; {code}").value == "(True, True, 'open')"
