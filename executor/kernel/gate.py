@@ -10,8 +10,9 @@ it is on disk; if the record cannot be written, nothing is done. The outcome is 
 What is not here: who may ask (`askers.py`), deciding (`policy`), counting and recording
 (`docket.py`), resolving (`paths.py`), acting (`hostfiles.py`), the words of the frames (`acts.py`,
 `handles.py`), and what takes the same steps elsewhere: the network (`net.py`), the client's tools
-(`tools.py`), commits (`transactions.py`). What never happens here: a second evaluation of a
-decision to explain it, a path of the host, an exception that is swallowed.
+(`tools.py`), commits (`transactions.py`), what a box alone asks (`boxasks.py`). What never happens
+here: a second evaluation of a decision to explain it, a path of the host, an exception that is
+swallowed.
 """
 
 from collections.abc import Callable
@@ -19,14 +20,15 @@ from typing import Final, TypeVar
 
 from codecage.worker.v1 import worker_pb2 as frames_pb2
 from executor.audit.errors import AuditError
-from executor.audit.record import OK, UNKNOWN
+from executor.audit.record import UNKNOWN
 from executor.audit.session import SessionLog
 from executor.kernel.acts import PATH_ACTS, Act, Grade, Scene, recorded, unrecorded
 from executor.kernel.askers import require_of_worker
+from executor.kernel.boxasks import BOX_ASKS, BoxAsks
 from executor.kernel.committing import MountLocks
 from executor.kernel.denials import Denials
 from executor.kernel.docket import Docket
-from executor.kernel.errors import GuestError, WorkerFault
+from executor.kernel.errors import GuestError
 from executor.kernel.handles import Handles
 from executor.kernel.net import NETWORK_ASKS, Net
 from executor.kernel.paths import HostTrees
@@ -41,7 +43,6 @@ from executor.kernel.transactions import Transactions
 from executor.kernel.turn import Turn
 from executor.kernel.way import Way
 from policy.ratchets import NETWORK
-from policy.requests import FileAction, FileRequest, ProcessRequest
 from policy.types import CageKind
 
 _R = TypeVar("_R")
@@ -80,6 +81,7 @@ class Gate:
         self._scene = Scene(trees, standing)
         self._handles = Handles(docket)
         self._denials = Denials()
+        self._box = BoxAsks(docket)
         self._turn = Turn(self._let_go)
         self.policy: Final = docket.policy
         self.counts: Final = docket.counts
@@ -105,12 +107,10 @@ class Gate:
                 return await self.tools.answer(kind, ask)
             if kind == "transact":
                 return await self.transactions.answer(ask.transact)
-            if kind == "run":
-                return await self._run(ProcessRequest(ask.run))
+            if kind in BOX_ASKS:
+                return await self._box.answer(kind, ask)
             if kind == "denial":
                 return Reply(self._denials.take(ask.denial))
-            if kind == "refused":
-                return await self._refused(ask.refused)
             return await self._file(kind, ask)
         except (GuestError, AuditError) as error:
             return Reply(answer_to(error))
@@ -205,24 +205,6 @@ class Gate:
             if error.decision is not None:
                 await self._docket.denied(act.requests[0], error.decision)
             raise
-
-    async def _run(self, request: ProcessRequest) -> Reply:
-        # Judged and recorded, not done: where a policy lets programs run, the box starts them.
-        await self._docket.count(request)
-        decision = await self._docket.admitted(request)
-        head = await self._docket.allowed(request, decision, durable=True)
-        self._docket.outcome([head], OK, None)
-        return Reply(frames_pb2.Answer())
-
-    async def _refused(self, ask: frames_pb2.RefusedAsk) -> Reply:
-        # By the names alone: what the host has there shows in no answer, nor in its time.
-        try:
-            request = FileRequest(FileAction(ask.action), ask.path)
-        except ValueError as error:
-            raise WorkerFault(f"the worker asked about {ask.action!r}, which is no act") from error
-        await self._docket.count(request)
-        await self._docket.admitted(request)
-        return Reply(frames_pb2.Answer())
 
     def _path_of(self, kind: str, ask: frames_pb2.Ask) -> str:
         if kind in PATH_ACTS:

@@ -7,6 +7,7 @@ Each step does one thing and fails loudly. `steps.py` says in which order, and w
 # The module under `signal`, whose functions make an enumeration of each number: a hundred pages
 # that every box would have to itself.
 import _signal  # type: ignore[import-not-found]
+import _thread
 import errno
 import os
 import random
@@ -124,6 +125,9 @@ def limit_resources(site: Site) -> None:
     Set the limits, hard.
     """
     plan = site.plan
+    # A thread's stack is as large as the limit was when this program was executed, for which the
+    # one below comes too late: of a server with large stacks, few threads would have room here.
+    _thread.stack_size(_STACK)
     rlimits.lower(
         {
             Limit.CORE: 0,

@@ -13,6 +13,7 @@ import fcntl
 import importlib
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,6 +105,17 @@ class Outcome:
         return self.said.startswith("!")
 
 
+@contextmanager
+def large_stacks():
+    """
+    What is started inside has them, as on some hosts: a thread of a box must not.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    resource.setrlimit(resource.RLIMIT_STACK, (2**28, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_STACK, (soft, hard))
+
+
 class Range:
     """
     The tests' side: starts the process, sends jobs, reads outcomes.
@@ -115,15 +128,16 @@ class Range:
         python = sys.executable if user is None else "/usr/bin/python3"
         extra = {} if user is None else {"user": user, "group": user, "extra_groups": []}
         path = [str(ROOT), str(HERE)]
-        self._process = subprocess.Popen(
-            [python, "-B", str(Path(self.program).resolve())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={"PYTHONPATH": ":".join(path), "PATH": os.defpath, "SECRET": SECRET},
-            cwd="/",
-            text=True,
-            **extra,
-        )
+        with large_stacks():
+            self._process = subprocess.Popen(
+                [python, "-B", str(Path(self.program).resolve())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={"PYTHONPATH": ":".join(path), "PATH": os.defpath, "SECRET": SECRET},
+                cwd="/",
+                text=True,
+                **extra,
+            )
 
     @property
     def pid(self) -> int:
