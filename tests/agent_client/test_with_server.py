@@ -3,6 +3,7 @@ The client with the real server: what a model's code does comes back as it shoul
 """
 
 import threading
+import time
 
 import pytest
 import scripted as scripts
@@ -23,6 +24,11 @@ def real_cage():
 def real(real_cage):
     with real_cage.session() as session:
         yield session
+
+
+def state(cage, session):
+    (told,) = [one.state for one in cage.sessions() if one.id == session.id]
+    return told
 
 
 def test_names_of_one_cell_are_there_in_the_next(real):
@@ -63,11 +69,15 @@ def test_interrupting_ends_the_cell_and_names_stay(real):
     assert real.run("z").value == "7"
 
 
-def test_leaving_a_stream_early_frees_the_session(real):
+def test_leaving_a_stream_early_frees_the_session(real_cage, real):
     events = real.stream("print('on', flush=True)\nwhile True: pass")
     assert isinstance(next(events), Started)
     assert isinstance(next(events), Output)
     events.close()
+    # Not at once: who follows before the server has heard of it is a reader for whom it goes on.
+    end_of_patience = time.monotonic() + scripts.PATIENCE
+    while state(real_cage, real) is not SessionState.IDLE:
+        assert time.monotonic() < end_of_patience
     (end,) = [event for event in real.follow(1, after=2) if isinstance(event, Ended)]
     assert end.status is Status.INTERRUPTED
     assert real.run("1 + 1").value == "2"
