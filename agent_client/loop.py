@@ -12,7 +12,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeAlias, cast
+from typing import Generic, Protocol, TypeAlias, TypeVar, cast
 
 from agent_client.course import Clock, Course, LoopLimits, Manner, Messages, Outcome, Turn
 from agent_client.errors import InvalidRequest
@@ -23,6 +23,8 @@ from agent_client.wording import Wording
 Model: TypeAlias = Callable[[Messages], str | Reply]
 AsyncModel: TypeAlias = Callable[[Messages], Awaitable[str | Reply]]
 OnTurn: TypeAlias = Callable[[Turn], object]
+_Asked = TypeVar("_Asked")
+_Running = TypeVar("_Running")
 # The server's word for a cell that is too long to be taken: the model's fault, who can mend it.
 _TOO_LONG = "CODE_TOO_LONG"
 
@@ -58,13 +60,15 @@ class AsyncRuns(Protocol):
         """
 
 
-class _Loop:
+class _Loop(Generic[_Asked, _Running]):
     """
     What both faces know.
     """
 
     def __init__(
         self,
+        model: _Asked,
+        session: _Running,
         *,
         system: str = INSTRUCTIONS,
         limits: LoopLimits | None = None,
@@ -74,6 +78,8 @@ class _Loop:
         on_turn: OnTurn | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
+        self._model = model
+        self._session = session
         self._manner = Manner(system, Wording(wording), BareText(bare), max_chars)
         self._limits = limits or LoopLimits()
         self._on_turn = on_turn
@@ -87,7 +93,7 @@ class _Loop:
             self._on_turn(turn)
 
 
-class CodeActLoop(_Loop):
+class CodeActLoop(_Loop[Model, Runs]):
     """
     A model and a session at work on a task.
 
@@ -95,31 +101,6 @@ class CodeActLoop(_Loop):
     told results in, `bare` what a reply without code is, `max_chars` (500 or more) the most
     characters of a result, and `on_turn` is called with each Turn as it is over.
     """
-
-    def __init__(
-        self,
-        model: Model,
-        session: Runs,
-        *,
-        system: str = INSTRUCTIONS,
-        limits: LoopLimits | None = None,
-        wording: Wording = Wording.PLAIN,
-        bare: BareText = BareText.ANSWER,
-        max_chars: int = DEFAULT_MAX_CHARS,
-        on_turn: OnTurn | None = None,
-        clock: Clock = time.monotonic,
-    ) -> None:
-        super().__init__(
-            system=system,
-            limits=limits,
-            wording=wording,
-            bare=bare,
-            max_chars=max_chars,
-            on_turn=on_turn,
-            clock=clock,
-        )
-        self._model = model
-        self._session = session
 
     def run(self, task: str) -> Outcome:
         """
@@ -148,36 +129,11 @@ class CodeActLoop(_Loop):
             course.observed(seen)
 
 
-class AsyncCodeActLoop(_Loop):
+class AsyncCodeActLoop(_Loop[AsyncModel | Model, AsyncRuns]):
     """
     `CodeActLoop` for asyncio: the model is a coroutine function, or a plain one, which is called in
     a thread. The loop's time limit interrupts a coroutine.
     """
-
-    def __init__(
-        self,
-        model: AsyncModel | Model,
-        session: AsyncRuns,
-        *,
-        system: str = INSTRUCTIONS,
-        limits: LoopLimits | None = None,
-        wording: Wording = Wording.PLAIN,
-        bare: BareText = BareText.ANSWER,
-        max_chars: int = DEFAULT_MAX_CHARS,
-        on_turn: OnTurn | None = None,
-        clock: Clock = time.monotonic,
-    ) -> None:
-        super().__init__(
-            system=system,
-            limits=limits,
-            wording=wording,
-            bare=bare,
-            max_chars=max_chars,
-            on_turn=on_turn,
-            clock=clock,
-        )
-        self._model = model
-        self._session = session
 
     async def run(self, task: str) -> Outcome:
         """

@@ -2,12 +2,12 @@
 Anthropic's messages API: POST /v1/messages, in the version that its reference calls 2023-06-01.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from agent_client.adapters.endpoint import Endpoint, Patience
-from agent_client.adapters.foreign import called, failures_of, key_of, package_of
-from agent_client.adapters.key import Key, key_or_variable
+from agent_client.adapters.endpoint import Patience
+from agent_client.adapters.key import Key
+from agent_client.adapters.way import through, to_endpoint
 from agent_client.course import Messages
 from agent_client.errors import InvalidRequest, ModelUnreadable
 from agent_client.extraction import Reply
@@ -49,18 +49,13 @@ class AnthropicMessages:
         if self._options.get("stream"):
             raise InvalidRequest("one whole reply is read; leave out 'stream'")
         if client is None:
-            self._key = key_or_variable(key, KEY_VARIABLE)
             where = url.rstrip("/").removesuffix("/v1") + "/v1/messages"
-            endpoint = Endpoint(where, self._key, _headers, patience or Patience())
-            self._post: Callable[[dict[str, object]], Any] = endpoint.post
-            self._where = endpoint.shown
+            self._way = to_endpoint(where, key, KEY_VARIABLE, _headers, patience)
         else:
-            self._key = key_of(client)
-            self._post = _by(client, self._key)
-            self._where = package_of(client)
+            self._way = through(client, client.messages.create, "AnthropicError")
 
     def __repr__(self) -> str:
-        return f"<AnthropicMessages {self._model!r} at {self._where}>"
+        return f"<AnthropicMessages {self._model!r} at {self._way.shown}>"
 
     def __call__(self, messages: Messages) -> Reply:
         """
@@ -69,7 +64,9 @@ class AnthropicMessages:
         system = "\n\n".join(one["content"] for one in messages if one["role"] == "system")
         rest = [one for one in messages if one["role"] != "system"]
         body = {**self._options, "model": self._model, "messages": rest}
-        return read_message(self._post({**body, "system": system} if system else body), self._key)
+        return read_message(
+            self._way.post({**body, "system": system} if system else body), self._way.key
+        )
 
 
 def read_message(message: Mapping[str, Any], key: Key) -> Reply:
@@ -95,8 +92,3 @@ def _tokens(usage: object) -> int | None:
 def _headers(key: Key) -> dict[str, str]:
     secret = {"x-api-key": key.reveal()} if key else {}
     return {"anthropic-version": VERSION, **secret}
-
-
-def _by(client: Any, key: Key) -> Callable[[dict[str, object]], Any]:
-    failures = failures_of(package_of(client), "AnthropicError")
-    return lambda body: called(lambda: client.messages.create(**body), failures, key)

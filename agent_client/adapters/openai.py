@@ -4,12 +4,12 @@ Endpoints that speak OpenAI's chat completions: OpenAI, vLLM, llama.cpp, Ollama 
 The format is that of the API reference, "Create chat completion".
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from agent_client.adapters.endpoint import Endpoint, Patience
-from agent_client.adapters.foreign import called, failures_of, key_of, package_of
-from agent_client.adapters.key import Key, key_or_variable
+from agent_client.adapters.endpoint import Patience
+from agent_client.adapters.key import Key
+from agent_client.adapters.way import through, to_endpoint
 from agent_client.course import Messages
 from agent_client.errors import InvalidRequest, ModelUnreadable
 from agent_client.extraction import Reply
@@ -43,25 +43,20 @@ class OpenAIChat:
         if self._options.get("stream") or self._options.get("n", 1) != 1:
             raise InvalidRequest("one whole reply is read; leave out 'stream' and 'n'")
         if client is None:
-            self._key = key_or_variable(key, KEY_VARIABLE)
             where = _under(url, "/chat/completions")
-            endpoint = Endpoint(where, self._key, _headers, patience or Patience())
-            self._post: Callable[[dict[str, object]], Any] = endpoint.post
-            self._where = endpoint.shown
+            self._way = to_endpoint(where, key, KEY_VARIABLE, _headers, patience)
         else:
-            self._key = key_of(client)
-            self._post = _by(client, self._key)
-            self._where = package_of(client)
+            self._way = through(client, client.chat.completions.create, "OpenAIError")
 
     def __repr__(self) -> str:
-        return f"<OpenAIChat {self._model!r} at {self._where}>"
+        return f"<OpenAIChat {self._model!r} at {self._way.shown}>"
 
     def __call__(self, messages: Messages) -> Reply:
         """
         Ask for the next message. Raises ModelFailed.
         """
         body = {**self._options, "model": self._model, "messages": messages}
-        return read_completion(self._post(body), self._key)
+        return read_completion(self._way.post(body), self._way.key)
 
 
 def read_completion(completion: Mapping[str, Any], key: Key) -> Reply:
@@ -101,8 +96,3 @@ def _under(url: str, path: str) -> str:
 
 def _headers(key: Key) -> dict[str, str]:
     return {"Authorization": f"Bearer {key.reveal()}"} if key else {}
-
-
-def _by(client: Any, key: Key) -> Callable[[dict[str, object]], Any]:
-    failures = failures_of(package_of(client), "OpenAIError")
-    return lambda body: called(lambda: client.chat.completions.create(**body), failures, key)

@@ -5,7 +5,7 @@ What the kernel of a box has refused by itself: the gate judges the names, and l
 import errno
 
 import pytest
-from test_gate import on_gate
+from gate_world import on_gate
 
 from codecage.worker.v1 import worker_pb2 as wire
 from executor.kernel.errors import WorkerFault

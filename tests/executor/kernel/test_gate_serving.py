@@ -7,7 +7,7 @@ import errno
 import os
 
 import pytest
-from test_gate import on_gate
+from gate_world import on_gate
 
 from codecage.worker.v1 import worker_pb2 as wire
 from executor.kernel.denials import Denials
