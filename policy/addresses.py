@@ -14,6 +14,7 @@ RFC 1918, RFC 4193, RFC 6598, RFC 3927, RFC 3056, RFC 4380, RFC 6052, RFC 8215, 
 pages about their metadata services.
 """
 
+from functools import cache
 from ipaddress import (
     AddressValueError,
     IPv4Address,
@@ -100,10 +101,11 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 
 def _found(address: IPv4Address | IPv6Address) -> AddressClass:
     number = int(address)
-    rows = _COMPILED[address.version]
+    rows = _compiled(address.version)
     return next(found for first, shift, found in rows if number >> shift == first)
 
 
+@cache
 def _compiled(version: int) -> list[tuple[int, int, AddressClass]]:
     """
     The rows of one version of IP: the number that an address has once its host bits are gone.
@@ -116,8 +118,6 @@ def _compiled(version: int) -> list[tuple[int, int, AddressClass]]:
             rows.append((int(network.network_address) >> shift, shift, found))
     return rows
 
-
-_COMPILED = {version: _compiled(version) for version in (4, 6)}
 
 KINDS = {
     AddressClass.PUBLIC: "public",

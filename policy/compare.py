@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from policy.compare_process import processes_gained
-from policy.compare_tools import tools_gained
+from policy.compare_tools import approvals_lost, tools_gained
 from policy.effective import limit_text
 from policy.guidance import advice_gained
+from policy.narrow_audit import told_more
 from policy.narrow_files import denied_below, source_at, speaker
 from policy.narrow_network import kind_of, speakers
 from policy.path_relations import holds
@@ -85,6 +86,7 @@ def _gained(old: Policy, new: Policy) -> Gain:
     yield from ratchets_lost(old, new)
     yield from _lenience(old, new)
     yield from advice_gained(old, new)
+    yield from told_more(old.audit, new.audit)
     if new.clock is not old.clock and old.clock is not Clock.REAL:
         yield "clock", f"{new.clock.value}, not {old.clock.value}"
     if new.seed is None and old.seed is not None:
@@ -119,12 +121,27 @@ def _files(mount: str, old: FileGrant | None, new: FileGrant | None) -> Gain:
         yield mount, "may be written" if old.access is Access.READ else "is written at once"
     if old.commit_by is CommitBy.CLIENT and new.commit_by is CommitBy.GUEST:
         yield mount, "may be committed by the guest"
+    if new.access is Access.TRANSACTION:
+        yield from ((mount, f"committed {text}") for text in approvals_lost(old, new))
+        yield from ((mount, text) for text in _unjudged(old, new))
     for glob in sorted(denied_below(old, mount) - denied_below(new, mount)):
         yield mount, f"{glob} may be seen"
     if new.quota > old.quota:
         yield mount, f"quota up to {show_size(new.quota)}, not {show_size(old.quota)}"
     if new.max_files > old.max_files:
         yield mount, f"max_files up to {new.max_files}, not {old.max_files}"
+
+
+def _unjudged(old: FileGrant, new: FileGrant) -> Iterator[str]:
+    """
+    The gates that do not judge any more as they did; one that was changed may let more pass.
+    """
+    names, meanings = {one.name for one in new.gates}, [one.meaning for one in new.gates]
+    for gate in old.gates:
+        if gate.name not in names:
+            yield f"may be committed without the gate {gate.name}"
+        elif gate.meaning not in meanings:
+            yield f"may be committed past another gate {gate.name}"
 
 
 def _unseated(old: Policy, new: Policy) -> Gain:

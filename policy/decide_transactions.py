@@ -5,7 +5,7 @@ the host's, and at whose word.
 
 from policy.errors import shown
 from policy.requests import CommitRequest
-from policy.types import Access, CommitBy, Decision, FileGrant, Policy
+from policy.types import Access, Approval, CommitBy, Decision, FileGrant, Policy
 
 
 def decide_commit(policy: Policy, request: CommitRequest) -> Decision:
@@ -23,6 +23,15 @@ def decide_commit(policy: Policy, request: CommitRequest) -> Decision:
             "that, after it has looked at the changes",
             grant=grant,
             remedy=f"`commit_by: guest` in {grant.rule.name} would allow it",
+        )
+    if grant.approval is Approval.REQUIRED and not request.approved:
+        return Decision(
+            False,
+            grant.rule,
+            f"committing {shown(request.path)} needs a person's approval, each time",
+            grant=grant,
+            remedy="an approval of these changes, or `approval: none`, would allow it",
+            awaits_approval=True,
         )
     who = "its client" if request.by_client else "the guest"
     reason = f"committing {shown(request.path)} is granted to {who}"

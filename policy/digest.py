@@ -5,9 +5,10 @@ Comments, the order of keys, grants, globs and of the images after the first, th
 and the file's name are no meaning. Absolute sources, the description and every default that
 applies are.
 
-What is said of the network, of `deny`, of imports, of tools, of `after`, of audit mode, of the
-process cage and of the share of processors is part of the form only where something is said: a
-policy without has the digest that it had before there were such keys, which older records name.
+What is said of the network, of `deny`, of gates, of imports, of tools, of `after`, of the record,
+of audit mode, of the process cage and of the share of processors is part of the form only where
+something is said: a policy without has the digest that it had before there were such keys, which
+older records name.
 In the WebAssembly cage nothing is said of processes, whatever was inherited.
 Which other files a policy was made of is no meaning; what they made of it is.
 """
@@ -17,7 +18,10 @@ import json
 from enum import Enum
 
 from policy.types import (
+    APPROVAL_EXPIRES,
+    Approval,
     ArgumentBound,
+    AuditLevel,
     CageKind,
     Credential,
     Effect,
@@ -67,6 +71,8 @@ def canonical(policy: Policy) -> str:
     if policy.mode is Mode.AUDIT:
         meaning["mode"] = policy.mode
         meaning["lenient"] = policy.lenient.digest if policy.lenient else None
+    if audit := _audit(policy):
+        meaning["audit"] = audit
     if policy.after:
         meaning["after"] = sorted([one.event_text, *one.revoke] for one in policy.after)
     if policy.tools:
@@ -74,6 +80,18 @@ def canonical(policy: Policy) -> str:
     if policy.cage is not CageKind.WASM:
         meaning |= _processes(policy)
     return json.dumps(meaning, sort_keys=True, separators=(",", ":"), default=_word)
+
+
+def _audit(policy: Policy) -> dict[str, object]:
+    """
+    What is said of the record; the case and the order of names are no meaning.
+    """
+    audit, said = policy.audit, dict[str, object]()
+    if audit.level is not AuditLevel.DECISIONS:
+        said["level"] = audit.level
+    if audit.redact:
+        said["redact"] = sorted({name.lower() for name in audit.redact})
+    return said
 
 
 def _processes(policy: Policy) -> dict[str, object]:
@@ -128,7 +146,24 @@ def _grant(grant: FileGrant) -> dict[str, object]:
         "max_files": grant.max_files,
         # Said only of what has it, so that other policies keep their digests.
         **({} if grant.commit_by is None else {"commit_by": grant.commit_by}),
+        **({} if grant.approval is Approval.NONE else {"approval": grant.approval}),
+        **_expires(grant),
+        **({"gates": _gates(grant)} if grant.gates else {}),
     }
+
+
+def _gates(grant: FileGrant) -> list[dict[str, object]]:
+    meanings = [gate.meaning for gate in grant.gates]
+    return sorted(meanings, key=lambda meaning: json.dumps(meaning, sort_keys=True))
+
+
+def _expires(grant: FileGrant | ToolGrant) -> dict[str, object]:
+    """
+    For how long an approval is waited for, where that is not the default.
+    """
+    if grant.approval is Approval.NONE or grant.approval_expires == APPROVAL_EXPIRES:
+        return {}
+    return {"approval_expires": grant.approval_expires}
 
 
 def _mount(grant: dict[str, object]) -> str:
@@ -142,7 +177,7 @@ def _connections(grant: NetworkGrant) -> dict[str, object]:
         "ports": sorted(grant.ports),
         "tls": grant.tls,
         "raw": grant.raw,
-        "http": sorted(rules, key=lambda rule: json.dumps(rule, sort_keys=True)),
+        "http": sorted(rules, key=json.dumps),
         "max_bytes": grant.max_bytes,
         "credentials": _credential(grant.credential),
         "addresses": sorted(one.value for one in grant.addresses),
@@ -172,11 +207,15 @@ def _tool(grant: ToolGrant) -> dict[str, object]:
     What is granted; an effect only where it is said, as older digests know none.
     """
     said: dict[str, object] = {"effect": grant.effect} if grant.effect is Effect.READ else {}
-    return said | {
-        "max_calls": grant.max_calls,
-        "approval": grant.approval,
-        "arguments": {one.name: _bound(one) for one in grant.bounds},
-    }
+    return (
+        said
+        | _expires(grant)
+        | {
+            "max_calls": grant.max_calls,
+            "approval": grant.approval,
+            "arguments": {one.name: _bound(one) for one in grant.bounds},
+        }
+    )
 
 
 def _bound(bound: ArgumentBound) -> dict[str, object]:

@@ -8,17 +8,18 @@ a shipped one by right; and whether all customers of a hosting service are meant
 
 from collections.abc import Iterator
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Final
 
 from policy.cages import cage_gaps, cage_of
 from policy.errors import Problem
+from policy.spelling import closest
 from policy.suffixes import is_hosting
-from policy.types import CageKind, Mode, Policy
+from policy.types import AuditLevel, CageKind, CommitBy, Mode, Policy
+from policy.units import show_time
 
 SHIPPED_IMAGES: Final = (
     *("core", "math", "web", "data", "pyodide-data", "python313"),
-    *("native-core", "native-data"),
+    *("native-core", "native-data", "native-books"),
 )
 """The images that come with Codecage: `codecage image build NAME` makes those that are made."""
 
@@ -32,17 +33,19 @@ def doubts(policy: Policy) -> tuple[Problem, ...]:
         *_not_in_every_cage(policy),
         *_anybodys(policy),
         *_powerful(policy),
+        *_not_captured(policy),
+        *_outlasting(policy),
     )
 
 
 def _likely_misspelt(policy: Policy) -> Iterator[Problem]:
     rule = policy.rule("image")
     for image in policy.images:
-        close = get_close_matches(image, SHIPPED_IMAGES, n=1, cutoff=0.7)
+        close = closest(image, SHIPPED_IMAGES, cutoff=0.7)
         if close and image not in SHIPPED_IMAGES:
             yield Problem.of(
                 rule,
-                f"image: `{image}` does not come with Codecage; did you mean `{close[0]}`?",
+                f"image: `{image}` does not come with Codecage; did you mean `{close}`?",
                 "nothing has to be done where it is an image of your own",
             )
 
@@ -56,6 +59,21 @@ def _not_in_every_cage(policy: Policy) -> Iterator[Problem]:
         for gap in cage_gaps(policy, kind) if images else ():
             hint = f"sessions of {', '.join(images)} are refused; {gap.hint}"
             yield replace(gap, hint=hint)
+
+
+def _outlasting(policy: Policy) -> Iterator[Problem]:
+    """
+    Gates that may take longer than the cell whose commit they judge.
+    """
+    for grant in policy.filesystem:
+        seconds = sum(gate.timeout for gate in grant.gates)
+        if grant.commit_by is CommitBy.GUEST and seconds >= policy.limits.wall_time:
+            message = (
+                f"the gates of {grant.mount} may take {show_time(seconds)}, and a cell that "
+                f"commits has {show_time(policy.limits.wall_time)} for all"
+            )
+            hint = "raise limits.wall_time, or lower the timeouts"
+            yield Problem.of(grant.rule, f"{grant.rule.name}: {message}", hint)
 
 
 def _powerful(policy: Policy) -> Iterator[Problem]:
@@ -77,6 +95,18 @@ def _powerful(policy: Policy) -> Iterator[Problem]:
         message = "process.new_code: a session may write machine code and run it"
         hint = "leave it out unless something compiles while it runs, as numba does"
         yield Problem.of(policy.rule("process.new_code"), message, hint)
+
+
+def _not_captured(policy: Policy) -> Iterator[Problem]:
+    """
+    Sessions that the level of the record does nothing for.
+    """
+    native = [image for image in policy.images if cage_of(image) is CageKind.PROCESS]
+    if policy.audit.level is AuditLevel.REPLAY and native:
+        message = f"audit.level: nothing is captured of native code, so not with {native[0]}"
+        yield Problem.of(
+            policy.rule("audit.level"), message, "sessions say that their capture is incomplete"
+        )
 
 
 def _anybodys(policy: Policy) -> Iterator[Problem]:

@@ -8,10 +8,13 @@ from dataclasses import fields
 from typing import Final
 
 from policy.digest import canonical
+from policy.gates import GateRule, Trust
 from policy.offers import bound_text, offered
 from policy.types import (
+    APPROVAL_EXPIRES,
     AddressClass,
     Approval,
+    Audit,
     CageKind,
     CommitBy,
     Effect,
@@ -48,6 +51,7 @@ def effective(policy: Policy) -> str:
     if policy.lenient is not None:
         lines += _part("audit mode", _lenient(policy.lenient))
     lines += _part("limits", _limits(policy))
+    lines += _part("audit", _audit(policy.audit))
     lines += _part("guest", _guest(policy))
     return "\n".join(lines)
 
@@ -71,8 +75,25 @@ def _files(grant: FileGrant) -> list[str]:
     if grant.quota:
         line += f"  up to {show_size(grant.quota)} and {grant.max_files} files"
     if grant.commit_by:
-        line += f"  committed by {_COMMITTERS[grant.commit_by]}"
-    return [line, *(f"  deny {glob}" for glob in grant.deny)]
+        line += f"  committed by {_COMMITTERS[grant.commit_by]}{_approved(grant)}"
+    denies = [f"  deny {glob}" for glob in grant.deny]
+    return [line, *denies, *(f"  judged by {gate_text(gate)}" for gate in grant.gates)]
+
+
+def gate_text(gate: GateRule) -> str:
+    """
+    A gate in one line: what runs where, on what, and within which bounds.
+    """
+    what = f"{gate.builtin.value} from {gate.file}" if gate.builtin else gate.program
+    said = [f"{gate.name}: {what} in {gate.image}", f"on {', '.join(gate.on)}"]
+    if gate.protected:
+        said.append(f"nothing may change {', '.join(gate.protected)}")
+    if gate.max_deleted is not None:
+        said.append(f"up to {gate.max_deleted} lines may go")
+    if gate.plugins:
+        said.append(f"plugins {', '.join(gate.plugins)}")
+    said.append(f"{show_time(gate.timeout)} and {show_size(gate.memory)}")
+    return "; ".join([*said, *(["its yes is advice"] if gate.trust is Trust.CODE else [])])
 
 
 _COMMITTERS = {CommitBy.GUEST: "the guest or its client", CommitBy.CLIENT: "the client"}
@@ -88,10 +109,17 @@ def _connections(grant: NetworkGrant) -> list[str]:
 
 
 def _tool(grant: ToolGrant) -> list[str]:
-    asked = ", each approved by a person" if grant.approval is Approval.REQUIRED else ""
     looks = ", which only look" if grant.effect is Effect.READ else ""
     bounds = [f"  {one.name} {bound_text(one)}" for one in grant.bounds]
-    return [f"{grant.name}  up to {grant.max_calls} calls{looks}{asked}", *bounds]
+    return [f"{grant.name}  up to {grant.max_calls} calls{looks}{_approved(grant)}", *bounds]
+
+
+def _approved(grant: ToolGrant | FileGrant) -> str:
+    if grant.approval is Approval.NONE:
+        return ""
+    if grant.approval_expires == APPROVAL_EXPIRES:
+        return ", each approved by a person"
+    return f", each approved by a person within {show_time(grant.approval_expires)}"
 
 
 def _ratchet(ratchet: Ratchet) -> str:
@@ -131,6 +159,10 @@ def limit_text(limits: Limits, name: str) -> str:
     elif name == "cpus":
         value = f"{value:.6g}"
     return str(value)
+
+
+def _audit(audit: Audit) -> list[str]:
+    return [f"level {audit.level.value}", *(f"redact {name}" for name in audit.redact)]
 
 
 def _guest(policy: Policy) -> list[str]:

@@ -103,7 +103,8 @@ def _source(grant: FileGrant | None) -> str:
     if grant is None:
         return ""
     source = "memory of the session" if grant.source is None else shown(grant.source)
-    return f"{shown(grant.mount)} is {source}, {grant.access.value}"
+    judged = f", judged by {', '.join(one.name for one in grant.gates)}" if grant.gates else ""
+    return f"{shown(grant.mount)} is {source}, {grant.access.value}{judged}"
 
 
 def _grant(grant: NetworkGrant | None) -> str:
@@ -164,4 +165,6 @@ def to_json(policy: Policy, request: Request) -> str:
         "awaits_approval": decision.awaits_approval,
         "would_deny": decision.would_deny.name if decision.would_deny else None,
     }
+    if decision.grant and decision.grant.gates:
+        answer["gates"] = [one.name for one in decision.grant.gates]
     return json.dumps(answer, indent=2, ensure_ascii=True)

@@ -7,6 +7,7 @@ that a busy administrator could overlook.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from itertools import combinations
 
 from policy.document import Path
@@ -32,12 +33,22 @@ class Finding:
     on_key: bool = False
 
 
+class PlacedApproval(Enum):
+    """
+    What an entry says at `approval`: nothing, something, or `none` where an approver commits.
+    """
+
+    UNSAID = "unsaid"
+    SAID = "said"
+    CONTRADICTED = "contradicted"
+
+
 @dataclass(frozen=True, slots=True)
 class Placed:
     """
     A grant with the index of its entry in `filesystem`, and what its file says of a quota;
     `denied` says that an entry of `deny` hides something below it, `commit_by` that the file says
-    who commits.
+    who commits; `gates` are the names that it gives.
     """
 
     index: int
@@ -46,6 +57,8 @@ class Placed:
     max_files: int | None = None
     denied: bool = False
     commit_by: bool = False
+    approval: PlacedApproval = PlacedApproval.UNSAID
+    gates: tuple[str, ...] = ()
 
     def at(self, key: str) -> Path:
         """
@@ -119,6 +132,7 @@ def _meaningless_findings(placed: Placed, scratch: int) -> Iterator[Finding]:
             "has a meaning for transactions alone",
             "remove it, or write `access: transaction`",
         )
+    yield from _approval_findings(placed)
     if placed.grant.source is None and placed.grant.deny:
         yield Finding(
             placed.at("deny"),
@@ -131,6 +145,16 @@ def _meaningless_findings(placed: Placed, scratch: int) -> Iterator[Finding]:
             f"{show_size(placed.grant.quota)} is more than limits.scratch, {show_size(scratch)}",
             "raise limits.scratch or lower the quota",
         )
+
+
+def _approval_findings(placed: Placed) -> Iterator[Finding]:
+    if placed.approval is PlacedApproval.CONTRADICTED:
+        hint = "leave `approval` out, or write `commit_by: client`"
+        message = "says none, and `commit_by: approver` wants one for each commit"
+        yield Finding(placed.at("approval"), message, hint)
+    if placed.approval is PlacedApproval.SAID and placed.grant.access is not Access.TRANSACTION:
+        hint = "remove it, or write `access: transaction`"
+        yield Finding(placed.at("approval"), "has a meaning for transactions alone", hint)
 
 
 def _is_scratch(placed: Placed) -> bool:

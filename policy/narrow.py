@@ -18,6 +18,7 @@ from policy.cages import cage_gaps
 from policy.digest import digest_of
 from policy.errors import PolicyError, Problem
 from policy.guidance import narrowed_imports
+from policy.narrow_audit import narrowed_audit
 from policy.narrow_files import narrowed_files
 from policy.narrow_network import narrowed_network
 from policy.narrow_process import narrowed_cage, narrowed_isolation, narrowed_process
@@ -72,6 +73,7 @@ def narrow(policy: Policy, ceiling: Policy) -> Policy:
         tools=narrowed_tools(policy, ceiling),
         after=narrowed_ratchets(policy, ceiling),
         lenient=None,
+        audit=narrowed_audit(policy.audit, ceiling.audit),
     )
     narrowed = _with_processes(narrowed, policy, ceiling)
     narrowed = replace(narrowed, rules=_rules(policy, ceiling, narrowed))
@@ -194,5 +196,7 @@ def _rules(policy: Policy, ceiling: Policy, narrowed: Policy) -> tuple[Rule, ...
     taken |= {"random", "random.seed"} if narrowed.seed != policy.seed else set()
     if narrowed.isolation.minimum is not policy.isolation.minimum:
         taken |= {"isolation", "isolation.min"}
+    if narrowed.audit.level is not policy.audit.level:
+        taken |= {"audit.level"}
     kept = (rule for rule in policy.rules if rule.name not in taken)
     return (*kept, *(rule for rule in ceiling.rules if rule.name in taken))

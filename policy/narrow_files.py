@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from policy.errors import PolicyError, Problem, shown
+from policy.gates import GateRule, joined_gates
 from policy.globs import GlobSet
+from policy.narrow_tools import met_approval
 from policy.paths import is_within
 from policy.types import Access, CommitBy, FileGrant, Policy, Rule
 from policy.units import show_size
@@ -23,6 +25,7 @@ def narrowed_files(policy: Policy, ceiling: Policy) -> tuple[FileGrant, ...]:
     """
     meetings = list(_meetings(policy, ceiling))
     problems = [_other_source(one, ceiling) for one in meetings if not one.is_of_one_source()]
+    problems += [_elsewhere(one, gate) for one in meetings for gate in one.moved_gates()]
     if problems:
         raise PolicyError(tuple(problems))
     met = [(one, one.grant()) for one in meetings]
@@ -52,26 +55,39 @@ class _Meeting:
         stricter = self.other if self.own.access.loosens(self.other.access) else self.own
         denies = (*_denies_at(self.own, self.mount), *_denies_at(self.other, self.mount))
         kept = dict(reversed(denies))
-        return replace(
+        met = replace(
             stricter,
             mount=self.mount,
             source=source_at(self.own, self.mount),
-            commit_by=_committer(stricter.access, self.own, self.other),
             deny=tuple(reversed(kept)),
             deny_rules=tuple(reversed(kept.values())),
             quota=min(self.own.quota, self.other.quota),
             max_files=min(self.own.max_files, self.other.max_files),
         )
+        return self._committed(met) if met.access is Access.TRANSACTION else met
 
+    def moved_gates(self) -> Iterator[GateRule]:
+        """
+        Those whose mount is another than this one: their paths would mean something else here.
+        """
+        for grant in (self.own, self.other):
+            if grant.mount != self.mount:
+                yield from grant.gates
 
-def _committer(access: Access, own: FileGrant, other: FileGrant) -> CommitBy | None:
-    """
-    Who may commit what both grant: the guest only where no transaction of the two refuses it.
-    """
-    if access is not Access.TRANSACTION:
-        return None
-    asked = {one.commit_by for one in (own, other)}
-    return CommitBy.CLIENT if CommitBy.CLIENT in asked else CommitBy.GUEST
+    def _committed(self, met: FileGrant) -> FileGrant:
+        """
+        What is committed as both let it be: by the guest only where no transaction of the two
+        refuses that, past the gates of both, and with an approval where either wants one.
+        """
+        by = {self.own.commit_by, self.other.commit_by}
+        approval, expires = met_approval(self.own, self.other)
+        return replace(
+            met,
+            commit_by=CommitBy.CLIENT if CommitBy.CLIENT in by else CommitBy.GUEST,
+            gates=joined_gates(self.own.gates, self.other.gates),
+            approval=approval,
+            approval_expires=expires,
+        )
 
 
 def _meetings(policy: Policy, ceiling: Policy) -> Iterator[_Meeting]:
@@ -152,6 +168,14 @@ def _other_source(meeting: _Meeting, ceiling: Policy) -> Problem:
     )
     hint = "mount what the ceiling mounts there, or use a mount that it does not have"
     return _problem(meeting.own.rule, message, hint)
+
+
+def _elsewhere(meeting: _Meeting, gate: GateRule) -> Problem:
+    message = (
+        f"the gate {gate.name} judges another directory than {shown(meeting.mount)}: its paths "
+        "would mean something else there"
+    )
+    return _problem(meeting.own.rule, message, "mount the same directory in both files")
 
 
 def _said(source: str | None) -> str:

@@ -5,7 +5,16 @@ The tools of two policies: those of both, as often as either allows, with the bo
 from dataclasses import replace
 
 from policy.decide_tools import wrong_with
-from policy.types import Approval, ArgumentBound, Effect, Policy, Scalar, ToolGrant
+from policy.types import (
+    APPROVAL_EXPIRES,
+    Approval,
+    ArgumentBound,
+    Effect,
+    FileGrant,
+    Policy,
+    Scalar,
+    ToolGrant,
+)
 
 
 def narrowed_tools(policy: Policy, ceiling: Policy) -> tuple[ToolGrant, ...]:
@@ -24,15 +33,28 @@ def _met(own: ToolGrant, other: ToolGrant) -> ToolGrant | None:
         if both is None:
             return None
         bounds[bound.name] = both
-    asked = Approval.REQUIRED in {own.approval, other.approval}
+    approval, expires = met_approval(own, other)
     return ToolGrant(
         name=own.name,
         max_calls=min(own.max_calls, other.max_calls),
-        approval=Approval.REQUIRED if asked else Approval.NONE,
+        approval=approval,
         bounds=tuple(bounds.values()),
         rule=own.rule,
         effect=Effect.ACT if Effect.ACT in {own.effect, other.effect} else Effect.READ,
+        approval_expires=expires,
     )
+
+
+def met_approval(
+    own: ToolGrant | FileGrant, other: ToolGrant | FileGrant
+) -> tuple[Approval, float]:
+    """
+    An approval where either wants one, and the shorter time of those that do.
+    """
+    asked = [one.approval_expires for one in (own, other) if one.approval is Approval.REQUIRED]
+    if not asked:
+        return Approval.NONE, APPROVAL_EXPIRES
+    return Approval.REQUIRED, min(asked)
 
 
 def met_bound(own: ArgumentBound, other: ArgumentBound) -> ArgumentBound | None:

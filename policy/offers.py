@@ -4,7 +4,16 @@ What a policy grants of the network and of tools, in the words that agents are t
 
 import json
 
-from policy.types import ArgumentBound, HttpRule, NetworkGrant, Policy
+from policy.types import (
+    Approval,
+    ArgumentBound,
+    FileGrant,
+    HttpRule,
+    NetworkGrant,
+    Policy,
+    Rule,
+    ToolGrant,
+)
 
 _OFFERED = 8
 """Grants that are listed at most: a reason has to fit where a guest reads its errors."""
@@ -74,3 +83,11 @@ def bound_text(bound: ArgumentBound) -> str:
         return f"a number from {bound.least}"
     start = "" if bound.least is None else f" from {bound.least}"
     return f"a number{start} up to {bound.most}"
+
+
+def wants_approval(policy: Policy) -> Rule | None:
+    """
+    The first rule of the policy that grants something only with an approval; None where none does.
+    """
+    grants: tuple[ToolGrant | FileGrant, ...] = (*policy.tools, *policy.filesystem)
+    return next((one.rule for one in grants if one.approval is Approval.REQUIRED), None)

@@ -20,11 +20,12 @@ __all__ = ["DEFAULT_MAX_FILES", "DEFAULT_QUOTA", "load", "load_directory", "load
 
 def parse(text: str, *, file: str, base: str, protected: tuple[str, ...] = ()) -> Policy:
     """
-    The policy that `text` says. Nothing of the file system is touched.
+    The policy that `text` says. Nothing of the file system is touched, but for the defaults of this
+    package (`builtin/NAME`) where the text names some.
 
     `file` is the name that messages show; `base` the absolute directory at which relative
     sources start; `protected` are absolute directories of the server, which no grant may hold
-    or lie in. A text that names another policy is refused: it lies in no directory. Raises
+    or lie in. A text that names a policy file is refused: it lies in no directory. Raises
     PolicyError with every problem found, and ValueError where `base` or `protected` is not
     absolute.
     """

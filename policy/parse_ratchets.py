@@ -3,7 +3,6 @@ The entries of `after` in a policy file, and what is wrong with them although ea
 """
 
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 
 from pydantic import ValidationError
 
@@ -12,6 +11,7 @@ from policy.lint import Finding, Placed
 from policy.places import rule_at
 from policy.ratchets import NETWORK, TOOL, may_happen_below
 from policy.schema_ratchets import RatchetSection
+from policy.spelling import closest
 from policy.types import Happening, Ratchet, ToolGrant
 from policy.values import said
 
@@ -60,8 +60,8 @@ def ratchet_findings(
             )
         for right in ratchet.revoke:
             if right.startswith(TOOL) and (name := right.removeprefix(TOOL)) not in names:
-                close = get_close_matches(name, names, n=1)
-                meant = f"; did you mean {TOOL}{close[0]}?" if close else ""
+                close = closest(name, names)
+                meant = f"; did you mean `{TOOL}{close}`?" if close else ""
                 message = f"there is no tool `{name}` to revoke{meant}"
                 yield Finding(("after", index, "revoke"), message, "name one of `tools`")
 

@@ -10,7 +10,7 @@ from policy.document import Document, Path
 from policy.lint import Finding
 from policy.places import rule_at
 from policy.schema_tools import BoundSection, ToolSection
-from policy.types import Approval, ArgumentBound, Effect, ToolGrant
+from policy.types import APPROVAL_EXPIRES, Approval, ArgumentBound, Effect, ToolGrant
 from policy.values import said
 
 
@@ -37,10 +37,11 @@ def _grant(document: Document, path: Path, section: ToolSection) -> ToolGrant:
     return ToolGrant(
         name=section.name,
         max_calls=section.max_calls,
-        approval=Approval(section.approval),
+        approval=Approval.NONE if section.approval is None else Approval.REQUIRED,
         bounds=tuple(bounds),
         rule=rule_at(document, path),
         effect=Effect(section.effect),
+        approval_expires=section.approval.expires if section.approval else APPROVAL_EXPIRES,
     )
 
 

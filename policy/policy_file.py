@@ -90,13 +90,15 @@ def _is_beside(name: str) -> bool:
 
 
 def _open(path: str, extra: int, directory: int | None, name: str) -> int:
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY | extra
     try:
-        return os.open(path, flags, dir_fd=directory)
+        return os.open(path, _FLAGS | extra, dir_fd=directory)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         message = f"cannot be opened: {reason}"
         raise _refusal(name, message, "name the file itself, not a link to it") from error
+
+
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY
 
 
 def _check_owner(status: os.stat_result, name: str) -> None:

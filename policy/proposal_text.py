@@ -11,13 +11,17 @@ from typing import Generic, TypeVar
 
 from policy.effective import limit_text
 from policy.errors import shown
+from policy.gates import GateRule
 from policy.lint import hides_below
 from policy.ratchets import NETWORK, TOOL, TOOLS, may_happen_below
 from policy.requests import Request
 from policy.types import (
+    APPROVAL_EXPIRES,
     AddressClass,
     Approval,
     ArgumentBound,
+    Audit,
+    AuditLevel,
     Clock,
     CommitBy,
     Effect,
@@ -29,6 +33,7 @@ from policy.types import (
     Policy,
     ToolGrant,
 )
+from policy.units import show_time
 
 Grant = TypeVar("Grant")
 _SHOWN = 3
@@ -96,6 +101,10 @@ def _grants(policy: Policy, needs: Needs) -> Iterator[str]:
     for mount in needs.mounts:
         yield f"  # {mount.comment()}"
         yield from _mount(mount.grant, needs.left_out)
+    gates = {gate.name: gate for mount in needs.mounts for gate in mount.grant.gates}
+    yield from ["gates:"] if gates else []
+    for gate in gates.values():
+        yield f"  {gate.name}: {{{', '.join(_gate(gate))}}}"
     denies = [*_denies(policy, needs)]
     yield from ["deny:", *denies] if denies else []
     yield "network:" if needs.hosts else "network: none # nothing was connected to"
@@ -131,9 +140,27 @@ def _mount(grant: FileGrant, left_out: frozenset[str]) -> Iterator[str]:
         said += [f"quota: {grant.quota}", f"max_files: {grant.max_files}"]
     if grant.commit_by is CommitBy.CLIENT:
         said.append(f"commit_by: {grant.commit_by.value}")
+    said += _approval(grant)
+    if grant.gates:
+        said.append(f"gate: [{', '.join(gate.name for gate in grant.gates)}]")
     for glob in hidden:
         yield f"  # wider than it was needed: {shown(glob, 80)} is no more denied here"
     yield f"  - {{{', '.join(said)}}}"
+
+
+def _gate(gate: GateRule) -> Iterator[str]:
+    if gate.builtin:
+        yield f"builtin: {gate.builtin.value}, file: {quoted(gate.file)}"
+        yield f"entry: {'fixed' if gate.file in gate.protected else 'editable'}"
+        yield f"plugins: [{', '.join(gate.plugins)}]"
+    else:
+        yield f"program: {quoted(gate.program)}, sha256: {quoted(gate.sha256)}"
+    yield f"image: {quoted(gate.image)}, trust: {gate.trust.value}"
+    yield f"on: [{', '.join(map(quoted, gate.on))}]"
+    yield f"protected: [{', '.join(quoted(one) for one in gate.protected if one != gate.file)}]"
+    yield f"timeout: {show_time(gate.timeout)}, memory: {gate.memory}"
+    if gate.max_deleted is not None:
+        yield f"max_deleted: {gate.max_deleted}"
 
 
 def _host(grant: NetworkGrant) -> Iterator[str]:
@@ -161,13 +188,21 @@ def _rule(rule: HttpRule) -> str:
 def _tool(grant: ToolGrant) -> Iterator[str]:
     yield f"name: {quoted(grant.name)}"
     yield f"max_calls: {grant.max_calls}"
-    if grant.approval is not Approval.NONE:
-        yield f"approval: {grant.approval.value}"
+    yield from _approval(grant)
     if grant.effect is not Effect.ACT:
         yield f"effect: {grant.effect.value}"
     if grant.bounds:
         bounds = ", ".join(f"{quoted(one.name)}: {{{_bound(one)}}}" for one in grant.bounds)
         yield f"arguments: {{{bounds}}}"
+
+
+def _approval(grant: ToolGrant | FileGrant) -> Iterator[str]:
+    if grant.approval is Approval.NONE:
+        return
+    if grant.approval_expires == APPROVAL_EXPIRES:
+        yield f"approval: {grant.approval.value}"
+    else:
+        yield f"approval: {{required: true, expires: {show_time(grant.approval_expires)}}}"
 
 
 def _bound(bound: ArgumentBound) -> str:
@@ -219,6 +254,15 @@ def _rest(policy: Policy, needs: Needs) -> Iterator[str]:
         yield f"clock: {policy.clock.value}"
     if policy.disclose:
         yield "disclose: true"
+    yield from _audit(policy.audit)
+
+
+def _audit(audit: Audit) -> Iterator[str]:
+    said = [] if audit.level is AuditLevel.DECISIONS else [f"level: {audit.level.value}"]
+    if audit.redact:
+        said.append(f"redact: [{', '.join(map(quoted, audit.redact))}]")
+    if said:
+        yield f"audit: {{{', '.join(said)}}}"
 
 
 _PLAIN = re.compile(r"/?[A-Za-z_][A-Za-z0-9_./-]*", re.ASCII)

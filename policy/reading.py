@@ -21,6 +21,7 @@ from policy.errors import PolicyError, Problem
 from policy.lint import (
     Finding,
     Placed,
+    PlacedApproval,
     deny_findings,
     environment_findings,
     grant_findings,
@@ -35,6 +36,8 @@ from policy.lint_process import (
     program_findings,
     repeated_item_findings,
 )
+from policy.parse_audit import audit_in, redaction_findings
+from policy.parse_gates import Gates, gate_findings, gates_of, placed_gates
 from policy.parse_network import placed_network
 from policy.parse_process import KEYS, cage_in, isolation_in, process_in
 from policy.parse_ratchets import placed_ratchets, ratchet_findings
@@ -43,7 +46,9 @@ from policy.paths import SCRATCH, source_problem
 from policy.places import rule_at
 from policy.schema import DenySection, GrantSection, LimitsSection, PolicySection
 from policy.types import (
+    APPROVAL_EXPIRES,
     Access,
+    Approval,
     CageKind,
     Clock,
     CommitBy,
@@ -102,7 +107,9 @@ def read_policy(document: Document, where: Ground, inherited: Policy | None) -> 
     model, problems = validated(document)
     limits = _limits(document, inherited)
     denies = _denies(document)
-    placed = _placed_grants(document, where.base, denies)
+    judges = section_of(document, "gates")
+    gates = placed_gates(document, judges)
+    placed = _placed_grants(document, where.base, denies, gates)
     network = placed_network(document, section_of(document, "network"))
     tools = placed_tools(document, section_of(document, "tools"))
     ratchets = placed_ratchets(document, section_of(document, "after"))
@@ -113,12 +120,14 @@ def read_policy(document: Document, where: Ground, inherited: Policy | None) -> 
         *_unplaced_findings(document, placed, where),
         *(deny_findings(denies, placed) if whole else ()),
         *(ratchet_findings(ratchets, placed, tools) if whole else ()),
+        *(gate_findings(judges, placed, gates, where.resolve) if whole else ()),
         *image_findings(_images(document)),
         *network_findings(network),
         *repeated_findings(section_of(document, "network")),
         *_process_findings(document, placed, where, inherited),
         *tool_findings(tools),
         *_mode_findings(document),
+        *redaction_findings(section_of(document, "audit")),
         *environment_findings(_environment(document)),
     ]
     problems += [_found(document, finding) for finding in findings]
@@ -214,7 +223,9 @@ def _denies(document: Document) -> list[tuple[int, Deny]]:
     return denies
 
 
-def _placed_grants(document: Document, base: str, denies: list[tuple[int, Deny]]) -> list[Placed]:
+def _placed_grants(
+    document: Document, base: str, denies: list[tuple[int, Deny]], gates: Gates
+) -> list[Placed]:
     """
     The grants whose own values are right, also where something else in the file is wrong.
     """
@@ -226,6 +237,8 @@ def _placed_grants(document: Document, base: str, denies: list[tuple[int, Deny]]
         except ValidationError:
             continue
         grant = _grant(document, index, section, base)
+        if grant.access is Access.TRANSACTION:
+            grant = _committed(grant, section, gates)
         denied = any(hides_below(deny, grant.mount) for _, deny in denies)
         placed.append(
             Placed(
@@ -235,9 +248,19 @@ def _placed_grants(document: Document, base: str, denies: list[tuple[int, Deny]]
                 section.max_files,
                 denied,
                 section.commit_by is not None,
+                _placed_approval(section),
+                tuple(section.gate),
             )
         )
     return placed
+
+
+def _placed_approval(section: GrantSection) -> PlacedApproval:
+    if "approval" not in section.model_fields_set:
+        return PlacedApproval.UNSAID
+    if section.approval is None and section.commit_by == "approver":
+        return PlacedApproval.CONTRADICTED
+    return PlacedApproval.SAID
 
 
 def _unplaced_findings(
@@ -274,14 +297,23 @@ def _grant(document: Document, index: int, section: GrantSection, base: str) -> 
         deny_rules=tuple(
             rule_at(document, (*path, "deny", number)) for number in range(len(section.deny))
         ),
-        commit_by=_committer(access, section.commit_by),
     )
 
 
-def _committer(access: Access, said: str | None) -> CommitBy | None:
-    if access is not Access.TRANSACTION:
-        return None
-    return CommitBy.GUEST if said is None else CommitBy(said)
+def _committed(grant: FileGrant, section: GrantSection, gates: Gates) -> FileGrant:
+    """
+    A transaction with what the file says of its commits: by whom, past which gates, and whether
+    each waits for an approval.
+    """
+    asked = section.approval is not None or section.commit_by == "approver"
+    return replace(
+        grant,
+        # Whom an approver lets commit may be anybody: nothing is done before the approval.
+        commit_by=CommitBy.CLIENT if section.commit_by == "client" else CommitBy.GUEST,
+        gates=gates_of(section.gate, gates),
+        approval=Approval.REQUIRED if asked else Approval.NONE,
+        approval_expires=section.approval.expires if section.approval else APPROVAL_EXPIRES,
+    )
 
 
 def _absolute(source: str, base: str) -> str | None:
@@ -350,8 +382,16 @@ def _assemble(
         if held
         else Isolation(),
         process=process_in(document, section_of(document, "process")) if held else None,
-        imports=tuple(model.imports.allow) if model.imports else others.imports,
+        imports=_modules(model.imports.allow) if model.imports else others.imports,
+        audit=audit_in(model.audit, others.audit),
     )
+
+
+def _modules(allowed: list[str]) -> tuple[str, ...]:
+    """
+    The modules, each with what lies below it, whether that is written or not.
+    """
+    return tuple(dict.fromkeys(name.removesuffix(".*") for name in allowed))
 
 
 def _rules(document: Document, inherited: tuple[Rule, ...]) -> tuple[Rule, ...]:
@@ -367,7 +407,10 @@ def _rules(document: Document, inherited: tuple[Rule, ...]) -> tuple[Rule, ...]:
     return (*own, *(one for one in inherited if one.name not in named and _is_inherited(one)))
 
 
-_INHERITED = {"limits", "image", "clock", "random", "environment", "cage", "isolation", "imports"}
+_INHERITED = {
+    *("limits", "image", "clock", "random", "environment", "cage", "isolation", "imports"),
+    "audit",
+}
 
 
 def _is_inherited(rule: Rule) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from policy.errors import RequestTextError
 from policy.request_text import ACTIONS, parse_request
 from policy.requests import (
+    REDACTED,
     Argument,
     CommitRequest,
     Composite,
@@ -23,7 +24,7 @@ from policy.requests import (
 )
 from policy.types import Policy
 
-_QUERY = re.compile(r"\?\([0-9]+ bytes, sha256 [0-9a-f]{16}\)$")
+_QUERY = re.compile(rf"\?(?:\([0-9]+ bytes, sha256 [0-9a-f]{{16}}\)|{re.escape(REDACTED)})$")
 _CALL = re.compile(r"call ([A-Za-z_][A-Za-z0-9_]{0,63})\((.*)\)", re.DOTALL)
 _ARGUMENT = re.compile(r"(\w+)=(<[^<>]*>|[^,<>]+)(?:, |$)")
 _TEXT = re.compile(r"<([0-9]{1,12}) characters, sha256 ([0-9a-f]{16})>")
@@ -78,7 +79,9 @@ def as_allowed(request: Request) -> Request:
     """
     if isinstance(request, ToolRequest):
         return replace(request, approved=True)
-    return replace(request, by_client=True) if isinstance(request, CommitRequest) else request
+    if isinstance(request, CommitRequest):
+        return replace(request, by_client=True, approved=True)
+    return request
 
 
 def _call(tool: str, written: str, words: Iterable[str]) -> ToolRequest | None:
@@ -101,8 +104,8 @@ def _argument(written: str, words: Iterable[str]) -> Argument:
     """
     if text := _TEXT.fullmatch(written):
         return _given(int(text[1]), text[2], words)
-    if written.startswith("<a number"):
-        raise ValueError("a number that is not there")
+    if written.startswith("<a number") or written == REDACTED:
+        raise ValueError("a value that is not there")
     if written.startswith("<"):
         return Composite(written[1:-1])
     if written in _CONSTANTS:

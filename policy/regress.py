@@ -93,8 +93,9 @@ def _is_by_whom(decider: Decider, request: Request) -> bool:
     """
     if not isinstance(request, CommitRequest):
         return False
-    by_client = decider.decide(replace(request, by_client=True))
-    return by_client.allowed != decider.decide(request).allowed
+    approved = replace(request, approved=True)
+    by_client = decider.decide(replace(approved, by_client=True))
+    return by_client.allowed != decider.decide(approved).allowed
 
 
 def _ask(decider: Decider, one: Recorded, request: Request, count: _Count) -> None:
@@ -102,6 +103,8 @@ def _ask(decider: Decider, one: Recorded, request: Request, count: _Count) -> No
         calls = (one.session, request.tool)
         request = replace(request, earlier=count.calls[calls], approved=one.allowed)
         count.calls[calls] += one.allowed
+    if isinstance(request, CommitRequest):
+        request = replace(request, approved=one.allowed)
     decision = decider.decide(request)
     count.asked += 1
     count.used.add(decision.rule.name)

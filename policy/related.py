@@ -3,7 +3,8 @@ What a policy file says of others: `within` names ceilings, which it is narrowed
 one whose limits, images, environment, clock and seed hold where it is silent.
 
 A name is that of a file of the same directory, or of its folder `ceilings`; one that is neither,
-or both, is an error, as is a circle. A ceiling's own ceilings hold too. Nothing that grants is
+or both, is an error, as is a circle: `ceilings/NAME` means the folder's. `builtin/NAME` are
+defaults that come with this package. A ceiling's own ceilings hold too. Nothing that grants is
 inherited.
 """
 
@@ -11,6 +12,7 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from importlib.resources import files
 from types import TracebackType
 from typing import Self
 
@@ -31,18 +33,30 @@ from policy.validation import problem_at
 
 CEILINGS = "ceilings"
 """The folder beside the policies for those that no session asks for."""
+BUILTIN = "builtin"
+"""What stands before the names of the defaults that come with this package."""
 _MAX_CHAIN = 16
 
 
 def read_alone(document: Document, where: Ground) -> Policy:
     """
-    The policy of a text that may name no other. Raises PolicyError.
+    The policy of a text that may name no file but those of this package. Raises PolicyError.
     """
-    problems = [
-        problem_at(document, path, "names another file, and this text lies in no directory", _ALONE)
-        for path, _ in _names_of(document)
-    ]
-    return _read(document, where, None, problems)
+    problems: list[Problem] = []
+    inherited: Policy | None = None
+    for path, name in _names_of(document):
+        try:
+            inherited = _alone(document, path, name, where)
+        except PolicyError as error:
+            problems += error.problems
+    return _read(document, where, inherited, problems)
+
+
+def _alone(document: Document, path: Path, name: str, where: Ground) -> Policy:
+    if _is_builtin(name):
+        return _shipped(document, path, name, where)
+    message = "names another file, and this text lies in no directory"
+    raise _refusal(document, path, message, _ALONE)
 
 
 _ALONE = "load it as a file, beside the one that it names"
@@ -63,7 +77,25 @@ def _names_of(document: Document) -> list[tuple[Path, str]]:
 
 
 def _is_plain(name: str) -> bool:
-    return name.isascii() and name.replace("-", "").isalnum()
+    folder, slash, stem = name.rpartition("/")
+    known = folder in {CEILINGS, BUILTIN} if slash else True
+    return known and stem.isascii() and stem.replace("-", "").isalnum()
+
+
+def _is_builtin(name: str) -> bool:
+    return name.startswith(f"{BUILTIN}/")
+
+
+def _shipped(document: Document, path: Path, name: str, where: Ground) -> Policy:
+    """
+    The defaults of this package that `name` names. Raises PolicyError where there are none.
+    """
+    there = {f"{BUILTIN}/{one.name}": one for one in files("policy").joinpath("shipped").iterdir()}
+    found = there.get(f"{name}.yaml")
+    if found is None:
+        known = ", ".join(sorted(one.removesuffix(".yaml") for one in there))
+        raise _refusal(document, path, f"there is no `{name}`", f"there are {known}")
+    return read_policy(read_document(found.read_text("utf-8"), f"{name}.yaml"), where, None)
 
 
 def _read(
@@ -180,6 +212,8 @@ class Library:
         return replace(policy, digest=digest_of(policy))
 
     def _related(self, document: Document, path: Path, name: str) -> Policy:
+        if _is_builtin(name):
+            return _shipped(document, path, name, self._where)
         file = self._file_of(document, path, name)
         if file in self._chain:
             circle = " -> ".join([*self._chain[self._chain.index(file) :], file])
@@ -196,15 +230,20 @@ class Library:
         Which file a name means. A circle leads to a file that is being read, so it is looked for
         by its name and not by its content.
         """
-        plain, ceiling = f"{name}.yaml", f"{CEILINGS}/{name}.yaml"
-        there = [file for file in (plain, ceiling) if self._is_there(file)]
+        stem = name.removeprefix(f"{CEILINGS}/")
+        plain, ceiling = f"{stem}.yaml", f"{CEILINGS}/{stem}.yaml"
+        there = [
+            file
+            for file in ((plain, ceiling) if stem == name else (ceiling,))
+            if self._is_there(file)
+        ]
         if not there:
             message = f"there is no policy `{name}`"
             hint = f"put {plain} beside this file, or into the folder {CEILINGS} there"
             raise _refusal(document, path, message, hint)
         if len(there) > 1:
             message = f"`{name}` is {plain} and {ceiling}"
-            raise _refusal(document, path, message, "rename one of them")
+            raise _refusal(document, path, message, f"write {CEILINGS}/{stem}, or rename one")
         return there[0]
 
     def _is_there(self, file: str) -> bool:

@@ -3,6 +3,7 @@ Requests as a person writes them: the words of `codecage policy explain`.
 """
 
 import json
+import re
 from collections.abc import Callable
 from ipaddress import IPv6Address
 
@@ -62,14 +63,17 @@ _FORMS = (
 
 
 def _place(place: str) -> tuple[str, int]:
-    host, colon, port = place.rpartition(":")
+    host, _, port = place.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = _bracketed(host[1:-1])
     elif ":" in host:
         raise RequestTextError(f"{shown(place)!r} has too many colons; write [::1]:443")
-    if not (host and colon and port.isascii() and port.isdigit() and int(port[:6]) <= 65535):
+    if not (host and _PORT.fullmatch(port) and int(port) <= 65535):
         raise RequestTextError(f"{shown(place)!r} is no HOST:PORT; write example.org:443")
-    return host, int(port[:6])
+    return host, int(port)
+
+
+_PORT = re.compile("[0-9]{1,5}", re.ASCII)
 
 
 def _bracketed(host: str) -> str:

@@ -6,11 +6,14 @@ a path is absolute, in the guest's view, without `.`, `..` or empty components.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 from typing import Final, cast
+
+REDACTED: Final = "[redacted]"
+"""What stands in a record instead of a value."""
 
 
 class FileAction(Enum):
@@ -118,12 +121,18 @@ class HttpRequest:
     query: str | None = None
 
     def __str__(self) -> str:
-        scheme = "https" if self.tls else "http"
-        text = f"{self.method} {scheme}://{_place(self.host, self.port)}{self.path}"
         if self.query is None:
-            return text
+            return self.without_query()
         data = self.query.encode("utf-8", "surrogateescape")
-        return f"{text}?({len(data)} bytes, sha256 {hashlib.sha256(data).hexdigest()[:16]})"
+        digest = hashlib.sha256(data).hexdigest()[:16]
+        return f"{self.without_query()}?({len(data)} bytes, sha256 {digest})"
+
+    def without_query(self) -> str:
+        """
+        Its text as far as the query, and without its mark.
+        """
+        scheme = "https" if self.tls else "http"
+        return f"{self.method} {scheme}://{_place(self.host, self.port)}{self.path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +173,13 @@ class ProcessRequest:
 class CommitRequest:
     """
     That the changes below a mount become the host's: by the mount's own path. `by_client` says
-    that the session's client asks, and not its guest.
+    that the session's client asks, and not its guest; `approved`, that a person has agreed to these
+    very changes.
     """
 
     path: str
     by_client: bool = False
+    approved: bool = False
 
     def __str__(self) -> str:
         return f"commit {self.path}"
@@ -206,8 +217,17 @@ class ToolRequest:
     approved: bool = False
 
     def __str__(self) -> str:
-        said = ", ".join(f"{name}={_argument_text(value)}" for name, value in self.arguments)
-        return f"call {self.tool}({said})"
+        return self.text()
+
+    def text(self, hidden: Collection[str] = ()) -> str:
+        """
+        Its text, in which the arguments of the names `hidden` have no value.
+        """
+        said = (
+            f"{name}={REDACTED if name in hidden else _argument_text(value)}"
+            for name, value in self.arguments
+        )
+        return f"call {self.tool}({', '.join(said)})"
 
 
 def tool_request(

@@ -14,7 +14,9 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from policy.globs import glob_problem
 from policy.paths import mount_problem, source_problem
 from policy.policy_file import CASES
-from policy.schema_gates import no_approvals, no_gates
+from policy.schema_approvals import ApprovalValue
+from policy.schema_audit import AuditSection
+from policy.schema_gates import MAX_GATES, GateNames, GateSection
 from policy.schema_network import MAX_NETWORK_GRANTS, NetworkSection, network_grants
 from policy.schema_process import IsolationSection, ProcessSection
 from policy.schema_ratchets import MAX_RATCHETS, RatchetSection
@@ -144,9 +146,19 @@ _DEFAULT = Limits()
 _NAME = text_like("[a-z0-9][a-z0-9-]{0,63}", "a name is 1 to 64 of a-z, 0-9 and - (not first)")
 
 
+_CEILING = text_like(
+    "(ceilings/)?[a-z0-9][a-z0-9-]{0,63}",
+    "write the name of a policy file beside this one, or ceilings/NAME",
+)
+_INHERITED = text_like(
+    "((ceilings|builtin)/)?[a-z0-9][a-z0-9-]{0,63}",
+    "write the name of a policy file beside this one, ceilings/NAME or builtin/NAME",
+)
+
+
 _MODULE = text_like(
-    "[A-Za-z_][A-Za-z0-9_]{0,63}([.][A-Za-z_][A-Za-z0-9_]{0,63}){0,7}",
-    "a module is its dotted name: numpy, or os.path",
+    "[A-Za-z_][A-Za-z0-9_]{0,63}([.][A-Za-z_][A-Za-z0-9_]{0,63}){0,7}([.][*])?",
+    "a module is its dotted name: numpy, os.path, or numpy.* for the same",
 )
 
 
@@ -172,8 +184,8 @@ class LimitsSection(Section):
 
 class GrantSection(Section):
     """
-    One entry of `filesystem`. `quota` and `max_files` belong to grants that write, `commit_by` to
-    transactions alone.
+    One entry of `filesystem`. `quota` and `max_files` belong to grants that write, `commit_by` and
+    `gate` to transactions alone.
     """
 
     mount: Annotated[str, AfterValidator(_mount)]
@@ -186,9 +198,11 @@ class GrantSection(Section):
     )
     quota: Annotated[int | None, size_in(1, 1024 * GIB)] = None
     max_files: Annotated[int | None, count_in(1, 10_000_000)] = None
-    commit_by: Annotated[Literal["guest", "client"] | None, one_of("guest", "client")] = None
-    gate: Annotated[None, BeforeValidator(no_gates)] = None
-    approval: Annotated[None, BeforeValidator(no_approvals)] = None
+    commit_by: Annotated[
+        Literal["guest", "client", "approver"] | None, one_of("guest", "client", "approver")
+    ] = None
+    gate: GateNames = Field(default_factory=list)
+    approval: ApprovalValue = None
 
 
 class DenySection(Section):
@@ -242,9 +256,11 @@ class PolicySection(Section):
     ] = Field(default_factory=list)
     isolation: Annotated[IsolationSection | None, BeforeValidator(present)] = None
     process: Annotated[ProcessSection | None, BeforeValidator(present)] = None
+    audit: Annotated[AuditSection | None, BeforeValidator(present)] = None
     imports: Annotated[ImportsSection | None, BeforeValidator(present)] = None
     tools: Annotated[list[ToolSection], at_most(MAX_TOOLS)] = Field(default_factory=list)
     after: Annotated[list[RatchetSection], at_most(MAX_RATCHETS)] = Field(default_factory=list)
+    gates: Annotated[dict[str, GateSection], at_most(MAX_GATES)] = Field(default_factory=dict)
     environment: Annotated[dict[str, str], at_most(MAX_VARIABLES)] = Field(default_factory=dict)
     limits: LimitsSection = Field(default_factory=LimitsSection)
     random: Annotated[RandomSection | None, BeforeValidator(present)] = None
@@ -252,7 +268,7 @@ class PolicySection(Section):
         "real"
     )
     disclose: bool = False
-    within: Annotated[list[Annotated[str, _NAME]], at_most(MAX_CEILINGS), BeforeValidator(some)] = (
-        Field(default_factory=list)
-    )
-    defaults: Annotated[str, _NAME] = ""
+    within: Annotated[
+        list[Annotated[str, _CEILING]], at_most(MAX_CEILINGS), BeforeValidator(some)
+    ] = Field(default_factory=list)
+    defaults: Annotated[str, _INHERITED] = ""

@@ -4,7 +4,6 @@ The language of `network` in a policy file: every key of a grant, its type, rang
 What depends on several keys is in `lint_network.py`.
 """
 
-from difflib import get_close_matches
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -12,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from policy.hosts import canonical_host, host_problem
 from policy.http_paths import METHODS
 from policy.path_globs import path_glob_problem
+from policy.spelling import did_you_mean
 from policy.types import AddressClass
 from policy.units import MIB
 from policy.values import (
@@ -56,8 +56,7 @@ def _host(value: str) -> str:
 def _method(value: str) -> str:
     if value in METHODS:
         return value
-    close = get_close_matches(value[:40].upper(), sorted(METHODS), n=1)
-    meant = f"; did you mean {close[0]}?" if close else ""
+    meant = did_you_mean(value.upper(), sorted(METHODS))
     return refuse(f"{said(value)} is no method that can be granted{meant}", _METHOD_FORMS)
 
 
@@ -117,8 +116,7 @@ def _address_class(value: object) -> object:
     if value == AddressClass.RESERVED.value:
         refuse("cannot be `reserved`", f"nothing grants reserved addresses; {_CLASSES}")
     if value not in _WORDS:
-        close = get_close_matches(value[:40].lower(), _WORDS, n=1) if isinstance(value, str) else []
-        meant = f"; did you mean {close[0]}?" if close else ""
+        meant = did_you_mean(value.lower(), _WORDS) if isinstance(value, str) else ""
         refuse(f"cannot be {said(value)}{meant}", _CLASSES)
     return value
 

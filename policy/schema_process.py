@@ -5,13 +5,13 @@ process cage, and what it may do with processes.
 What depends on several values, or on where a program lies, is in `lint_process.py`.
 """
 
-from difflib import get_close_matches
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from policy.cages import ISOLATION_ITEMS
 from policy.paths import program_problem
+from policy.spelling import did_you_mean
 from policy.values import Section, at_most, one_of, refuse, said, some
 
 MAX_PROGRAMS = 64
@@ -19,12 +19,7 @@ MAX_PROGRAMS = 64
 
 def _item(value: object) -> object:
     if value not in ISOLATION_ITEMS:
-        close = (
-            get_close_matches(value[:40].lower(), ISOLATION_ITEMS, n=1)
-            if isinstance(value, str)
-            else []
-        )
-        meant = f"; did you mean {close[0]}?" if close else ""
+        meant = did_you_mean(value.lower(), ISOLATION_ITEMS) if isinstance(value, str) else ""
         refuse(f"cannot be {said(value)}{meant}", f"items are {', '.join(ISOLATION_ITEMS)}")
     return value
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from policy.schema_approvals import ApprovalValue
 from policy.values import Section, at_most, count_in, one_of, refuse, said, some, text_like
 
 MAX_TOOLS, MAX_BOUNDS, MAX_VALUES = 64, 32, 64
@@ -66,6 +67,6 @@ class ToolSection(Section):
 
     name: Annotated[str, _TOOL]
     max_calls: Annotated[int, count_in(1, 1_000_000)] = MAX_CALLS
-    approval: Annotated[Literal["none", "required"], one_of("none", "required")] = "none"
+    approval: ApprovalValue = None
     effect: Annotated[Literal["act", "read"], one_of("act", "read")] = "act"
     arguments: Annotated[dict[str, BoundSection], at_most(MAX_BOUNDS)] = Field(default_factory=dict)

@@ -5,6 +5,8 @@ What a loaded policy is: plain, frozen data. `parse.py` makes it, `decide.py` re
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from policy.gates import GateRule
+
 
 class Access(Enum):
     """
@@ -40,6 +42,19 @@ class CommitBy(Enum):
     CLIENT = "client"
 
 
+class Approval(Enum):
+    """
+    Who lets something be done that a policy grants: nobody has to, or a person, each time.
+    """
+
+    NONE = "none"
+    REQUIRED = "required"
+
+
+APPROVAL_EXPIRES = 600.0
+"""For how long an approval is waited for where a policy does not say, in seconds."""
+
+
 class Clock(Enum):
     """
     Which time the guest sees: `REAL` (floored to 1 ms), `FROZEN` at the image's time, or
@@ -59,6 +74,16 @@ class Mode(Enum):
 
     ENFORCE = "enforce"
     AUDIT = "audit"
+
+
+class AuditLevel(Enum):
+    """
+    How much the record of a session holds: who asked for what, what was answered and what came of
+    it, or also every input that a replay of the session needs.
+    """
+
+    DECISIONS = "decisions"
+    REPLAY = "replay"
 
 
 class CageKind(Enum):
@@ -118,7 +143,9 @@ class FileGrant:
     administrator and never shown to the guest; `deny` are globs relative to the mount, in which
     `**` crosses directories; `quota` is in bytes and `max_files` in files: what the session may
     add below the mount in its lifetime. `deny_rules` are the places of `deny`, one for each.
-    `commit_by` belongs to transactions, and is None for every other access.
+    `commit_by` belongs to transactions, and is None for every other access; so do `gates`, all of
+    which a commit has to pass, and `approval`, of each commit, and for how many seconds one is
+    waited for.
     """
 
     mount: str
@@ -130,12 +157,24 @@ class FileGrant:
     rule: Rule
     deny_rules: tuple[Rule, ...] = ()
     commit_by: CommitBy | None = None
+    approval: Approval = Approval.NONE
+    approval_expires: float = APPROVAL_EXPIRES
+    gates: tuple[GateRule, ...] = ()
 
     def for_reading(self) -> "FileGrant":
         """
         The grant without all that writing needs.
         """
-        return replace(self, access=Access.READ, quota=0, max_files=0, commit_by=None)
+        return replace(
+            self,
+            access=Access.READ,
+            quota=0,
+            max_files=0,
+            commit_by=None,
+            approval=Approval.NONE,
+            approval_expires=APPROVAL_EXPIRES,
+            gates=(),
+        )
 
 
 class AddressClass(Enum):
@@ -235,15 +274,6 @@ class ProcessGrant:
         return dict(zip(self.programs, rules, strict=True))
 
 
-class Approval(Enum):
-    """
-    Who lets a call of a granted tool be done: nobody has to, or a person, each time.
-    """
-
-    NONE = "none"
-    REQUIRED = "required"
-
-
 class Effect(Enum):
     """
     What a tool's call may do: anything, or nothing but look. A call that may do anything is on disk
@@ -278,7 +308,8 @@ class ArgumentBound:
 class ToolGrant:
     """
     A tool that the client offers and the guest may call, `max_calls` times in a session's life.
-    Arguments without a bound may be anything.
+    Arguments without a bound may be anything. An approval is waited for as long as
+    `approval_expires` says, in seconds.
     """
 
     name: str
@@ -287,6 +318,7 @@ class ToolGrant:
     bounds: tuple[ArgumentBound, ...]
     rule: Rule
     effect: Effect = Effect.ACT
+    approval_expires: float = APPROVAL_EXPIRES
 
 
 class Happening(Enum):
@@ -368,6 +400,17 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Audit:
+    """
+    What the record holds of a session. `redact` are names, in which `*` is any run of characters:
+    of what is called so, in no regard to case, the value is left out.
+    """
+
+    level: AuditLevel = AuditLevel.DECISIONS
+    redact: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """
     One policy, checked and complete. Only `parse.py` and `builtin.py` make one.
@@ -380,7 +423,8 @@ class Policy:
     that what the file says has been narrowed to; what is here is the result. `isolation` and
     `process` are about sessions of the process cage, and say nothing where `cage` is `WASM`.
     `imports` are modules that the guest is meant to use: guidance, which nothing enforces.
-    `lenient` is what may be looked at besides in audit mode; None in every other.
+    `lenient` is what may be looked at besides in audit mode; None in every other. `audit` says what
+    the record holds.
     """
 
     name: str
@@ -406,6 +450,7 @@ class Policy:
     after: tuple[Ratchet, ...] = ()
     mode: Mode = Mode.ENFORCE
     lenient: "Policy | None" = None
+    audit: Audit = field(default_factory=Audit)
 
     @property
     def image(self) -> str:

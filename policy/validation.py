@@ -3,7 +3,6 @@ The schema's pass over a document: each value against its model, each refusal in
 """
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -20,10 +19,14 @@ from policy.schema import (
     PolicySection,
     RandomSection,
 )
+from policy.schema_approvals import ApprovalSection
+from policy.schema_audit import AuditSection
+from policy.schema_gates import GateSection
 from policy.schema_network import CredentialsSection, HttpSection, NetworkSection
 from policy.schema_process import IsolationSection, ProcessSection
 from policy.schema_ratchets import RatchetSection
 from policy.schema_tools import BoundSection, ToolSection
+from policy.spelling import did_you_mean
 from policy.values import REFUSED, said
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -51,7 +54,7 @@ def checked(
     try:
         return model.model_validate(document.data), problems
     except ValidationError as error:
-        for detail in error.errors(include_url=False)[:_MAX_DETAILS]:
+        for detail in error.errors()[:_MAX_DETAILS]:
             # What is missing from a text that could not be read to its end may yet come.
             spurious = detail["type"] == "missing" and not document.closed
             if not spurious and not document.is_broken(detail["loc"]):
@@ -97,10 +100,7 @@ _OTHER_WORDS = {"exec": "programs", "execute": "programs", "commands": "programs
 def _unknown_key(document: Document, path: Path, sections: Sections) -> Problem:
     key, known = str(path[-1]), _known_keys(path[:-1], sections)
     message = f"unknown key `{shown(key, 40)}`"
-    if (meant := _OTHER_WORDS.get(key.lower())) in known:
-        message += f"; did you mean `{meant}`?"
-    elif close := get_close_matches(key[:40].lower(), known, n=1):
-        message += f"; did you mean `{close[0]}`?"
+    message += did_you_mean(_OTHER_WORDS.get(key.lower(), key.lower()), known)
     if holder := label(path[:-1]):
         message = f"{holder}: {message}"
     place = document.keys.get(path, document.where(path))
@@ -120,8 +120,11 @@ def _known_keys(path: Path, sections: Sections) -> list[str]:
 SECTIONS: Sections = {
     "": PolicySection,
     "after": RatchetSection,
+    "audit": AuditSection,
     "deny": DenySection,
     "filesystem": GrantSection,
+    "filesystem.approval": ApprovalSection,
+    "gates.*": GateSection,
     "imports": ImportsSection,
     "isolation": IsolationSection,
     "limits": LimitsSection,
@@ -131,6 +134,7 @@ SECTIONS: Sections = {
     "process": ProcessSection,
     "random": RandomSection,
     "tools": ToolSection,
+    "tools.approval": ApprovalSection,
     "tools.arguments.*": BoundSection,
 }
 """The mappings of a policy file."""

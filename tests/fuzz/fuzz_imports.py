@@ -17,6 +17,7 @@ test beside this file shows that it does. What green does not prove: that the an
 import argparse
 import contextlib
 import faulthandler
+import gc
 import os
 import random
 import sys
@@ -88,6 +89,7 @@ def fuzz(seed: int, rounds: Iterator[int], calls: int = CALLS) -> Tally:
     """
     Make these rounds, `calls` calls each, of every table. Raises BrokenPromiseError.
     """
+    gc.collect()  # what this process has left of earlier work is closed before it is counted
     tally = Tally()
     for number in rounds:
         for table in TABLES:

@@ -29,6 +29,8 @@ from policy.types import (
     AddressClass,
     Approval,
     ArgumentBound,
+    Audit,
+    AuditLevel,
     CageKind,
     Clock,
     CommitBy,
@@ -320,6 +322,9 @@ def random_policy(chance, name="p"):
         deny=tuple(denies),
         imports=chance.choice([None, None, *(tuple(some(chance, MODULES, 2)) for _ in range(2))]),
         tools=tuple(random_tools(chance, name)),
+        audit=Audit(
+            chance.choice(list(AuditLevel)), tuple(some(chance, ["*token*", "pin", "x-*"], 2))
+        ),
     )  # fmt: skip
     return in_a_cage(chance, policy)
 

@@ -23,6 +23,7 @@ from policy.relaxing import relaxes
 from policy.types import (
     Access,
     Approval,
+    AuditLevel,
     CageKind,
     CommitBy,
     Isolation,
@@ -223,6 +224,7 @@ def without_a_restriction(policy):
         yield from without_a_hold(policy)
     if policy.imports is not None:
         yield replace(policy, imports=None)
+    yield from with_another_record(policy)
     yield from with_a_freer_tool(policy)
     yield replace(policy, limits=replace(policy.limits, cells=policy.limits.cells + 1))
     for index, grant in enumerate(policy.filesystem):
@@ -244,6 +246,13 @@ def without_a_restriction(policy):
         around = policy.network[:index], policy.network[index + 1 :]
         more = replace(grant, max_bytes=grant.max_bytes + 1)
         yield replace(policy, network=(*around[0], more, *around[1]))
+
+
+def with_another_record(policy):
+    if policy.audit.level is AuditLevel.REPLAY:
+        yield replace(policy, audit=replace(policy.audit, level=AuditLevel.DECISIONS))
+    if policy.audit.redact:
+        yield replace(policy, audit=replace(policy.audit, redact=policy.audit.redact[1:]))
 
 
 def with_a_freer_tool(policy):
@@ -293,6 +302,7 @@ def shuffled(policy, chance):
         deny=turned(policy.deny),
         images=images,
         imports=policy.imports and turned(policy.imports),
+        audit=replace(policy.audit, redact=turned(policy.audit.redact)),
         tools=turned([replace(one, bounds=turned(one.bounds)) for one in policy.tools]),
         process=policy.process
         and replace(policy.process, programs=turned(policy.process.programs), program_rules=()),

@@ -229,6 +229,23 @@ def test_may_hide_says_where_a_directory_must_be_looked_through(policy, text, pa
     assert compile_policy(one).may_hide(path) is hides
 
 
+def test_memory_of_the_session_hides_nothing_though_it_is_written(policy):
+    one = policy("filesystem:\n  - {mount: /data, source: scratch, access: read-write}\n")
+    assert not compile_policy(one).may_hide("/data/anything")
+    assert compile_policy(one).may_hide("/data")
+
+
+def test_only_whole_names_above_a_mount_point_keep_their_place(policy):
+    mounts = ("/work", "/work/outer/most")
+    grants = (f"  - {{mount: {one}, source: scratch, access: read-write}}\n" for one in mounts)
+    decider = compile_policy(policy("filesystem:\n" + "".join(grants)))
+    allowed = {
+        path: decider.decide(FileRequest(FileAction.REMOVE_DIRECTORY, path)).allowed
+        for path in ("/work/out", "/work/outer", "/work/outer/m", "/work/outer/most", "/work/x")
+    }
+    assert [path for path, one in allowed.items() if not one] == ["/work/outer", "/work/outer/most"]
+
+
 # Properties over policies and requests that nobody thought of
 
 NAMES = st.sampled_from(["a", "b", "A", "a.key", ".git", "makefile", "conftest.py"])

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy.document import _HIDDEN, read_document
+from policy import document as document_module
+from policy.document import _HIDDEN, MAX_BYTES, MAX_DEPTH, Place, read_document
 from policy.errors import PolicyError
 from policy.parse import parse
 
@@ -113,3 +114,68 @@ def test_no_text_raises_anything_but_a_policy_error(text):
 def test_no_text_at_all_does(text):
     with pytest.raises(PolicyError):
         parse(text, file="f", base="/srv")
+
+
+# Bounds, and where what is wrong is shown
+
+
+def problems_of(text: str) -> list[tuple[str, int, int]]:
+    return [(one.message, one.line, one.column) for one in read_document(text, "f").problems]
+
+
+def test_a_document_of_256_kib_is_read_and_a_larger_one_is_not():
+    most = "a: 1 #" + "x" * (MAX_BYTES - 6)
+    assert (len(most), MAX_BYTES) == (256 * 1024, 256 * 1024)
+    assert read_document(most, "f").data == {"a": 1}
+    larger = read_document(most + "x", "f")
+    assert problems_of(most + "x") == [("the file is larger than 256 KiB", 0, 0)]
+    assert (larger.data, larger.closed) == (None, False)
+
+
+def test_a_document_is_nested_twenty_deep_and_no_deeper():
+    assert problems_of("[" * MAX_DEPTH + "]" * MAX_DEPTH) == []
+    deeper = "[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1)
+    assert problems_of(deeper) == [(f"nested deeper than {MAX_DEPTH}", 1, MAX_DEPTH + 1)]
+
+
+def test_a_document_has_so_many_values_and_no_more(monkeypatch):
+    monkeypatch.setattr(document_module, "MAX_VALUES", 5)
+    assert read_document("[1, 2, 3, 4]", "f").data == [1, 2, 3, 4]
+    assert problems_of("[1, 2, 3, 4]") == []
+    assert problems_of("[1, 2, 3, 4, 5]") == [("more than 5 values", 1, 14)]
+
+
+@pytest.mark.parametrize("lines", [2, 199, 200, 201])
+def test_of_very_many_problems_the_first_are_told(lines):
+    hidden = "the invisible character U+0001 is not allowed"
+    found = problems_of("# \x01\n" * lines)
+    assert found == [(hidden, line, 3) for line in range(1, min(lines, 200) + 1)]
+
+
+def test_a_problem_shows_its_line_also_the_last():
+    assert [one.text for one in read_document("a: no\nb: off", "f").problems] == ["a: no", "b: off"]
+    assert read_document("a: 1", "f").problem(Place(2, 1), "m").text == ""
+
+
+def test_an_error_of_the_first_word_stands_at_the_start():
+    ((message, line, column),) = problems_of('"\\Uffffffff"')
+    assert message.startswith("this is not YAML")
+    assert (line, column) == (1, 1)
+
+
+def test_an_alias_is_no_value_and_what_follows_is_read():
+    document = read_document("a: *x\nb: no\nc: 1\n", "f")
+    assert [one.message.split()[:2] for one in document.problems] == [
+        ["the", "alias"],
+        ["`no`", "means"],
+    ]
+    assert document.data == {"a": None, "b": None, "c": 1}
+    assert document.broken == {("a",), ("b",)}
+    assert document.is_broken(("a",))
+    assert document.is_broken(("a", "below"))
+    assert not document.is_broken(("c",))
+
+
+def test_a_key_is_no_alias_and_no_collection():
+    assert [one[0] for one in problems_of("*x : 1\nb: no\n")] == ["the alias `*x` is not allowed"]
+    assert problems_of("? [a]\n: 1\n") == [("a key must be one word", 1, 3)]

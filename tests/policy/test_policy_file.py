@@ -10,6 +10,7 @@ import pytest
 
 from policy import policy_file
 from policy.cases import load_cases, run_cases
+from policy.document import MAX_BYTES
 from policy.errors import PolicyError
 from policy.parse import load, load_directory
 
@@ -26,7 +27,7 @@ def refused(path: Path) -> str:
     with pytest.raises(PolicyError) as caught:
         load(str(path))
     (problem,) = caught.value.problems
-    assert problem.line == 0
+    assert (problem.line, problem.column) == (0, 0)
     return problem.message
 
 
@@ -103,6 +104,16 @@ def test_a_file_is_read_up_to_its_largest_size(tmp_path, size, loads):
         assert refused(path) == "is larger than 256 KiB"
 
 
+def test_no_more_is_read_of_a_file_than_shows_that_it_is_too_large(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_bytes(b"#" * (4 * MAX_BYTES))
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        assert len(policy_file._read(descriptor)) == MAX_BYTES + 1
+    finally:
+        os.close(descriptor)
+
+
 def test_other_encodings_are_refused(tmp_path):
     path = write(tmp_path / "a.yaml")
     path.write_bytes(path.read_bytes() + b"# caf\xe9\n")
@@ -115,6 +126,9 @@ def test_no_descriptor_is_left_open(tmp_path):
     load_directory(str(tmp_path))
     (tmp_path / "b.yaml").write_text("[")
     with pytest.raises(PolicyError):
+        load_directory(str(tmp_path))
+    tmp_path.chmod(0o777)
+    with pytest.raises(PolicyError, match="can be written by everybody"):
         load_directory(str(tmp_path))
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy.globs import GlobSet, glob_problem
+from policy.glob_sieve import sieve_of
+from policy.globs import GlobSet, components_of, glob_problem
 
 
 def component_matches(pattern: str, name: str) -> bool:
@@ -139,3 +140,66 @@ def test_a_glob_of_the_language_has_no_problem(pattern):
 )
 def test_what_is_not_of_the_language_has_one(pattern):
     assert glob_problem(pattern) is not None
+
+
+# To the last character
+
+
+@pytest.mark.parametrize(
+    ("patterns", "path", "index"),
+    [
+        (("a*bb",), "axbb", 0),
+        (("a*bb",), "bxbb", None),
+        (("zzz", "a"), "a/b", 1),
+        (("zzz", "a", "*"), "a/b", 1),
+        (("a/**/**/b",), "a/b", 0),
+        (("a/**/**/b",), "a/x/y/b", 0),
+        (("a**b",), "axb", 0),
+    ],
+)
+def test_the_first_pattern_that_matches_is_told(patterns, path, index):
+    assert GlobSet(patterns).match(path) == index
+
+
+@pytest.mark.parametrize(
+    ("patterns", "path", "below"),
+    [
+        (("a",), "", True),
+        ((), "", False),
+        ((), "a", False),
+        (("**",), "x", True),
+        (("a/b",), "a", True),
+        (("a/b",), "b", False),
+        (("a",), "a/x", True),
+    ],
+)
+def test_what_may_lie_below_a_directory_is_a_yes_or_a_no(patterns, path, below):
+    assert GlobSet(patterns).may_match_below(path) is below
+
+
+def test_a_pattern_says_each_crossing_once():
+    assert components_of("a/**/**/b") == ["a", "**", "b"]
+    assert components_of("**/**") == []
+    assert components_of("a/**") == ["a"]
+
+
+def test_a_sieve_looks_for_names_beginnings_and_ends():
+    seen = sieve_of([["name", "*"], ["start*"], ["*end"], ["?y"]])
+    assert (seen.always, seen.names, seen.starts, seen.ends) == (False, {"name"}, (), ())
+    assert sorted(seen.found) == ["/start", "end/", "y/"]
+    assert sieve_of([["*"]]).always
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 20])
+def test_a_sieve_of_many_parts_looks_them_up_and_finds_the_same(count):
+    starts = [[f"{chr(97 + index)}{'x' * (index % 3)}*"] for index in range(count)]
+    seen = sieve_of(starts)
+    assert bool(seen.found) == (count <= 8)
+    assert bool(seen.starts) == (count > 8)
+    ends = sieve_of([[f"*{one[0][:-1]}"] for one in starts])
+    for index in range(count):
+        text = starts[index][0][:-1]
+        assert seen.may_match(f"0/{text}9/0") is True
+        assert ends.may_match(f"0/9{text}/0") is True
+    assert seen.may_match("0/1/2") is False
+    assert ends.may_match("0/1/2") is False

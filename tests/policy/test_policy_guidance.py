@@ -9,6 +9,7 @@ import pytest
 from policy.compare import compare
 from policy.decide import decide
 from policy.effective import effective, to_json
+from policy.errors import PolicyError
 from policy.explain import explain, parse_request
 from policy.explain import to_json as answer_json
 from policy.narrow import narrow
@@ -97,3 +98,12 @@ def test_a_difference_says_that_it_is_guidance(policy):
         "numpy (guidance)",
         "os.path (guidance)",
     ]
+
+
+def test_what_lies_below_a_module_may_be_written_and_means_the_same(policy):
+    one = policy('imports: {allow: ["numpy.*", numpy, "os.path.*", csv]}\n')
+    assert (one.imports, one.digest) == (policy(SAID).imports, policy(SAID).digest)
+    with pytest.raises(PolicyError):
+        policy('imports: {allow: ["*"]}\n')
+    with pytest.raises(PolicyError):
+        policy('imports: {allow: ["numpy.*.x"]}\n')

@@ -26,6 +26,8 @@ from policy.hosts import canonical_host, host_problem, is_address
         ("0xcafe.example", "0xcafe.example"),
         ("deadbeef", "deadbeef"),
         ("0xyz", "0xyz"),
+        ("0xzf", "0xzf"),
+        ("a" * 61 + ("." + "a" * 63) * 3 + ".", "a" * 61 + ("." + "a" * 63) * 3),
         ("a" * 63 + ".example", "a" * 63 + ".example"),
         (".".join(["a" * 49] * 5) + ".com", ".".join(["a" * 49] * 5) + ".com"),
         ("192.0.2.1", "192.0.2.1"),

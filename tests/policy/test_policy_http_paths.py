@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policy.http_paths import MAX_PATH, MAX_SEGMENTS, normal_path, path_problem, query_problem
+from policy.http_paths import (
+    _SIMPLE,
+    MAX_PATH,
+    MAX_SEGMENTS,
+    _is_simple,
+    normal_path,
+    path_problem,
+    query_problem,
+)
 from policy.path_globs import compile_glob, path_glob_problem
 
 
@@ -274,3 +282,48 @@ def test_a_path_that_is_no_problem_has_a_normal_form_that_is_none_either(text):
     path = f"/{text}"
     if path_problem(path) is None:
         assert path_problem(normal_path(path)) is None
+
+
+# To the last character
+
+
+@pytest.mark.parametrize(
+    ("glob", "path", "fits"),
+    [
+        ("/*a*", "/ab", True),
+        ("/*a*", "/b", False),
+        ("/*ab*ba*", "/aba", False),
+        ("/*ab*ba*", "/abba", True),
+        ("/a*a", "/a", False),
+        ("/a*a", "/aa", True),
+        ("/a/**/**/b", "/a/b", True),
+        ("/a/**/**/b", "/a/x/y/b", True),
+        ("/**/**", "/", True),
+    ],
+)
+def test_the_pieces_of_a_segment_stand_beside_each_other(glob, path, fits):
+    assert compile_glob(glob).matches(path) is fits
+
+
+def test_two_crossings_are_one():
+    assert compile_glob("/a/**/**/b") == compile_glob("/a/**/b")
+
+
+@pytest.mark.parametrize(
+    ("path", "simple"),
+    [
+        ("/", True),
+        ("/v1/list-a_b.c", True),
+        ("/" + "a" * (_SIMPLE - 1), True),
+        ("/" + "a" * _SIMPLE, False),
+        ("/a//b", False),
+        ("/.a", False),
+        ("a", False),
+        ("", False),
+        ("/%61", False),
+        ("/caf\u00e9", False),
+        ("/a~b", False),
+    ],
+)
+def test_a_path_is_simple_where_there_is_nothing_to_look_for(path, simple):
+    assert _is_simple(path) is simple

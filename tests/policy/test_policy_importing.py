@@ -10,7 +10,7 @@ import pytest
 from executor.cli import main
 from policy.decide import decide
 from policy.explain import parse_request
-from policy.importing import NotImportedError, Origin, imported
+from policy.importing import NotImportedError, Origin, _cut, _Draft, _written, imported
 from policy.parse import parse
 
 SRT = {
@@ -178,6 +178,39 @@ def test_nothing_can_be_smuggled_into_the_file():
     assert parse(text, file="imported.yaml", base="/p").network == ()
 
 
+@pytest.mark.parametrize(
+    ("place", "cut"),
+    [
+        ("A.org:443", ("a.org", "443")),
+        ("a.org.", ("a.org", "")),
+        ("a.org:x", ("a.org:x", "")),
+        ("443", ("443", "")),
+    ],
+)
+def test_a_place_is_cut_where_digits_say_a_port(place, cut):
+    assert _cut(place) == cut
+
+
+@pytest.mark.parametrize("length", [119, 120, 121])
+def test_a_comment_shows_120_characters_of_what_an_entry_comes_from(length):
+    draft = _Draft()
+    name = "x" * length
+    draft.leave_out(name, "y" * (length + 180))
+    draft.add("filesystem", "mount: /a, source: /a, access: read", name)
+    told, why = name[:120], "y" * min(300, length + 180)
+    more = "..." if length > 120 else ""
+    assert draft.left_out == [f"{told}{more}: {why}{more}"]
+    assert f"  # {told}{more}\n  - {{mount" in _written(draft)
+
+
+def test_an_entry_that_is_none_is_left_out_with_what_is_wrong_and_what_to_write():
+    draft = _Draft()
+    draft.add("filesystem", "mount: /a, source: /a, access: all", "it")
+    (told,) = draft.left_out
+    assert told.startswith("it: filesystem[0].access: cannot be `all`; write read, ")
+    assert draft.problem() == ""
+
+
 def test_the_command_prints_it(tmp_path, capsys):
     (tmp_path / "s.json").write_text(json.dumps(SRT))
     assert main(["policy", "import", "--from", "srt", str(tmp_path / "s.json")]) == 0
@@ -186,3 +219,66 @@ def test_the_command_prints_it(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["policy"].startswith("version: 1\n")
     assert main(["policy", "import", "--from", "srt", str(tmp_path / "none.json")]) == 1
     assert "none.json" in capsys.readouterr().err
+
+
+def left_out(text):
+    lines = text.partition("# Left out, because nothing here means the same or less:\n")[2]
+    return [line.removeprefix("#   ") for line in lines.splitlines()]
+
+
+def of_deno(**kinds):
+    return imported(Origin.DENO, json.dumps({"permissions": {"default": kinds}}), "a")
+
+
+def test_what_names_no_directory_is_no_grant_and_is_said():
+    outside = "a pattern or a path outside names no directory that can be mounted"
+    found = of_deno(read=["../up", "a*", "/srv/a[b]", ".", "/srv/in", "./data"])
+    assert [(one.mount, one.source) for one in parse(found, file="a", base="/b").filesystem] == [
+        ("/srv/in", "/srv/in"),
+        ("/project-data", "/b/data"),
+    ]
+    assert left_out(found) == [
+        *(f"--allow-read={one}: {outside}" for one in ("../up", "a*", "/srv/a[b]")),
+        "--allow-read=.: the directory of the policy itself is never granted: name one in it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("denied", "granted"),
+    [(["/srv/in"], ["/project-data"]), (["."], []), (["/srv"], ["/project-data"])],
+)
+def test_what_is_denied_as_well_is_no_grant_and_is_said(denied, granted):
+    found = of_deno(read={"allow": ["/srv/in", "data"], "deny": denied})
+    one = parse(found, file="a", base="/b")
+    assert [grant.mount for grant in one.filesystem] == granted
+    told = [line for line in left_out(found) if line.endswith(": it is denied as well")]
+    assert len(told) == 2 - len(granted)
+
+
+@pytest.mark.parametrize(
+    ("names", "fork", "told"),
+    [
+        (["read"], False, []),
+        (["clone", "fork", "read"], True, []),
+        (["read", "execve"], False, ["execve"]),
+        (["socket"], False, ["socket, connect"]),
+        (["clone", "execveat", "connect"], True, ["execve", "socket, connect"]),
+    ],
+)
+def test_of_a_profile_of_calls_only_what_it_allows_is_carried_over(names, fork, told):
+    profile = {
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "syscalls": [{"names": names, "action": "SCMP_ACT_ALLOW"}],
+    }
+    found = imported(Origin.DOCKER_SECCOMP, json.dumps(profile), "a")
+    assert ("process: {fork: true}" in found) is fork
+    forks = [name for name in ("clone", "fork") if name in names]
+    assert not fork or f"# {', '.join(forks)}\n" in found
+    assert [line.partition(": ")[0] for line in left_out(found)] == [*told, f"{len(names)} calls"]
+
+
+@pytest.mark.parametrize("value", [False, {"allow": False}, {}, {"deny": []}])
+def test_a_permission_that_is_not_given_grants_nothing(value):
+    found = of_deno(read=value, net=value)
+    one = parse(found, file="a", base="/b")
+    assert (one.filesystem, one.network, left_out(found)) == ((), (), [])

@@ -23,6 +23,7 @@ from policy.schema import LimitsSection
 from policy.types import (
     Access,
     Approval,
+    Audit,
     CageKind,
     Clock,
     Deny,
@@ -159,6 +160,8 @@ def test_the_same_meaning_has_the_same_digest():
         ("name: a", "name: a\nrandom: {seed: 0}"),
         ("name: a", "name: a\ndisclose: true"),
         ("name: a", "name: a\nenvironment: {A: x}"),
+        ("name: a", "name: a\naudit: {level: replay}"),
+        ("name: a", "name: a\naudit: {redact: [pin]}"),
         ("name: a", "name: a\ndeny: [{path: /x/secret}]"),
     ],
 )
@@ -179,6 +182,7 @@ def test_the_digest_covers_every_field_that_means_something():
         process=process,
         imports=(),
         tools=(ToolGrant("f", 1, Approval.NONE, (), Rule("tools[0]", "a.yaml")),),
+        audit=Audit(redact=("x",)),
         after=(Ratchet(Happening.CONNECT, "a.org", ("tools",), Rule("after[0]", "a.yaml")),),
     )
     told = json.loads(canonical(connected))

@@ -12,10 +12,11 @@ from policy.errors import PolicyError
 from policy.globs import glob_problem
 from policy.hosts import host_problem
 from policy.narrow import narrow
+from policy.narrow_files import denied_below
 from policy.parse import parse
 from policy.path_globs import MAX_GLOB, MAX_SEGMENTS, path_glob_problem
 from policy.requests import AddressRequest, ImportRequest, NetworkRequest, ProcessRequest
-from policy.types import Access, Clock
+from policy.types import Access, Clock, FileGrant, Rule
 
 
 def made(text, name="top"):
@@ -143,12 +144,22 @@ def test_a_mount_is_narrowed_in_all_its_parts():
     (grant,) = narrow(own, ceiling).filesystem
     assert (grant.access, grant.quota, grant.max_files) == (Access.READ_WRITE, 10, 5)
     assert grant.deny == ("a", "b", "c")
-    assert [one.file for one in grant.deny_rules] == ["own.yaml", "own.yaml", "top.yaml"]
+    assert [(one.file, one.name) for one in grant.deny_rules] == [
+        ("own.yaml", "filesystem[0].deny[0]"),
+        ("own.yaml", "filesystem[0].deny[1]"),
+        ("top.yaml", "filesystem[0].deny[1]"),
+    ]
     reader = made(files("mount: /out, source: /srv/out, access: read"))
     for first, second in ((own, reader), (reader, own)):
         (grant,) = narrow(first, second).filesystem
         assert (grant.access, grant.quota, grant.max_files) == (Access.READ, 0, 0)
         assert grant.rule.file == reader.file
+
+
+def test_a_deny_without_a_place_of_its_own_is_narrowed_with_its_grants():
+    grant = FileGrant("/d", "/s", Access.READ, ("x", "a/y"), 0, 0, Rule("filesystem[0]", "f", 3))
+    assert denied_below(grant, "/d") == {"x", "a/y"}
+    assert denied_below(grant, "/d/a") == {"y"}
 
 
 def test_memory_of_the_session_is_never_more_than_the_limit_of_both():
@@ -177,6 +188,32 @@ def test_a_key_stands_where_its_value_comes_from():
     assert {taken.rule(one).file for one in files_of} == {"top.yaml"}
     assert [taken.rule(one).line for one in ("clock", "random", "random.seed")] == [4, 5, 5]
     assert (taken.clock, taken.seed) == (Clock.FROZEN, 1)
+
+
+@pytest.mark.parametrize(
+    ("own", "ceiling", "file"),
+    [
+        ("decisions", "replay", "top.yaml"),
+        ("replay", "replay", "own.yaml"),
+        ("replay", "decisions", "own.yaml"),
+    ],
+)
+def test_the_level_of_the_record_stands_where_it_comes_from(own, ceiling, file):
+    text = "limits: {{cells: 5, requests: {}}}\naudit: {{level: {}}}\n"
+    both = narrow(made(text.format(9, own), "own"), made(text.format(8, ceiling)))
+    assert both.rule("audit.level").file == file
+    assert both.rule("limits.requests").file == "top.yaml"
+    assert both.rule("limits.cells").file == "own.yaml"
+    assert sum(one.name == "audit.level" for one in both.rules) == 1
+
+
+def test_a_working_directory_that_both_grant_leaves_the_limits_as_they_are():
+    scratch = files("mount: /work, source: scratch, access: read-write, quota: 10, max_files: 5")
+    own, top = made(scratch, "own"), made(scratch)
+    both = narrow(own, top)
+    assert (both.limits.scratch, both.limits.files) == (own.limits.scratch, own.limits.files)
+    dropped = narrow(own, made(""))
+    assert (dropped.limits.scratch, dropped.limits.files) == (10, 5)
 
 
 def test_isolation_and_process_stand_where_they_are_said():

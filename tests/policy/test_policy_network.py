@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from policy.decide import decide
 from policy.doubts import doubts
@@ -82,6 +83,26 @@ def test_what_is_not_said_follows_from_what_is(policy, text, ports, tls, raw):
 def test_the_defaults_of_a_rule_are_looking_at_everything(policy):
     (grant,) = policy("network: [{host: a.example, http: [{}]}]\n").network
     assert (grant.http[0].methods, grant.http[0].paths) == (("GET", "HEAD"), ("/**",))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "loads"),
+    [
+        ("x" * 64, True),
+        ("x" * 65, False),
+        ("~ ", True),
+        ("\x7f", False),
+        ("\x1f", False),
+        (" x", False),
+    ],
+)
+def test_a_prefix_is_up_to_64_characters_that_can_be_printed(prefix, loads):
+    section = {"header": "X-Key", "secret": "k", "prefix": prefix}
+    if loads:
+        assert CredentialsSection.model_validate(section).prefix == prefix
+    else:
+        with pytest.raises(ValidationError):
+            CredentialsSection.model_validate(section)
 
 
 @pytest.mark.parametrize("text", ["", "network: none\n", "network: []\n"])

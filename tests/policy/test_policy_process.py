@@ -86,7 +86,7 @@ def test_the_name_of_an_image_says_its_cage(image, kind):
 
 def test_each_cage_has_its_shipped_images():
     native = [one for one in SHIPPED_IMAGES if cage_of(one) is CageKind.PROCESS]
-    assert native == ["native-core", "native-data"]
+    assert native == ["native-core", "native-data", "native-books"]
 
 
 @pytest.mark.parametrize(

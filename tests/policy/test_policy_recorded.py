@@ -130,7 +130,7 @@ def test_a_kind_of_argument_is_read_back():
 
 def test_what_was_allowed_had_what_its_text_does_not_say():
     assert as_allowed(ToolRequest("look")) == ToolRequest("look", approved=True)
-    assert as_allowed(CommitRequest("/a")) == CommitRequest("/a", by_client=True)
+    assert as_allowed(CommitRequest("/a")) == CommitRequest("/a", by_client=True, approved=True)
     assert as_allowed(SocketRequest("udp")) == SocketRequest("udp")
 
 
@@ -355,6 +355,14 @@ def test_a_commit_is_asked_again_where_it_does_not_matter_who_has_asked(
     said = f"mount: {mount}, source: /srv/books, access: transaction, commit_by: {by.split(',')[0]}"
     found = regress(policy(f"filesystem: [{{{said}}}]\n"), seen("commit /ledger"))
     assert (found.asked, found.unasked, len(found.newly_denied)) == (allowed, 1 - allowed, denied)
+
+
+@pytest.mark.parametrize("more", ["", ", approval: required"])
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_commit_is_not_asked_again_where_the_record_does_not_say_by_whom(policy, more, allowed):
+    said = f"mount: /ledger, source: /srv, access: transaction, commit_by: client{more}"
+    found = regress(policy(f"filesystem: [{{{said}}}]\n"), seen("commit /ledger", allowed=allowed))
+    assert (found.unasked, found.newly_denied, found.newly_allowed) == (1, (), ())
 
 
 def test_audit_mode_is_asked_as_if_it_were_enforced(reads):

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from policy.decide import decide
+from policy.doubts import SHIPPED_IMAGES
 from policy.errors import PolicyError
 from policy.parse import load, load_directory, parse
+from policy.related import _is_plain
 from policy.requests import FileAction, FileRequest
+from policy.types import CageKind
 
 
 @pytest.fixture
@@ -115,6 +118,55 @@ def test_a_name_that_two_files_have_is_refused(place):
     assert "within[0]: `top` is top.yaml and ceilings/top.yaml" in said
 
 
+def test_the_folder_may_be_named_with_the_ceiling(place):
+    at = place(
+        a="within: [ceilings/top]\n" + both("read-write"),
+        top=both("read-write"),
+        ceilings__top=both("read"),
+    )
+    policy = load(str(at / "a.yaml"))
+    assert not decide(policy, FileRequest(FileAction.WRITE, "/data/x")).allowed
+    assert decide(policy, FileRequest(FileAction.READ, "/data/x")).allowed
+    (at / "ceilings" / "top.yaml").unlink()
+    assert "there is no policy `ceilings/top`" in refusal(lambda: load(str(at / "a.yaml")))
+
+
+# Defaults that come with the package
+
+
+@pytest.mark.parametrize(
+    ("name", "cage", "image"),
+    [("python", CageKind.WASM, "core"), ("native", CageKind.PROCESS, "native-data")],
+)
+def test_built_in_defaults_grant_nothing_and_keep_secrets_out_of_the_record(
+    place, name, cage, image
+):
+    at = place(a=f"defaults: builtin/{name}\n")
+    policy = load(str(at / "a.yaml"))
+    assert (policy.cage, policy.images[0]) == (cage, image)
+    assert set(policy.images) <= set(SHIPPED_IMAGES)
+    assert (policy.filesystem, policy.network, policy.tools, policy.process) == ((), (), (), None)
+    assert {"authorization", "*token*", "*api*key*"} <= set(policy.audit.redact)
+    assert policy.rule("image").file == f"builtin/{name}.yaml"
+
+
+def test_a_text_alone_may_name_built_in_defaults():
+    text = "version: 1\nname: a\ndefaults: builtin/python\nlimits: {cells: 3}\n"
+    policy = parse(text, file="a.yaml", base="/srv")
+    assert (policy.images[0], policy.limits.cells) == ("core", 3)
+
+
+def test_built_in_defaults_that_there_are_not_are_told_with_those_that_there_are(place):
+    said = refusal(lambda: load(str(place(a="defaults: builtin/pythn\n") / "a.yaml")))
+    assert "a.yaml:3:11: defaults: there is no `builtin/pythn`" in said
+    assert "there are builtin/native, builtin/python" in said
+
+
+def test_what_is_built_in_is_no_ceiling(place):
+    said = refusal(lambda: load(str(place(a="within: [builtin/python]\n") / "a.yaml")))
+    assert "write the name of a policy file beside this one, or ceilings/NAME" in said
+
+
 @pytest.mark.parametrize("key", ["within: [{}]", "defaults: {}"])
 def test_a_circle_is_refused(place, key):
     at = place(a=key.format("b") + "\n", b=key.format("c") + "\n", c=key.format("a") + "\n")
@@ -195,3 +247,34 @@ def test_no_descriptor_is_left_open(place):
     load(str(at / "a.yaml"))
     refusal(lambda: load(str(place(a="within: [bad]\n") / "a.yaml")))
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("a-1", True),
+        ("ceilings/a", True),
+        ("builtin/a", True),
+        ("a/b", False),
+        ("/a", False),
+        ("ceilings/", False),
+        ("ceilings/a/b", False),
+        ("ceilings/../a", False),
+        ("../a", False),
+        ("a.b", False),
+        ("", False),
+        ("\xe9", False),
+    ],
+)
+def test_only_a_plain_name_names_a_file(name, plain):
+    assert _is_plain(name) is plain
+
+
+@pytest.mark.parametrize("count", [2, 16, 17, 18])
+def test_a_chain_of_ceilings_is_sixteen_files_long_and_no_longer(place, count):
+    chain = {f"p{index}": f"within: [p{index + 1}]\n" for index in range(1, count)}
+    at = place(**chain, **{f"p{count}": ""})
+    if count <= 16:
+        assert len(load(str(at / "p1.yaml")).within) == count - 1
+    else:
+        assert "is more than 16 files deep" in refusal(lambda: load(str(at / "p1.yaml")))

@@ -83,9 +83,8 @@ def test_denied_and_guarded_names_are_so_in_a_transaction_too():
 @pytest.mark.parametrize(
     ("grant", "said"),
     [
-        (f"{TRANSACTION}, gate: bean-check", "this version runs no gates"),
-        (f"{TRANSACTION}, approval: required", "waits for no approval"),
-        (f"{TRANSACTION}, commit_by: approver", "write guest or client"),
+        (f"{TRANSACTION}, gate: bean-check", "there is no gate `bean-check`"),
+        (f"{TRANSACTION}, commit_by: anybody", "write guest, client or approver"),
         (f"{LEDGER}, access: read-write, commit_by: guest", "for transactions alone"),
         ("mount: /s, source: scratch, access: transaction", "no base that a commit could change"),
         ("mount: /s, source: /, access: transaction", "dangerous grant"),
