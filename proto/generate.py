@@ -14,10 +14,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 MESSAGES = (
     "codecage/v1/codecage.proto",
+    "codecage/v1/approvals.proto",
     "codecage/worker/v1/worker.proto",
     "codecage/network/v1/network.proto",
 )
-SERVICES = ("codecage/v1/codecage.proto",)
+SERVICES = ("codecage/v1/codecage.proto", "codecage/v1/approvals.proto")
 
 
 def generate(output: Path) -> None:

@@ -158,6 +158,8 @@ class _CommitOutcomeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._
     """The host's files are not what the session saw; nothing was written. Roll back to see them."""
     COMMIT_OUTCOME_PREVIEW: _CommitOutcome.ValueType  # 4
     """A dry run."""
+    COMMIT_OUTCOME_GATE_FAILED: _CommitOutcome.ValueType  # 6
+    """A gate of the mount said no, or came to no answer; nothing was written."""
 
 class CommitOutcome(_CommitOutcome, metaclass=_CommitOutcomeEnumTypeWrapper): ...
 
@@ -169,7 +171,34 @@ COMMIT_OUTCOME_CONFLICT: CommitOutcome.ValueType  # 3
 """The host's files are not what the session saw; nothing was written. Roll back to see them."""
 COMMIT_OUTCOME_PREVIEW: CommitOutcome.ValueType  # 4
 """A dry run."""
+COMMIT_OUTCOME_GATE_FAILED: CommitOutcome.ValueType  # 6
+"""A gate of the mount said no, or came to no answer; nothing was written."""
 global___CommitOutcome = CommitOutcome
+
+class _Judgement:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _JudgementEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Judgement.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    JUDGEMENT_UNSPECIFIED: _Judgement.ValueType  # 0
+    JUDGEMENT_PASSED: _Judgement.ValueType  # 1
+    JUDGEMENT_FAILED: _Judgement.ValueType  # 2
+    JUDGEMENT_REFUSED: _Judgement.ValueType  # 3
+    """The changes hold something that the gate does not look at."""
+    JUDGEMENT_BROKEN: _Judgement.ValueType  # 4
+    """The gate came to no answer."""
+
+class Judgement(_Judgement, metaclass=_JudgementEnumTypeWrapper): ...
+
+JUDGEMENT_UNSPECIFIED: Judgement.ValueType  # 0
+JUDGEMENT_PASSED: Judgement.ValueType  # 1
+JUDGEMENT_FAILED: Judgement.ValueType  # 2
+JUDGEMENT_REFUSED: Judgement.ValueType  # 3
+"""The changes hold something that the gate does not look at."""
+JUDGEMENT_BROKEN: Judgement.ValueType  # 4
+"""The gate came to no answer."""
+global___Judgement = Judgement
 
 class _ChangeKind:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -492,6 +521,7 @@ class CreateSessionRequest(google.protobuf.message.Message):
     TOOLS_FIELD_NUMBER: builtins.int
     VARIABLES_FIELD_NUMBER: builtins.int
     FINAL_ANSWER_FIELD_NUMBER: builtins.int
+    IMPORTS_FIELD_NUMBER: builtins.int
     policy: builtins.str
     """A policy's name; empty means the built-in `calculator`, which grants nothing but computing."""
     image: builtins.str
@@ -512,6 +542,10 @@ class CreateSessionRequest(google.protobuf.message.Message):
         codecage/values.py. With the tools 1 MiB in all.
         """
 
+    @property
+    def imports(self) -> global___Imports:
+        """What the cells' own import statements may name; any where it is left out."""
+
     def __init__(
         self,
         *,
@@ -521,10 +555,37 @@ class CreateSessionRequest(google.protobuf.message.Message):
         tools: collections.abc.Iterable[global___Tool] | None = ...,
         variables: collections.abc.Mapping[builtins.str, builtins.bytes] | None = ...,
         final_answer: builtins.bool = ...,
+        imports: global___Imports | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["final_answer", b"final_answer", "image", b"image", "labels", b"labels", "policy", b"policy", "tools", b"tools", "variables", b"variables"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["imports", b"imports"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["final_answer", b"final_answer", "image", b"image", "imports", b"imports", "labels", b"labels", "policy", b"policy", "tools", b"tools", "variables", b"variables"]) -> None: ...
 
 global___CreateSessionRequest = CreateSessionRequest
+
+@typing.final
+class Imports(google.protobuf.message.Message):
+    """A list that import statements keep to: guidance for an agent, and no protection, since what
+    modules import and what is looked up otherwise is not asked. What a session may do, its policy
+    says.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ALLOW_FIELD_NUMBER: builtins.int
+    @property
+    def allow(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """`math` (with no module below it), `numpy.*` (with what lies below it), `*`; 256 at most, each
+        of up to 128 characters.
+        """
+
+    def __init__(
+        self,
+        *,
+        allow: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["allow", b"allow"]) -> None: ...
+
+global___Imports = Imports
 
 @typing.final
 class Tool(google.protobuf.message.Message):
@@ -642,6 +703,7 @@ class Session(google.protobuf.message.Message):
     LOST_REASON_FIELD_NUMBER: builtins.int
     CAGE_FIELD_NUMBER: builtins.int
     ISOLATION_PARTS_FIELD_NUMBER: builtins.int
+    CAPTURE_FIELD_NUMBER: builtins.int
     id: builtins.str
     policy: builtins.str
     policy_digest: builtins.str
@@ -654,6 +716,10 @@ class Session(google.protobuf.message.Message):
     lost_reason: builtins.str
     """Why the session is lost, where it is."""
     cage: global___CageKind.ValueType
+    capture: builtins.str
+    """Whether it can be replayed, as far as is known: `complete`, or `incomplete (why)`; empty where
+    its policy has no `audit: {level: replay}`.
+    """
     @property
     def created(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     @property
@@ -680,9 +746,10 @@ class Session(google.protobuf.message.Message):
         lost_reason: builtins.str = ...,
         cage: global___CageKind.ValueType = ...,
         isolation_parts: collections.abc.Iterable[global___IsolationPart] | None = ...,
+        capture: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["created", b"created", "policy_info", b"policy_info"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["cage", b"cage", "cells", b"cells", "created", b"created", "id", b"id", "image", b"image", "isolation", b"isolation", "isolation_parts", b"isolation_parts", "labels", b"labels", "lost_reason", b"lost_reason", "policy", b"policy", "policy_digest", b"policy_digest", "policy_info", b"policy_info", "state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cage", b"cage", "capture", b"capture", "cells", b"cells", "created", b"created", "id", b"id", "image", b"image", "isolation", b"isolation", "isolation_parts", b"isolation_parts", "labels", b"labels", "lost_reason", b"lost_reason", "policy", b"policy", "policy_digest", b"policy_digest", "policy_info", b"policy_info", "state", b"state"]) -> None: ...
 
 global___Session = Session
 
@@ -747,15 +814,19 @@ class CloseSessionResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     AUDIT_HEAD_FIELD_NUMBER: builtins.int
+    CAPTURE_FIELD_NUMBER: builtins.int
+    capture: builtins.str
+    """As `Session.capture`, of the whole session."""
     @property
     def audit_head(self) -> global___AuditHead: ...
     def __init__(
         self,
         *,
         audit_head: global___AuditHead | None = ...,
+        capture: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["audit_head", b"audit_head"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["audit_head", b"audit_head"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["audit_head", b"audit_head", "capture", b"capture"]) -> None: ...
 
 global___CloseSessionResponse = CloseSessionResponse
 
@@ -826,6 +897,8 @@ class StartCell(google.protobuf.message.Message):
     TOGETHER_FIELD_NUMBER: builtins.int
     ANSWERS_TOOLS_FIELD_NUMBER: builtins.int
     NARROW_FIELD_NUMBER: builtins.int
+    DIRECTORY_FIELD_NUMBER: builtins.int
+    ASSIGNED_FIELD_NUMBER: builtins.int
     session_id: builtins.str
     code: builtins.str
     together: builtins.bool
@@ -834,6 +907,10 @@ class StartCell(google.protobuf.message.Message):
     """The client answers `ToolCall` on this stream, until it closes its side. Without it a call of
     a tool fails in the guest.
     """
+    directory: builtins.str
+    """The guest's directory from this cell on, an absolute path; left as it is where it is empty."""
+    assigned: builtins.bool
+    """Where the last statement assigns to names, what they have is the cell's value."""
     @property
     def wall_time(self) -> google.protobuf.duration_pb2.Duration:
         """Less than the policy's wall time, if set; never more."""
@@ -859,9 +936,11 @@ class StartCell(google.protobuf.message.Message):
         together: builtins.bool = ...,
         answers_tools: builtins.bool = ...,
         narrow: collections.abc.Iterable[builtins.str] | None = ...,
+        directory: builtins.str = ...,
+        assigned: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["cancel", b"cancel", "keep", b"keep", "on_disconnect", b"on_disconnect", "wall_time", b"wall_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["answers_tools", b"answers_tools", "cancel", b"cancel", "code", b"code", "keep", b"keep", "narrow", b"narrow", "on_disconnect", b"on_disconnect", "session_id", b"session_id", "together", b"together", "wall_time", b"wall_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["answers_tools", b"answers_tools", "assigned", b"assigned", "cancel", b"cancel", "code", b"code", "directory", b"directory", "keep", b"keep", "narrow", b"narrow", "on_disconnect", b"on_disconnect", "session_id", b"session_id", "together", b"together", "wall_time", b"wall_time"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["on_disconnect", b"on_disconnect"]) -> typing.Literal["cancel", "keep"] | None: ...
 
 global___StartCell = StartCell
@@ -1521,6 +1600,65 @@ class ReadAuditRequest(google.protobuf.message.Message):
 global___ReadAuditRequest = ReadAuditRequest
 
 @typing.final
+class ReadProofRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HEAD_FIELD_NUMBER: builtins.int
+    SEQUENCE_FIELD_NUMBER: builtins.int
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    sequence: builtins.int
+    """0: prove that the record as it is now begins with what `head` vouched for. Else: prove that
+    this record, which has to be one of `session_id`, is under `head`.
+    """
+    session_id: builtins.str
+    @property
+    def head(self) -> global___AuditHead:
+        """A head that the client was given with a result, and kept."""
+
+    def __init__(
+        self,
+        *,
+        head: global___AuditHead | None = ...,
+        sequence: builtins.int = ...,
+        session_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["head", b"head"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["head", b"head", "sequence", b"sequence", "session_id", b"session_id"]) -> None: ...
+
+global___ReadProofRequest = ReadProofRequest
+
+@typing.final
+class ReadProofResponse(google.protobuf.message.Message):
+    """RFC 9162, sections 2.1.3 and 2.1.4, with SHA-256. Leaf n is record n, and leaf 0 the store's
+    identity, so the tree of a head has one leaf more than its sequence says.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HEAD_FIELD_NUMBER: builtins.int
+    LEAF_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    leaf: builtins.bytes
+    """The record's leaf: `AuditRecord.leaf`."""
+    @property
+    def head(self) -> global___AuditHead:
+        """The present head; where a record was asked for, the head of the request."""
+
+    @property
+    def path(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        head: global___AuditHead | None = ...,
+        leaf: builtins.bytes = ...,
+        path: collections.abc.Iterable[builtins.bytes] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["head", b"head"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["head", b"head", "leaf", b"leaf", "path", b"path"]) -> None: ...
+
+global___ReadProofResponse = ReadProofResponse
+
+@typing.final
 class AuditRecord(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -1536,6 +1674,7 @@ class AuditRecord(google.protobuf.message.Message):
     POLICY_DIGEST_FIELD_NUMBER: builtins.int
     DETAIL_FIELD_NUMBER: builtins.int
     HASH_FIELD_NUMBER: builtins.int
+    LEAF_FIELD_NUMBER: builtins.int
     sequence: builtins.int
     origin: builtins.str
     """server, broker or worker: a worker's word is a suspect's."""
@@ -1549,6 +1688,9 @@ class AuditRecord(google.protobuf.message.Message):
     policy_digest: builtins.str
     detail: builtins.str
     hash: builtins.bytes
+    """The root of the tree when this is its last record: with `sequence`, a head."""
+    leaf: builtins.bytes
+    """The hash of the record itself, as `ReadProof` proves it."""
     @property
     def time(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     def __init__(
@@ -1566,9 +1708,10 @@ class AuditRecord(google.protobuf.message.Message):
         policy_digest: builtins.str = ...,
         detail: builtins.str = ...,
         hash: builtins.bytes = ...,
+        leaf: builtins.bytes = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["time", b"time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["cell", b"cell", "decision", b"decision", "detail", b"detail", "event", b"event", "hash", b"hash", "origin", b"origin", "outcome", b"outcome", "policy_digest", b"policy_digest", "request", b"request", "rule", b"rule", "sequence", b"sequence", "time", b"time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cell", b"cell", "decision", b"decision", "detail", b"detail", "event", b"event", "hash", b"hash", "leaf", b"leaf", "origin", b"origin", "outcome", b"outcome", "policy_digest", b"policy_digest", "request", b"request", "rule", b"rule", "sequence", b"sequence", "time", b"time"]) -> None: ...
 
 global___AuditRecord = AuditRecord
 
@@ -1678,6 +1821,40 @@ class CommitRequest(google.protobuf.message.Message):
 global___CommitRequest = CommitRequest
 
 @typing.final
+class GateVerdict(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GATE_FIELD_NUMBER: builtins.int
+    JUDGEMENT_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    ADVISORY_FIELD_NUMBER: builtins.int
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    OUTPUT_DIGEST_FIELD_NUMBER: builtins.int
+    gate: builtins.str
+    judgement: global___Judgement.ValueType
+    message: builtins.str
+    """What the gate wrote, which the changed files may have dictated."""
+    advisory: builtins.bool
+    """The gate runs code of the files that it judges: its yes decides nothing."""
+    session_id: builtins.str
+    """The session that it ran in, as the audit record has it; empty where it did not run."""
+    output_digest: builtins.str
+    """SHA-256, in hex, of all that it wrote."""
+    def __init__(
+        self,
+        *,
+        gate: builtins.str = ...,
+        judgement: global___Judgement.ValueType = ...,
+        message: builtins.str = ...,
+        advisory: builtins.bool = ...,
+        session_id: builtins.str = ...,
+        output_digest: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["advisory", b"advisory", "gate", b"gate", "judgement", b"judgement", "message", b"message", "output_digest", b"output_digest", "session_id", b"session_id"]) -> None: ...
+
+global___GateVerdict = GateVerdict
+
+@typing.final
 class Change(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -1723,6 +1900,7 @@ class CommitResponse(google.protobuf.message.Message):
     CHANGES_FIELD_NUMBER: builtins.int
     MORE_CHANGES_FIELD_NUMBER: builtins.int
     CONFLICTS_FIELD_NUMBER: builtins.int
+    GATES_FIELD_NUMBER: builtins.int
     mount: builtins.str
     outcome: global___CommitOutcome.ValueType
     digest: builtins.str
@@ -1736,6 +1914,10 @@ class CommitResponse(google.protobuf.message.Message):
     def conflicts(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Paths, relative to the mount, that changed on the host since the session saw them."""
 
+    @property
+    def gates(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___GateVerdict]:
+        """What the gates said that had to judge the changes."""
+
     def __init__(
         self,
         *,
@@ -1745,8 +1927,9 @@ class CommitResponse(google.protobuf.message.Message):
         changes: collections.abc.Iterable[global___Change] | None = ...,
         more_changes: builtins.int = ...,
         conflicts: collections.abc.Iterable[builtins.str] | None = ...,
+        gates: collections.abc.Iterable[global___GateVerdict] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["changes", b"changes", "conflicts", b"conflicts", "digest", b"digest", "more_changes", b"more_changes", "mount", b"mount", "outcome", b"outcome"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["changes", b"changes", "conflicts", b"conflicts", "digest", b"digest", "gates", b"gates", "more_changes", b"more_changes", "mount", b"mount", "outcome", b"outcome"]) -> None: ...
 
 global___CommitResponse = CommitResponse
 

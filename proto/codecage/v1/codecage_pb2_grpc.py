@@ -119,6 +119,11 @@ class CodecageStub(object):
                 request_serializer=codecage_dot_v1_dot_codecage__pb2.ReadAuditRequest.SerializeToString,
                 response_deserializer=codecage_dot_v1_dot_codecage__pb2.AuditRecord.FromString,
                 _registered_method=True)
+        self.ReadProof = channel.unary_unary(
+                '/codecage.v1.Codecage/ReadProof',
+                request_serializer=codecage_dot_v1_dot_codecage__pb2.ReadProofRequest.SerializeToString,
+                response_deserializer=codecage_dot_v1_dot_codecage__pb2.ReadProofResponse.FromString,
+                _registered_method=True)
 
 
 class CodecageServicer(object):
@@ -244,6 +249,14 @@ class CodecageServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadProof(self, request, context):
+        """What shows, to somebody who believes nothing, that the record has only grown since a head, or
+        that a record is under it. FAILED_PRECONDITION, AUDIT_NOT_PROVED: there is no such proof.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CodecageServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -331,6 +344,11 @@ def add_CodecageServicer_to_server(servicer, server):
                     servicer.ReadAudit,
                     request_deserializer=codecage_dot_v1_dot_codecage__pb2.ReadAuditRequest.FromString,
                     response_serializer=codecage_dot_v1_dot_codecage__pb2.AuditRecord.SerializeToString,
+            ),
+            'ReadProof': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadProof,
+                    request_deserializer=codecage_dot_v1_dot_codecage__pb2.ReadProofRequest.FromString,
+                    response_serializer=codecage_dot_v1_dot_codecage__pb2.ReadProofResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -792,6 +810,33 @@ class Codecage(object):
             '/codecage.v1.Codecage/ReadAudit',
             codecage_dot_v1_dot_codecage__pb2.ReadAuditRequest.SerializeToString,
             codecage_dot_v1_dot_codecage__pb2.AuditRecord.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadProof(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/codecage.v1.Codecage/ReadProof',
+            codecage_dot_v1_dot_codecage__pb2.ReadProofRequest.SerializeToString,
+            codecage_dot_v1_dot_codecage__pb2.ReadProofResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -131,6 +131,14 @@ class CodecageStub:
     ]
     """The audit records of one session, in order."""
 
+    ReadProof: grpc.UnaryUnaryMultiCallable[
+        codecage.v1.codecage_pb2.ReadProofRequest,
+        codecage.v1.codecage_pb2.ReadProofResponse,
+    ]
+    """What shows, to somebody who believes nothing, that the record has only grown since a head, or
+    that a record is under it. FAILED_PRECONDITION, AUDIT_NOT_PROVED: there is no such proof.
+    """
+
 class CodecageAsyncStub:
     GetServerInfo: grpc.aio.UnaryUnaryMultiCallable[
         codecage.v1.codecage_pb2.GetServerInfoRequest,
@@ -238,6 +246,14 @@ class CodecageAsyncStub:
         codecage.v1.codecage_pb2.AuditRecord,
     ]
     """The audit records of one session, in order."""
+
+    ReadProof: grpc.aio.UnaryUnaryMultiCallable[
+        codecage.v1.codecage_pb2.ReadProofRequest,
+        codecage.v1.codecage_pb2.ReadProofResponse,
+    ]
+    """What shows, to somebody who believes nothing, that the record has only grown since a head, or
+    that a record is under it. FAILED_PRECONDITION, AUDIT_NOT_PROVED: there is no such proof.
+    """
 
 class CodecageServicer(metaclass=abc.ABCMeta):
     @abc.abstractmethod
@@ -380,5 +396,15 @@ class CodecageServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[codecage.v1.codecage_pb2.AuditRecord], collections.abc.AsyncIterator[codecage.v1.codecage_pb2.AuditRecord]]:
         """The audit records of one session, in order."""
+
+    @abc.abstractmethod
+    def ReadProof(
+        self,
+        request: codecage.v1.codecage_pb2.ReadProofRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[codecage.v1.codecage_pb2.ReadProofResponse, collections.abc.Awaitable[codecage.v1.codecage_pb2.ReadProofResponse]]:
+        """What shows, to somebody who believes nothing, that the record has only grown since a head, or
+        that a record is under it. FAILED_PRECONDITION, AUDIT_NOT_PROVED: there is no such proof.
+        """
 
 def add_CodecageServicer_to_server(servicer: CodecageServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

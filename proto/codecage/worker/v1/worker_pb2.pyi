@@ -56,6 +56,7 @@ class ToWorker(google.protobuf.message.Message):
     RUN_FIELD_NUMBER: builtins.int
     ANSWER_FIELD_NUMBER: builtins.int
     FILE_FIELD_NUMBER: builtins.int
+    INPUTS_FIELD_NUMBER: builtins.int
     @property
     def begin(self) -> global___Begin: ...
     @property
@@ -64,6 +65,8 @@ class ToWorker(google.protobuf.message.Message):
     def answer(self) -> global___Answer: ...
     @property
     def file(self) -> global___FileCommand: ...
+    @property
+    def inputs(self) -> global___Inputs: ...
     def __init__(
         self,
         *,
@@ -71,10 +74,11 @@ class ToWorker(google.protobuf.message.Message):
         run: global___RunCell | None = ...,
         answer: global___Answer | None = ...,
         file: global___FileCommand | None = ...,
+        inputs: global___Inputs | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["answer", b"answer", "begin", b"begin", "file", b"file", "frame", b"frame", "run", b"run"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["answer", b"answer", "begin", b"begin", "file", b"file", "frame", b"frame", "run", b"run"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["frame", b"frame"]) -> typing.Literal["begin", "run", "answer", "file"] | None: ...
+    def HasField(self, field_name: typing.Literal["answer", b"answer", "begin", b"begin", "file", b"file", "frame", b"frame", "inputs", b"inputs", "run", b"run"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["answer", b"answer", "begin", b"begin", "file", b"file", "frame", b"frame", "inputs", b"inputs", "run", b"run"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["frame", b"frame"]) -> typing.Literal["begin", "run", "answer", "file", "inputs"] | None: ...
 
 global___ToWorker = ToWorker
 
@@ -118,6 +122,10 @@ class Begin(google.protobuf.message.Message):
     TOOLS_FIELD_NUMBER: builtins.int
     VARIABLES_FIELD_NUMBER: builtins.int
     FINAL_ANSWER_FIELD_NUMBER: builtins.int
+    IMPORTS_FIELD_NUMBER: builtins.int
+    CAPTURE_FIELD_NUMBER: builtins.int
+    REPLAY_FIELD_NUMBER: builtins.int
+    CREATED_NS_FIELD_NUMBER: builtins.int
     entropy: builtins.bytes
     """32 bytes from which the guest's generators are seeded."""
     deterministic: builtins.bool
@@ -143,6 +151,12 @@ class Begin(google.protobuf.message.Message):
     variables: builtins.bytes
     final_answer: builtins.bool
     """The guest has `final_answer`."""
+    capture: builtins.bool
+    """Send what the guest was given of the host's clocks and connections (`Inputs`)."""
+    replay: builtins.bool
+    """Have them from the `Inputs` that came before, and ask no clock and no connection."""
+    created_ns: builtins.int
+    """When the guest's own directories were made, in nanoseconds since 1970 (0: ask the clock)."""
     @property
     def mounts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___MountPoint]: ...
     @property
@@ -150,6 +164,10 @@ class Begin(google.protobuf.message.Message):
     @property
     def places(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """For a box: the guest paths of all mounts, also of those that its kernel shows by itself."""
+
+    @property
+    def imports(self) -> global___Imports:
+        """What import statements of cells may name; any where it is left out."""
 
     def __init__(
         self,
@@ -172,10 +190,63 @@ class Begin(google.protobuf.message.Message):
         tools: builtins.bytes = ...,
         variables: builtins.bytes = ...,
         final_answer: builtins.bool = ...,
+        imports: global___Imports | None = ...,
+        capture: builtins.bool = ...,
+        replay: builtins.bool = ...,
+        created_ns: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["deterministic", b"deterministic", "entropy", b"entropy", "environment", b"environment", "final_answer", b"final_answer", "frozen_clock_ns", b"frozen_clock_ns", "max_connections", b"max_connections", "max_files", b"max_files", "max_open_files", b"max_open_files", "max_requests", b"max_requests", "memory_bytes", b"memory_bytes", "mounts", b"mounts", "output_bytes", b"output_bytes", "places", b"places", "policy_name", b"policy_name", "scratch_bytes", b"scratch_bytes", "tools", b"tools", "variables", b"variables", "virtual_clock_ns", b"virtual_clock_ns"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["imports", b"imports"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["capture", b"capture", "created_ns", b"created_ns", "deterministic", b"deterministic", "entropy", b"entropy", "environment", b"environment", "final_answer", b"final_answer", "frozen_clock_ns", b"frozen_clock_ns", "imports", b"imports", "max_connections", b"max_connections", "max_files", b"max_files", "max_open_files", b"max_open_files", "max_requests", b"max_requests", "memory_bytes", b"memory_bytes", "mounts", b"mounts", "output_bytes", b"output_bytes", "places", b"places", "policy_name", b"policy_name", "replay", b"replay", "scratch_bytes", b"scratch_bytes", "tools", b"tools", "variables", b"variables", "virtual_clock_ns", b"virtual_clock_ns"]) -> None: ...
 
 global___Begin = Begin
+
+@typing.final
+class Inputs(google.protobuf.message.Message):
+    """What a guest was given that neither its code nor a frame determines, in the order in which it
+    asked: entries of executor/wasm/tape.py. From a worker that captures; to one that replays, before
+    the frame with which the segment begins.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SEGMENT_FIELD_NUMBER: builtins.int
+    DATA_FIELD_NUMBER: builtins.int
+    LIVE_FIELD_NUMBER: builtins.int
+    LOST_FIELD_NUMBER: builtins.int
+    segment: builtins.int
+    """0 while the session begins, then one more with each cell and each file command."""
+    data: builtins.bytes
+    live: builtins.bool
+    """To a worker: what is asked beyond `data` comes from this machine's clocks."""
+    lost: builtins.str
+    """From a worker: something came about that is not in `data`, in words."""
+    def __init__(
+        self,
+        *,
+        segment: builtins.int = ...,
+        data: builtins.bytes = ...,
+        live: builtins.bool = ...,
+        lost: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data", "live", b"live", "lost", b"lost", "segment", b"segment"]) -> None: ...
+
+global___Inputs = Inputs
+
+@typing.final
+class Imports(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ALLOW_FIELD_NUMBER: builtins.int
+    @property
+    def allow(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        allow: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["allow", b"allow"]) -> None: ...
+
+global___Imports = Imports
 
 @typing.final
 class MountPoint(google.protobuf.message.Message):
@@ -213,6 +284,8 @@ class RunCell(google.protobuf.message.Message):
     CODE_FIELD_NUMBER: builtins.int
     INTERRUPTS_SENT_FIELD_NUMBER: builtins.int
     TIMEOUT_MESSAGE_FIELD_NUMBER: builtins.int
+    DIRECTORY_FIELD_NUMBER: builtins.int
+    ASSIGNED_FIELD_NUMBER: builtins.int
     cell: builtins.int
     code: builtins.str
     interrupts_sent: builtins.int
@@ -221,6 +294,10 @@ class RunCell(google.protobuf.message.Message):
     """
     timeout_message: builtins.str
     """What a KeyboardInterrupt says when the cell is stopped for its wall time."""
+    directory: builtins.str
+    """The guest's directory from this cell on; empty: as it is."""
+    assigned: builtins.bool
+    """What a last statement has assigned to names is the cell's value."""
     def __init__(
         self,
         *,
@@ -228,8 +305,10 @@ class RunCell(google.protobuf.message.Message):
         code: builtins.str = ...,
         interrupts_sent: builtins.int = ...,
         timeout_message: builtins.str = ...,
+        directory: builtins.str = ...,
+        assigned: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["cell", b"cell", "code", b"code", "interrupts_sent", b"interrupts_sent", "timeout_message", b"timeout_message"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["assigned", b"assigned", "cell", b"cell", "code", b"code", "directory", b"directory", "interrupts_sent", b"interrupts_sent", "timeout_message", b"timeout_message"]) -> None: ...
 
 global___RunCell = RunCell
 
@@ -248,6 +327,8 @@ class Answer(google.protobuf.message.Message):
     COUNT_FIELD_NUMBER: builtins.int
     OPENED_FIELD_NUMBER: builtins.int
     CONNECTED_FIELD_NUMBER: builtins.int
+    SOCKET_FIELD_NUMBER: builtins.int
+    ADDRESS_FIELD_NUMBER: builtins.int
     CALLED_FIELD_NUMBER: builtins.int
     REPORT_FIELD_NUMBER: builtins.int
     errno: builtins.int
@@ -259,6 +340,10 @@ class Answer(google.protobuf.message.Message):
     """Bytes read."""
     count: builtins.int
     """Bytes written."""
+    socket: builtins.int
+    """The number of a socket that came with this frame."""
+    address: builtins.str
+    """The address that was made up for a name."""
     report: builtins.str
     """What came of a commit, a dry run or a rollback, as JSON."""
     @property
@@ -283,12 +368,14 @@ class Answer(google.protobuf.message.Message):
         count: builtins.int = ...,
         opened: global___Opened | None = ...,
         connected: global___Connected | None = ...,
+        socket: builtins.int = ...,
+        address: builtins.str = ...,
         called: global___Called | None = ...,
         report: builtins.str = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["called", b"called", "connected", b"connected", "count", b"count", "data", b"data", "link", b"link", "listing", b"listing", "opened", b"opened", "report", b"report", "result", b"result", "status", b"status"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["called", b"called", "connected", b"connected", "count", b"count", "data", b"data", "errno", b"errno", "link", b"link", "listing", b"listing", "opened", b"opened", "reason", b"reason", "report", b"report", "result", b"result", "status", b"status"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["result", b"result"]) -> typing.Literal["status", "listing", "link", "data", "count", "opened", "connected", "called", "report"] | None: ...
+    def HasField(self, field_name: typing.Literal["address", b"address", "called", b"called", "connected", b"connected", "count", b"count", "data", b"data", "link", b"link", "listing", b"listing", "opened", b"opened", "report", b"report", "result", b"result", "socket", b"socket", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["address", b"address", "called", b"called", "connected", b"connected", "count", b"count", "data", b"data", "errno", b"errno", "link", b"link", "listing", b"listing", "opened", b"opened", "reason", b"reason", "report", b"report", "result", b"result", "socket", b"socket", "status", b"status"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["result", b"result"]) -> typing.Literal["status", "listing", "link", "data", "count", "opened", "connected", "socket", "address", "called", "report"] | None: ...
 
 global___Answer = Answer
 
@@ -526,6 +613,7 @@ class FromWorker(google.protobuf.message.Message):
     FILE_FIELD_NUMBER: builtins.int
     NOTE_FIELD_NUMBER: builtins.int
     DISPLAY_FIELD_NUMBER: builtins.int
+    INPUTS_FIELD_NUMBER: builtins.int
     @property
     def ready(self) -> global___Ready: ...
     @property
@@ -542,6 +630,8 @@ class FromWorker(google.protobuf.message.Message):
     def note(self) -> global___Note: ...
     @property
     def display(self) -> global___Display: ...
+    @property
+    def inputs(self) -> global___Inputs: ...
     def __init__(
         self,
         *,
@@ -553,10 +643,11 @@ class FromWorker(google.protobuf.message.Message):
         file: global___FileReply | None = ...,
         note: global___Note | None = ...,
         display: global___Display | None = ...,
+        inputs: global___Inputs | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["ask", b"ask", "display", b"display", "done", b"done", "file", b"file", "frame", b"frame", "note", b"note", "output", b"output", "ready", b"ready", "value", b"value"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["ask", b"ask", "display", b"display", "done", b"done", "file", b"file", "frame", b"frame", "note", b"note", "output", b"output", "ready", b"ready", "value", b"value"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["frame", b"frame"]) -> typing.Literal["ready", "output", "value", "ask", "done", "file", "note", "display"] | None: ...
+    def HasField(self, field_name: typing.Literal["ask", b"ask", "display", b"display", "done", b"done", "file", b"file", "frame", b"frame", "inputs", b"inputs", "note", b"note", "output", b"output", "ready", b"ready", "value", b"value"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["ask", b"ask", "display", b"display", "done", b"done", "file", b"file", "frame", b"frame", "inputs", b"inputs", "note", b"note", "output", b"output", "ready", b"ready", "value", b"value"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["frame", b"frame"]) -> typing.Literal["ready", "output", "value", "ask", "done", "file", "note", "display", "inputs"] | None: ...
 
 global___FromWorker = FromWorker
 
@@ -686,6 +777,9 @@ class Ask(google.protobuf.message.Message):
     LOOKUP_FIELD_NUMBER: builtins.int
     DENIAL_FIELD_NUMBER: builtins.int
     REFUSED_FIELD_NUMBER: builtins.int
+    OPEN_SOCKET_FIELD_NUMBER: builtins.int
+    DIAL_FIELD_NUMBER: builtins.int
+    ADDRESS_FIELD_NUMBER: builtins.int
     CALL_FIELD_NUMBER: builtins.int
     COLLECT_FIELD_NUMBER: builtins.int
     REST_FIELD_NUMBER: builtins.int
@@ -710,6 +804,8 @@ class Ask(google.protobuf.message.Message):
     """Why a served mount refused something at this path or above it, "" for anything at all: an
     errno and a reason, told once; errno 0 where nothing is known.
     """
+    address: builtins.str
+    """The address that is made up for a name which may be connected to."""
     collect: builtins.int
     """Which of the calls that were begun has ended, waiting so many milliseconds for one."""
     rest: builtins.int
@@ -747,6 +843,14 @@ class Ask(google.protobuf.message.Message):
         """What the policy says of a path that the kernel of a box has refused by itself."""
 
     @property
+    def open_socket(self) -> global___SocketAsk:
+        """A TCP socket for the guest of a box without a network of its own."""
+
+    @property
+    def dial(self) -> global___DialAsk:
+        """Have such a socket connected."""
+
+    @property
     def call(self) -> global___CallAsk:
         """A tool, which the client performs."""
 
@@ -779,15 +883,18 @@ class Ask(google.protobuf.message.Message):
         lookup: builtins.str = ...,
         denial: builtins.str = ...,
         refused: global___RefusedAsk | None = ...,
+        open_socket: global___SocketAsk | None = ...,
+        dial: global___DialAsk | None = ...,
+        address: builtins.str = ...,
         call: global___CallAsk | None = ...,
         collect: builtins.int = ...,
         rest: builtins.int = ...,
         final: builtins.bytes = ...,
         transact: global___TransactAsk | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["ask", b"ask", "call", b"call", "close", b"close", "collect", b"collect", "connect", b"connect", "connection_end", b"connection_end", "denial", b"denial", "final", b"final", "list", b"list", "lookup", b"lookup", "make_directory", b"make_directory", "network", b"network", "open", b"open", "read", b"read", "read_link", b"read_link", "refusal", b"refusal", "refused", b"refused", "remove_directory", b"remove_directory", "remove_file", b"remove_file", "rename", b"rename", "resolve", b"resolve", "rest", b"rest", "run", b"run", "set_times", b"set_times", "stat", b"stat", "stat_handle", b"stat_handle", "sync", b"sync", "transact", b"transact", "truncate", b"truncate", "write", b"write"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["ask", b"ask", "call", b"call", "close", b"close", "collect", b"collect", "connect", b"connect", "connection_end", b"connection_end", "denial", b"denial", "final", b"final", "list", b"list", "lookup", b"lookup", "make_directory", b"make_directory", "network", b"network", "open", b"open", "read", b"read", "read_link", b"read_link", "refusal", b"refusal", "refused", b"refused", "remove_directory", b"remove_directory", "remove_file", b"remove_file", "rename", b"rename", "resolve", b"resolve", "rest", b"rest", "run", b"run", "set_times", b"set_times", "stat", b"stat", "stat_handle", b"stat_handle", "sync", b"sync", "transact", b"transact", "truncate", b"truncate", "write", b"write"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["ask", b"ask"]) -> typing.Literal["stat", "list", "read_link", "open", "read", "write", "truncate", "sync", "close", "stat_handle", "make_directory", "remove_file", "remove_directory", "rename", "set_times", "network", "run", "resolve", "connect", "connection_end", "refusal", "lookup", "denial", "refused", "call", "collect", "rest", "final", "transact"] | None: ...
+    def HasField(self, field_name: typing.Literal["address", b"address", "ask", b"ask", "call", b"call", "close", b"close", "collect", b"collect", "connect", b"connect", "connection_end", b"connection_end", "denial", b"denial", "dial", b"dial", "final", b"final", "list", b"list", "lookup", b"lookup", "make_directory", b"make_directory", "network", b"network", "open", b"open", "open_socket", b"open_socket", "read", b"read", "read_link", b"read_link", "refusal", b"refusal", "refused", b"refused", "remove_directory", b"remove_directory", "remove_file", b"remove_file", "rename", b"rename", "resolve", b"resolve", "rest", b"rest", "run", b"run", "set_times", b"set_times", "stat", b"stat", "stat_handle", b"stat_handle", "sync", b"sync", "transact", b"transact", "truncate", b"truncate", "write", b"write"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["address", b"address", "ask", b"ask", "call", b"call", "close", b"close", "collect", b"collect", "connect", b"connect", "connection_end", b"connection_end", "denial", b"denial", "dial", b"dial", "final", b"final", "list", b"list", "lookup", b"lookup", "make_directory", b"make_directory", "network", b"network", "open", b"open", "open_socket", b"open_socket", "read", b"read", "read_link", b"read_link", "refusal", b"refusal", "refused", b"refused", "remove_directory", b"remove_directory", "remove_file", b"remove_file", "rename", b"rename", "resolve", b"resolve", "rest", b"rest", "run", b"run", "set_times", b"set_times", "stat", b"stat", "stat_handle", b"stat_handle", "sync", b"sync", "transact", b"transact", "truncate", b"truncate", "write", b"write"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["ask", b"ask"]) -> typing.Literal["stat", "list", "read_link", "open", "read", "write", "truncate", "sync", "close", "stat_handle", "make_directory", "remove_file", "remove_directory", "rename", "set_times", "network", "run", "resolve", "connect", "connection_end", "refusal", "lookup", "denial", "refused", "open_socket", "dial", "address", "call", "collect", "rest", "final", "transact"] | None: ...
 
 global___Ask = Ask
 
@@ -1052,6 +1159,52 @@ class ConnectAsk(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["host", b"host", "port", b"port"]) -> None: ...
 
 global___ConnectAsk = ConnectAsk
+
+@typing.final
+class SocketAsk(google.protobuf.message.Message):
+    """The guest has called socket(2), for TCP."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SIX_FIELD_NUMBER: builtins.int
+    NONBLOCKING_FIELD_NUMBER: builtins.int
+    six: builtins.bool
+    """Over IPv6, otherwise over IPv4."""
+    nonblocking: builtins.bool
+    """Calls on it do not wait."""
+    def __init__(
+        self,
+        *,
+        six: builtins.bool = ...,
+        nonblocking: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["nonblocking", b"nonblocking", "six", b"six"]) -> None: ...
+
+global___SocketAsk = SocketAsk
+
+@typing.final
+class DialAsk(google.protobuf.message.Message):
+    """The guest has called connect(2) on the socket with this number."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SOCKET_FIELD_NUMBER: builtins.int
+    HOST_FIELD_NUMBER: builtins.int
+    PORT_FIELD_NUMBER: builtins.int
+    socket: builtins.int
+    host: builtins.str
+    """An address as inet_ntop(3) writes it, also one that was made up for a name."""
+    port: builtins.int
+    def __init__(
+        self,
+        *,
+        socket: builtins.int = ...,
+        host: builtins.str = ...,
+        port: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["host", b"host", "port", b"port", "socket", b"socket"]) -> None: ...
+
+global___DialAsk = DialAsk
 
 @typing.final
 class RefusalAsk(google.protobuf.message.Message):
