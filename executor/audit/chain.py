@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from enum import Enum
 
 from executor.audit.counts import Counts
-from executor.audit.encoding import Hashes, decode
+from executor.audit.encoding import Hashes
 from executor.audit.errors import AuditDamaged, EncodingInvalid
+from executor.audit.leaf import KeyDropped, open_body
 from executor.audit.merkle import Edge, Tile, leaf_hash
 from executor.audit.record import Draft, Head, Record
-from executor.audit.schema import Row
+from executor.audit.schema import Row, Stored
 
 _HASH = 32
 
@@ -34,6 +35,8 @@ class Fault(Enum):
     TILE = "tile"
     COLUMN = "column"
     COUNT = "count"
+    BLANKED = "blanked"
+    KEY = "key"
     TRUNCATED = "truncated"
     REPLACED = "replaced"
     UNREADABLE = "unreadable"
@@ -95,32 +98,27 @@ def origin_leaf(genesis: bytes) -> bytes:
     return leaf_hash(b"codecage audit genesis\0" + genesis)
 
 
-def link(previous: bytes, encoded: bytes) -> tuple[bytes, bytes]:
-    """
-    The body to store (the hash of the record before, then the encoding) and its leaf hash.
-    """
-    body = previous + encoded
-    return body, leaf_hash(body)
-
-
 def open_row(row: Row) -> Record:
     """
-    The record that one row holds, its own hash checked, its place and its root not.
+    The record that one row holds, its own hash and its texts checked, its place and root not.
     """
-    sequence, digest, body, root = row[0], row[6], row[7], row[8]
+    sequence, digest, body, root, texts, key = row[0], *row[6:]
     if not all(isinstance(value, bytes) for value in (digest, body, root)):
         raise Broken(Finding(sequence, Fault.CHANGED, "the body or a hash is not bytes"))
-    if leaf_hash(body) != digest:
-        raise Broken(Finding(sequence, Fault.CHANGED, "the content does not have the stored hash"))
+    if not isinstance(texts, bytes | None) or not isinstance(key, bytes | None):
+        raise Broken(Finding(sequence, Fault.CHANGED, "its texts or its key are not bytes"))
     try:
-        return decode(body[_HASH:], Hashes(body[:_HASH], digest, root))
+        return open_body(body, texts, key, Hashes(body[:_HASH], digest, root))
+    except KeyDropped as error:
+        raise Broken(Finding(sequence, Fault.KEY, str(error))) from error
     except EncodingInvalid as error:
         raise Broken(Finding(sequence, Fault.CHANGED, str(error))) from error
 
 
-def row_of(draft: Draft, sequence: int, body: bytes, end: End) -> Row:
+def row_of(draft: Draft, sequence: int, body: bytes, texts: bytes | None, end: End) -> Stored:
     """
-    The row that stores a record: the search columns, the body, and the hashes at its `end`.
+    The row that stores a record: the search columns, the body, the texts that it commits to, and
+    the hashes at its `end`.
     """
     answer = draft.answer.value if draft.answer else None
     session = None if draft.session is None else column_text(draft.session)
@@ -134,6 +132,7 @@ def row_of(draft: Draft, sequence: int, body: bytes, end: End) -> Row:
         end.leaf,
         body,
         end.edge.root,
+        texts,
     )
 
 
@@ -217,7 +216,7 @@ class Chain:
 
 def _check_columns(row: Row, record: Record, end: End) -> None:
     names = ("sequence", "session", "cell", "event", "answer", "refers")
-    right = row_of(record, record.sequence, row[7], end)
+    right = row_of(record, record.sequence, row[7], row[9], end)
     for name, stored, written in zip(names, row, right, strict=False):
         if stored != written or type(stored) is not type(written):
             message = f"column {name} says {stored!r}; the record says {written!r}"

@@ -172,6 +172,21 @@ def read(path: Path, key: PublicKey) -> tuple[Checkpoint, ...]:
     return tuple(found)
 
 
+def notes(path: Path) -> list[tuple[str, int]]:
+    """
+    The signed notes in a file as they stand, each with the record that it says it vouches for;
+    whether a signature is right is for those who have the key.
+
+    Raises OSError, NoteInvalid.
+    """
+    text = path.read_text(encoding="utf-8", errors="replace")
+    found = []
+    for one in _notes(text, path):
+        signed, _, _ = one.rpartition("\n\n")
+        found.append((one, Checkpoint.parse(signed + "\n").head.sequence))
+    return found
+
+
 def _opened(text: str, key: PublicKey, before: Sequence[Checkpoint]) -> Checkpoint:
     found = Checkpoint.parse(note.opened(text, key))
     if found.origin != key.name:

@@ -3,17 +3,21 @@
 """
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from executor.audit import read, report, signing
+from executor.audit import pruning, read, report, signing
 from executor.audit.command import print_lines, runs
+from executor.audit.differences import Differences
 from executor.audit.place import default_path
-from executor.audit.record import Head
+from executor.audit.record import Head, Record
 from executor.audit.review import commands as commands_of_review
 from executor.audit.review.commands import verdict_of
 from executor.audit.review.options import after_option
 from executor.audit.verify import Proof, extends, prove
+from executor.replay import options as replay
+from executor.review import command as command_of_pages
 
 if TYPE_CHECKING:
     from executor.audit.command import Subparsers
@@ -29,7 +33,7 @@ def register(subparsers: "Subparsers") -> None:
     page = _page_options()
     anchors = _anchor_options()
 
-    commands_of_review.register(commands, shared, page, anchors)
+    commands_of_review.register(commands, shared, page, anchors, _diffs)
 
     check = commands.add_parser(
         "verify", parents=[shared, anchors], help="check that nothing was altered"
@@ -49,6 +53,16 @@ def register(subparsers: "Subparsers") -> None:
     )
     runs(proof, _prove)
     signing.register(commands, shared)
+    pruning.register(commands, shared, anchors)
+    command_of_pages.register(commands, shared, anchors)
+    replay.register(commands, shared)
+
+
+def _diffs(audit: Path, session: str, decisions: Sequence[Record]) -> Mapping[int, Differences]:
+    # With what opens captures, which no other of these commands needs.
+    from executor.capture import diffs  # noqa: PLC0415
+
+    return diffs.read(audit, session, decisions)
 
 
 def _shared_options() -> argparse.ArgumentParser:

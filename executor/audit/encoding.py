@@ -1,7 +1,11 @@
 """
 The canonical bytes of a record: the bytes that are hashed are the bytes that are stored.
 
-Format 1: one version byte, then seventeen fields in fixed order. Every field opens with a tag
+Format 1: one version byte, then seventeen fields in fixed order. Format 2: the same fields in two
+parts. The *frame* begins with the version and says who, when, and what kind of event it was; the
+*texts* are what one session asked for and was told, and can be erased without the frame (see
+`leaf.py`). Stores are written in format 2; format 1 is what earlier ones hold, and the one string
+of bytes that a capture has a digest of. Every field opens with a tag
 that gives its type, and whatever can vary in length is preceded by that length, so two different
 records never have the same bytes: ("ab", "c") is not ("a", "bc"), a missing field is not an empty
 one, 1 is not "1". There are no floats. Text is UTF-8 with lone surrogates kept (Python's
@@ -16,7 +20,8 @@ makes: it encodes again and compares.
     d <4 count> pairs    detail: each a text and a text, cut text or integer, keys ascending
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TypeVar
 
@@ -24,13 +29,15 @@ from executor.audit.errors import EncodingInvalid
 from executor.audit.record import TEXT_CAP, Answer, Cut, Detail, Draft, Event, Origin, Record, Text
 from executor.audit.record import bounded as bounded_text
 
-VERSION = 1
+WHOLE = 1
+PARTED = 2
 MAX_DETAILS = 32
 MAX_IDENTIFIER = 256
 # Every text at its cap, with room for the tags; larger bytes are no record of ours.
 MAX_ENCODED = 64 * 1024 + MAX_DETAILS * (TEXT_CAP + MAX_IDENTIFIER + 64)
 
 _E = TypeVar("_E", bound=Enum)
+_Encoded = TypeVar("_Encoded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,39 +52,70 @@ class Place:
     ordinal: int | None
 
 
-def encode_draft(draft: Draft) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """
+    A record, or what a caller gave of it, in format 2.
+    """
+
+    frame: bytes
+    texts: bytes
+
+
+Fields = tuple[bytes, ...]
+
+
+def fields_of(draft: Draft) -> Fields:
     """
     The fields that the caller gave; ValueError or TypeError names the one that cannot be kept.
 
     It runs before the draft is queued, so that the writer cannot fail on a caller's mistake.
     """
-    return b"".join(
-        (
-            _text(draft.origin.value),
-            _text(draft.event.value),
-            _identifier("session", draft.session),
-            _integer(draft.cell),
-            _integer(draft.refers),
-            _maybe_text(draft.request),
-            _text(draft.answer.value) if draft.answer else b"-",
-            _maybe_text(draft.rule),
-            _maybe_text(draft.rule_place),
-            _identifier("policy_digest", draft.policy_digest),
-            _maybe_text(draft.outcome),
-            _integer(draft.size),
-            _digest(draft.digest),
-            _detail(draft.detail),
-        )
+    return (
+        _text(draft.origin.value),
+        _text(draft.event.value),
+        _identifier("session", draft.session),
+        _integer(draft.cell),
+        _integer(draft.refers),
+        _maybe_text(draft.request),
+        _text(draft.answer.value) if draft.answer else b"-",
+        _maybe_text(draft.rule),
+        _maybe_text(draft.rule_place),
+        _identifier("policy_digest", draft.policy_digest),
+        _maybe_text(draft.outcome),
+        _integer(draft.size),
+        _digest(draft.digest),
+        _detail(draft.detail),
     )
 
 
-def encode_place(place: Place) -> bytes:
+def encode_draft(draft: Draft) -> bytes:
     """
-    The version byte and the four fields that the store gives; `encode_draft` follows them.
+    What the caller gave, as one string of bytes. Raises as `fields_of`.
     """
+    return b"".join(fields_of(draft))
+
+
+def parted(place: Place, fields: Fields) -> Parts:
+    """
+    A record in format 2, from its place and what `fields_of` has made.
+    """
+    head = fields[:5]
+    frame = b"".join((_place(PARTED, place), *head, fields[6], fields[9]))
+    return Parts(frame, b"".join((fields[5], *fields[7:9], *fields[10:])))
+
+
+def parts_of(record: Record) -> Parts:
+    """
+    The canonical parts of a whole record, without its hashes.
+    """
+    return parted(_place_of(record), fields_of(record))
+
+
+def _place(version: int, place: Place) -> bytes:
     return b"".join(
         (
-            bytes((VERSION,)),
+            bytes((version,)),
             _integer(place.sequence),
             _integer(place.wall_ns),
             _integer(place.monotonic_ns),
@@ -86,12 +124,15 @@ def encode_place(place: Place) -> bytes:
     )
 
 
+def _place_of(record: Record) -> Place:
+    return Place(record.sequence, record.wall_ns, record.monotonic_ns, record.ordinal)
+
+
 def encode(record: Record) -> bytes:
     """
-    The canonical bytes of a whole record, without its hashes.
+    The canonical bytes of a whole record in format 1, without its hashes.
     """
-    place = Place(record.sequence, record.wall_ns, record.monotonic_ns, record.ordinal)
-    return encode_place(place) + encode_draft(record)
+    return _place(WHOLE, _place_of(record)) + encode_draft(record)
 
 
 def _integer(value: int | None) -> bytes:
@@ -174,20 +215,87 @@ class Hashes:
 
 def decode(data: bytes, hashes: Hashes) -> Record:
     """
-    The record that `data` encodes; its hashes are taken as given.
+    The record that `data` encodes in format 1; its hashes are taken as given.
 
     Raises EncodingInvalid for every byte string that `encode` does not make.
     """
-    if len(data) > MAX_ENCODED or not data or data[0] != VERSION:
-        raise EncodingInvalid(f"{len(data)} bytes that are not a record of format {VERSION}")
-    record = _Reader(data).record(hashes)
+    _check_beginning(data, WHOLE)
+    reader = _Reader(data, 1)
+    record = _read(reader, reader, hashes)
+    reader.end()
+    if _again(encode, record) != data:
+        raise EncodingInvalid(_NOT_CANONICAL)
+    return record
+
+
+def decode_parts(parts: Parts, hashes: Hashes) -> Record:
+    """
+    The record that the parts encode in format 2; its hashes are taken as given.
+
+    Raises EncodingInvalid for all that `parts_of` does not make.
+    """
+    _check_beginning(parts.frame, PARTED)
+    if len(parts.texts) > MAX_ENCODED:
+        raise EncodingInvalid(f"texts of {len(parts.texts)} bytes; {MAX_ENCODED} are the most")
+    frame, texts = _Reader(parts.frame, 1), _Reader(parts.texts, 0)
+    record = _read(frame, texts, hashes)
+    frame.end()
+    texts.end()
+    if _again(parts_of, record) != parts:
+        raise EncodingInvalid(_NOT_CANONICAL)
+    return record
+
+
+def decode_erased(frame: bytes, hashes: Hashes) -> Record:
+    """
+    The record whose texts are no longer there, as far as its frame tells. Raises as `decode_parts`.
+    """
+    return replace(decode_parts(Parts(frame, _NO_TEXTS), hashes), erased=True)
+
+
+_NOT_CANONICAL = "bytes that decode, but are not the canonical encoding"
+_NO_TEXTS = b"------d" + bytes(4)
+
+
+def _check_beginning(data: bytes, version: int) -> None:
+    if len(data) > MAX_ENCODED or not data or data[0] != version:
+        raise EncodingInvalid(f"{len(data)} bytes that are not a record of format {version}")
+
+
+def _again(encoder: Callable[[Record], _Encoded], record: Record) -> _Encoded:
     try:
-        again = encode(record)
+        return encoder(record)
     except (ValueError, TypeError) as error:
         raise EncodingInvalid(f"a record that could not have been written: {error}") from error
-    if again != data:
-        raise EncodingInvalid("bytes that decode, but are not the canonical encoding")
-    return record
+
+
+def _read(frame: "_Reader", texts: "_Reader", hashes: Hashes) -> Record:
+    """
+    Read one field after another; in format 1 both readers are the same one.
+    """
+    return Record(
+        sequence=frame.needed(frame.integer()),
+        wall_ns=frame.needed(frame.integer()),
+        monotonic_ns=frame.needed(frame.integer()),
+        ordinal=frame.integer(),
+        origin=frame.word(Origin, frame.needed(frame.plain())),
+        event=frame.word(Event, frame.needed(frame.plain())),
+        session=frame.plain(),
+        cell=frame.integer(),
+        refers=frame.integer(),
+        request=texts.text(),
+        answer=frame.answer(frame.plain()),
+        rule=texts.text(),
+        rule_place=texts.text(),
+        policy_digest=frame.plain(),
+        outcome=texts.text(),
+        size=texts.integer(),
+        digest=texts.digest(),
+        detail=texts.detail(),
+        previous=hashes.previous,
+        hash=hashes.hash,
+        root=hashes.root,
+    )
 
 
 class _Reader:
@@ -197,37 +305,13 @@ class _Reader:
 
     __slots__ = ("_at", "_data")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, at: int) -> None:
         self._data = data
-        self._at = 1
+        self._at = at
 
-    def record(self, hashes: Hashes) -> Record:
-        record = Record(
-            sequence=self._needed(self._integer()),
-            wall_ns=self._needed(self._integer()),
-            monotonic_ns=self._needed(self._integer()),
-            ordinal=self._integer(),
-            origin=self._word(Origin, self._needed(self._plain())),
-            event=self._word(Event, self._needed(self._plain())),
-            session=self._plain(),
-            cell=self._integer(),
-            refers=self._integer(),
-            request=self._text(),
-            answer=self._answer(self._plain()),
-            rule=self._text(),
-            rule_place=self._text(),
-            policy_digest=self._plain(),
-            outcome=self._text(),
-            size=self._integer(),
-            digest=self._digest(),
-            detail=self._detail(),
-            previous=hashes.previous,
-            hash=hashes.hash,
-            root=hashes.root,
-        )
+    def end(self) -> None:
         if self._at != len(self._data):
             raise EncodingInvalid(f"{len(self._data) - self._at} bytes follow the record")
-        return record
 
     def _take(self, count: int) -> bytes:
         piece = self._data[self._at : self._at + count]
@@ -247,7 +331,7 @@ class _Reader:
     def _number(self, width: int) -> int:
         return int.from_bytes(self._take(width), "big")
 
-    def _integer(self) -> int | None:
+    def integer(self) -> int | None:
         return None if self._tag(b"-i") == b"-" else self._signed()
 
     def _signed(self) -> int:
@@ -263,24 +347,24 @@ class _Reader:
         length, digest = self._number(8), self._take(32)
         return Cut(self._characters(), length, digest)
 
-    def _plain(self) -> str | None:
+    def plain(self) -> str | None:
         return None if self._tag(b"-t") == b"-" else self._characters()
 
-    def _text(self) -> Text | None:
+    def text(self) -> Text | None:
         tag = self._tag(b"-tx")
         if tag == b"-":
             return None
         return self._cut() if tag == b"x" else self._characters()
 
-    def _digest(self) -> bytes | None:
+    def digest(self) -> bytes | None:
         return None if self._tag(b"-b") == b"-" else self._take(self._number(4))
 
-    def _detail(self) -> Detail:
+    def detail(self) -> Detail:
         self._tag(b"d")
         count = self._number(4)
         if count > MAX_DETAILS:
             raise EncodingInvalid(f"{count} details; at most {MAX_DETAILS} are written")
-        return tuple((self._needed(self._plain()), self._value()) for _ in range(count))
+        return tuple((self.needed(self.plain()), self._value()) for _ in range(count))
 
     def _value(self) -> Text | int:
         tag = self._tag(b"itx")
@@ -289,20 +373,20 @@ class _Reader:
         return self._cut() if tag == b"x" else self._characters()
 
     @staticmethod
-    def _needed(value: "_T | None") -> "_T":
+    def needed(value: "_T | None") -> "_T":
         if value is None:
             raise EncodingInvalid("a field that every record has is missing")
         return value
 
     @staticmethod
-    def _word(words: type[_E], value: str) -> _E:
+    def word(words: type[_E], value: str) -> _E:
         try:
             return words(value)
         except ValueError:
             raise EncodingInvalid(f"{value!r} is no {words.__name__}") from None
 
-    def _answer(self, value: str | None) -> Answer | None:
-        return None if value is None else self._word(Answer, value)
+    def answer(self, value: str | None) -> Answer | None:
+        return None if value is None else self.word(Answer, value)
 
 
 _T = TypeVar("_T")

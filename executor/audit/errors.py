@@ -7,7 +7,9 @@ What can go wrong with the audit record.
     ├── AuditInUse          another server holds the store
     └── AuditDamaged        the store is not what was written, or not ours to write
     │   └── EncodingInvalid bytes that no version of the encoder made
-    └── NoteInvalid         a key, a signature or a checkpoint that is none
+    ├── NotErasable         a session's texts cannot be erased from the record
+    ├── NoteInvalid         a key, a signature or a checkpoint that is none
+    └── ExtraMissing        a command that needs a library which is not installed
 
 The first is the caller's (a gRPC status), the second the guest's (an errno); the other two stop
 the server from starting. A draft that cannot be encoded is a ValueError: the mistake is ours.
@@ -44,9 +46,21 @@ class AuditDamaged(AuditError):
     """
 
 
+class NotErasable(AuditError):
+    """
+    A session's texts cannot be erased: of what earlier versions wrote, the leaves are the hashes.
+    """
+
+
 class NoteInvalid(AuditError):
     """
     A signed note, its key or its signature is not what it has to be.
+    """
+
+
+class ExtraMissing(AuditError):
+    """
+    A command needs a library of an extra that was not installed.
     """
 
 

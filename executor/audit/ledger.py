@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from executor.audit.chain import End, link, open_row, row_of
+from executor.audit.chain import End, open_row, row_of
 from executor.audit.counts import Counts
-from executor.audit.encoding import Place, encode_draft, encode_place
+from executor.audit.encoding import Fields, Place, fields_of, parted
 from executor.audit.errors import AuditUnavailable
-from executor.audit.merkle import Tile
+from executor.audit.keys import Keys
+from executor.audit.leaf import body_of
+from executor.audit.merkle import Tile, leaf_hash
 from executor.audit.record import Clocks, Draft, Head
 from executor.audit.redact import redacted
 from executor.audit.rotation import rotate
-from executor.audit.schema import INSERT, INSERT_TILE, SELECT, Row
+from executor.audit.schema import INSERT, INSERT_KEY, INSERT_TILE, SELECT, Stored
 from executor.audit.start import start_of
 
 
@@ -29,9 +31,16 @@ class Stamped:
     """
 
     draft: Draft
-    encoded: bytes
+    fields: Fields
     wall_ns: int
     monotonic_ns: int
+
+    @property
+    def encoded(self) -> bytes:
+        """
+        What is the draft's of the record's bytes.
+        """
+        return b"".join(self.fields)
 
 
 def stamp(draft: Draft, clocks: Clocks) -> Stamped:
@@ -40,7 +49,7 @@ def stamp(draft: Draft, clocks: Clocks) -> Stamped:
     cannot be recorded.
     """
     draft = redacted(draft)
-    return Stamped(draft, encode_draft(draft), clocks.wall_ns(), clocks.monotonic_ns())
+    return Stamped(draft, fields_of(draft), clocks.wall_ns(), clocks.monotonic_ns())
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,8 @@ class _Batch:
     What one transaction writes, and the end that the record has then.
     """
 
-    rows: list[Row]
+    rows: list[Stored]
+    keys: list[tuple[str, bytes]]
     tiles: list[Tile]
     heads: list[Head]
     end: End
@@ -67,6 +77,7 @@ class Ledger:
         self.head = end.head
         self._end = end
         self._counts = counts
+        self._keys = Keys(db)
         self._doubt: End | None = None
 
     def commit(self, batch: Sequence[Stamped]) -> list[Head]:
@@ -89,7 +100,7 @@ class Ledger:
             ) from error
         self._doubt = None
         self._end, self.head = placed.end, placed.heads[-1]
-        self._counts.keep()
+        self._keep()
         return placed.heads
 
     def wait_at_most(self, seconds: float) -> None:
@@ -125,23 +136,39 @@ class Ledger:
         """
         self.connection.close()
 
+    def _keep(self) -> None:
+        self._counts.keep()
+        self._keys.keep()
+
+    def _forget(self) -> None:
+        self._counts.forget()
+        self._keys.forget()
+
     def _place(self, batch: Sequence[Stamped]) -> _Batch:
-        rows: list[Row] = []
+        rows: list[Stored] = []
         tiles: list[Tile] = []
         heads: list[Head] = []
         end = self._end
-        for entry in batch:
-            sequence = end.edge.size
-            body, leaf = link(end.leaf, _encoded(entry, sequence, self._counts))
-            end, whole = end.add(leaf)
-            row = row_of(entry.draft, sequence, body, end)
-            rows.append(row)
-            tiles.extend(whole)
-            heads.append(Head(sequence, row[8]))
-        return _Batch(rows, tiles, heads, end)
+        try:
+            for entry in batch:
+                draft, sequence = entry.draft, end.edge.size
+                ordinal = self._counts.number(draft.session, draft.event)
+                place = Place(sequence, entry.wall_ns, entry.monotonic_ns, ordinal)
+                parts = parted(place, entry.fields)
+                body = body_of(end.leaf, sequence, parts, self._keys.of(draft))
+                end, whole = end.add(leaf_hash(body))
+                row = row_of(draft, sequence, body, parts.texts, end)
+                rows.append(row)
+                tiles.extend(whole)
+                heads.append(Head(sequence, row[8]))
+        except BaseException:
+            # A key could not be read. Nothing of it was given to SQLite.
+            self._forget()
+            raise
+        return _Batch(rows, [*self._keys.fresh.items()], tiles, heads, end)
 
     def _insert(self, placed: _Batch) -> None:
-        if len(placed.rows) == 1 and not placed.tiles:
+        if len(placed.rows) == 1 and not placed.tiles and not placed.keys:
             # A statement alone is its own transaction, at half the cost of three statements.
             self.connection.execute(INSERT, placed.rows[0])
             return
@@ -149,6 +176,7 @@ class Ledger:
         self.connection.execute("BEGIN IMMEDIATE")
         self.connection.executemany(INSERT, placed.rows)
         self.connection.executemany(INSERT_TILE, tiles)
+        self.connection.executemany(INSERT_KEY, placed.keys)
         self.connection.execute("COMMIT")
 
     def _roll_back(self) -> None:
@@ -169,13 +197,13 @@ class Ledger:
         found = stored_head(self.connection)
         if found == self._doubt.head:
             self._end, self.head = self._doubt, found
-            self._counts.keep()
+            self._keep()
         elif found != self.head:
             raise AuditUnavailable(
                 f"the audit store ends at {found}, but {self.head} was written last: another "
                 "program wrote to it; stop the server and run `codecage audit verify`"
             )
-        self._counts.forget()
+        self._forget()
         self._doubt = None
 
 
@@ -185,9 +213,3 @@ def stored_head(db: sqlite3.Connection) -> Head:
     """
     row = db.execute("SELECT sequence, root FROM record ORDER BY sequence DESC LIMIT 1").fetchone()
     return start_of(db).head if row is None else Head(*row)
-
-
-def _encoded(entry: Stamped, sequence: int, counts: Counts) -> bytes:
-    ordinal = counts.number(entry.draft.session, entry.draft.event)
-    place = Place(sequence, entry.wall_ns, entry.monotonic_ns, ordinal)
-    return encode_place(place) + entry.encoded

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from executor.audit.chain import column_text, open_row
 from executor.audit.errors import AuditDamaged
-from executor.audit.record import Event, Record, Text
+from executor.audit.record import Answer, Event, Record, Text
 from executor.audit.schema import SELECT, connect_reader, genesis
 
 MAX_ROWS = 10_000
@@ -61,8 +61,12 @@ def creation(path: Path, session: str) -> Record | None:
 
     Raises as `records` does.
     """
-    first = records(path, session=session, limit=1)
-    return first[0] if first and first[0].event is Event.SESSION_CREATE else None
+    with snapshot(path) as db:
+        row = db.execute(
+            f"{SELECT} WHERE session = ? AND event = ? ORDER BY sequence LIMIT 1",
+            (column_text(session), Event.SESSION_CREATE.value),
+        ).fetchone()
+        return None if row is None else open_row(row)
 
 
 @contextmanager
@@ -119,6 +123,17 @@ def summary(db: sqlite3.Connection, start: Record) -> SessionSummary:
             value for row in dropped for _, value in open_row(row).detail if isinstance(value, int)
         ),
     )
+
+
+def last_of(db: sqlite3.Connection, session: str) -> int:
+    """
+    The sequence of a session's last record, 0 where it has none.
+    """
+    query = "SELECT max(sequence) FROM record WHERE session = ? AND event = ? AND answer IS ?"
+    answers = (None, *(answer.value for answer in Answer))
+    kinds = ((event.value, answer) for event in Event for answer in answers)
+    found = (db.execute(query, (column_text(session), *kind)).fetchone()[0] for kind in kinds)
+    return max(one or 0 for one in found)
 
 
 def _last(db: sqlite3.Connection, session: str, event: Event) -> Record | None:

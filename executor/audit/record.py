@@ -19,23 +19,29 @@ ABORTED_BY_RESTART = "aborted_by_restart"
 
 class Event(Enum):
     """
-    What a record is about; the value is the word in reports.
+    What a record is about; the value is the word in reports. The last two are those of the
+    record that the review page keeps of its own readers.
     """
 
     SERVER_START = "server.start"
     SERVER_STOP = "server.stop"
     SERVER_RECOVERED = "server.recovered"
+    PRUNED = "record.pruned"
     POLICY_LOAD = "policy.load"
     SESSION_CREATE = "session.create"
     SESSION_END = "session.end"
+    SESSION_ERASED = "session.erased"
     CELL_START = "cell.start"
     CELL_END = "cell.end"
     DECISION = "decision"
     OUTCOME = "outcome"
+    APPROVAL = "approval"
     FILE_RPC = "file.rpc"
     WORKER_NOTE = "worker.note"
     WORKER_LOST = "worker.lost"
     DROPPED = "dropped"
+    REVIEW_LOGIN = "review.login"
+    REVIEW_READ = "review.read"
 
 
 class Origin(Enum):
@@ -139,8 +145,9 @@ class Record(Draft):
     A draft in its place. `sequence` counts from 1 without gaps and alone gives the order; the
     clocks are evidence, not order. `ordinal` counts the records of one open session, so that
     the ordinal of `session.end` seals how many there were. `hash` is that of its leaf in the tree,
-    over `previous` (the hash of the record before it) and the encoding; `root` is the tree's
-    when this is its last record.
+    over `previous` (the hash of the record before it) and what `leaf.py` says; `root` is the tree's
+    when this is its last record. Of one that is `erased` the texts, size, digest and details are
+    no longer known.
     """
 
     sequence: int
@@ -150,6 +157,7 @@ class Record(Draft):
     previous: bytes
     hash: bytes
     root: bytes
+    erased: bool = False
 
     @property
     def head(self) -> "Head":

@@ -31,17 +31,17 @@ from executor.audit.start import end_of, start_of, tree_of
 TAIL = 1000
 
 # The parts of these statements are constants of this program.
-_OPEN_SESSIONS = f"""{SELECT} AS start WHERE event = 'session.create' AND NOT EXISTS (
-    SELECT 1 FROM record AS other WHERE other.session = start.session
-    AND other.event IN ('session.end', 'session.create') AND other.sequence > start.sequence)
+_OPEN_SESSIONS = f"""{SELECT} WHERE event = 'session.create' AND NOT EXISTS (
+    SELECT 1 FROM record AS other WHERE other.session = record.session
+    AND other.event IN ('session.end', 'session.create') AND other.sequence > record.sequence)
     ORDER BY sequence"""  # noqa: S608
-_OPEN_CELLS = f"""{SELECT} AS start WHERE session = ? AND event = 'cell.start' AND sequence > ?
-    AND NOT EXISTS (SELECT 1 FROM record AS other WHERE other.session = start.session
-    AND other.event = 'cell.end' AND other.cell = start.cell AND other.sequence > start.sequence)
+_OPEN_CELLS = f"""{SELECT} WHERE session = ? AND event = 'cell.start' AND sequence > ?
+    AND NOT EXISTS (SELECT 1 FROM record AS other WHERE other.session = record.session
+    AND other.event = 'cell.end' AND other.cell = record.cell AND other.sequence > record.sequence)
     ORDER BY sequence"""  # noqa: S608
-_OPEN_DECISIONS = f"""{SELECT} AS start WHERE session = ? AND event = 'decision'
+_OPEN_DECISIONS = f"""{SELECT} WHERE session = ? AND event = 'decision'
     AND answer = 'allow' AND sequence > ?
-    AND NOT EXISTS (SELECT 1 FROM record AS other WHERE other.refers = start.sequence
+    AND NOT EXISTS (SELECT 1 FROM record AS other WHERE other.refers = record.sequence
     AND other.event = 'outcome')
     ORDER BY sequence"""  # noqa: S608
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from executor.audit.erasures import Erased
 from executor.audit.escape import columns, visible
 from executor.audit.read import SessionSummary
 from executor.audit.record import Cut, Head, Record, Text
@@ -19,6 +20,8 @@ from executor.audit.verify import Proof, Verdict
 _GAP = "  "
 _NARROWEST = 8
 _WIDEST = 80
+_STATEMENTS = 8
+_DAY = len("2026-01-31")
 
 Json = dict[str, object]
 
@@ -82,7 +85,8 @@ def table(
 
 def record_json(record: Record) -> str:
     """
-    One record as one line of JSON; times are nanoseconds, digests hex, what is missing null.
+    One record as one line of JSON; times are nanoseconds, digests hex, what is missing null. Of a
+    session whose texts were erased it says `erased`.
     """
     return dump(
         {
@@ -107,6 +111,7 @@ def record_json(record: Record) -> str:
             "previous": record.previous.hex(),
             "hash": record.hash.hex(),
             "root": record.root.hex(),
+            **({"erased": True} if record.erased else {}),
         }
     )
 
@@ -156,6 +161,11 @@ def verdict_fields(verdict: Verdict) -> Json:
         "fault": None if finding is None else finding.fault.value,
         "message": None if finding is None else finding.message,
         "unanchored_since": verdict.unanchored_since,
+        "pruned_by": verdict.pruned_by,
+        "erased_records": sum(one.records for one in verdict.erased),
+        "erased_sessions": [one.session for one in verdict.erased],
+        "erased_by": [one.statement for one in verdict.erased],
+        "erasing_unfinished": [one.session for one in verdict.erased if not one.finished],
     }
 
 
@@ -169,9 +179,10 @@ def verdict_lines(verdict: Verdict) -> list[str]:
         fault, message = verdict.finding.fault.value, visible(verdict.finding.message)
         return [f"NOT WHOLE, {where} ({fault}): {message}", f"good until {_head(verdict.head)}"]
     lines = [f"whole: {verdict.records} records, head {_head(verdict.head)}"]
+    lines += _erased_lines(verdict.erased)
     if verdict.first > 1:
         lines.append(
-            f"records 1 to {verdict.first - 1} are in files that are not here; what they held is "
+            f"records 1 to {verdict.first - 1} {_gone(verdict)}; what they held is "
             "vouched for by what the first of these files carries of them"
         )
     if verdict.unanchored_since is not None:
@@ -180,6 +191,35 @@ def verdict_lines(verdict: Verdict) -> list[str]:
             "it; compare with one by --head SEQ:HASH"
         )
     return lines
+
+
+def _erased_lines(erased: Sequence[Erased]) -> list[str]:
+    done = [one for one in erased if one.finished]
+    lines = [_erased_line(done)] if done else []
+    return lines + [
+        f"the texts of session {visible(one.session)} are to be gone, as record {one.statement} "
+        "says, and are not all: run `codecage audit erase` again"
+        for one in erased
+        if not one.finished
+    ]
+
+
+def _erased_line(done: Sequence[Erased]) -> str:
+    days = sorted({moment(one.wall_ns)[:_DAY] for one in done})
+    when = f"on {days[0]}" if len(days) == 1 else f"between {days[0]} and {days[-1]}"
+    said = ", ".join(str(one.statement) for one in done[:_STATEMENTS])
+    more = f" and {len(done) - _STATEMENTS} more" if len(done) > _STATEMENTS else ""
+    sessions = "1 session" if len(done) == 1 else f"{len(done)} sessions"
+    return (
+        f"{sum(one.records for one in done)} records of {sessions} were erased {when} (record "
+        f"{said}{more}) and can no longer be read, only counted"
+    )
+
+
+def _gone(verdict: Verdict) -> str:
+    if verdict.pruned_by is None:
+        return "are in files that are not here"
+    return f"were removed on purpose, as record {verdict.pruned_by} says"
 
 
 def proof_json(proof: Proof) -> str:

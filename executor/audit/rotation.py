@@ -22,7 +22,8 @@ from executor.audit.segments import closed_files, closed_name
 from executor.audit.start import Start, start_of, tree_of
 
 MIN_BYTES: Final = 65_536
-_CLOSED: Final = 0o400
+CLOSED: Final = 0o400
+"""The mode of a closed file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def rotate(path: Path, db: sqlite3.Connection, end: End) -> bool:
     make_file(_fresh(path), carried)
     db.close()
     path.rename(closed)
-    closed.chmod(_CLOSED)
+    closed.chmod(CLOSED)
     _fresh(path).rename(path)
     sync_directory(path.parent)
     return True

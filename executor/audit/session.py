@@ -8,13 +8,39 @@ budget it is refused too. Else a flood of denied opens would buy a hole in the r
 """
 
 from collections import Counter
-from typing import Any
+from typing import Any, Protocol
 
 from executor.audit.errors import AuditBudgetSpent, AuditError, AuditUnavailable
 from executor.audit.record import Answer, Detail, Draft, Event, Head, Origin
-from executor.audit.store import MAX_NOTES_WAITING, AuditStore
+from executor.audit.redact import withheld
+from executor.audit.store import MAX_NOTES_WAITING, MAX_WAITING
+from policy.redaction import NO_REDACTION, Redaction
 from policy.requests import Request, kind_of
 from policy.types import Decision, Rule
+
+
+class Appends(Protocol):
+    """
+    What takes a session's records: the store, or what looks on for the session's sake.
+    """
+
+    async def append(self, draft: Draft, *, durable: bool = False) -> Head:
+        """
+        As `AuditStore.append`.
+        """
+        ...
+
+    def append_at_once(self, draft: Draft) -> Head | None:
+        """
+        As `AuditStore.append_at_once`.
+        """
+        ...
+
+    def append_nowait(self, draft: Draft, *, most: int = MAX_WAITING) -> None:
+        """
+        As `AuditStore.append_nowait`.
+        """
+        ...
 
 
 class SessionLog:
@@ -23,10 +49,18 @@ class SessionLog:
 
     `budget` (records, at least 0) is for what the guest or its worker can cause at will:
     decisions and notes. The start and end of cells and of the session are always recorded, and
-    so is the outcome of every recorded decision.
+    so is the outcome of every recorded decision. `redaction` names what is left out.
     """
 
-    def __init__(self, store: AuditStore, session: str, policy_digest: str, budget: int) -> None:
+    def __init__(
+        self,
+        store: Appends,
+        session: str,
+        policy_digest: str,
+        budget: int,
+        redaction: Redaction = NO_REDACTION,
+    ) -> None:
+        self.redaction = redaction
         self._store = store
         self._session = session
         self._policy_digest = policy_digest
@@ -35,6 +69,20 @@ class SessionLog:
         self._dropped: Counter[str] = Counter()
         self._created: Head | None = None
         self._started: Head | None = None
+
+    @property
+    def cell(self) -> int | None:
+        """
+        The number of the cell that runs.
+        """
+        return self._cell
+
+    @property
+    def session(self) -> str:
+        """
+        The session's identity.
+        """
+        return self._session
 
     @property
     def left(self) -> int:
@@ -76,9 +124,11 @@ class SessionLog:
         *,
         durable: bool = False,
         origin: Origin = Origin.BROKER,
+        detail: Detail = (),
     ) -> Head | None:
         """
         Record a decision before it takes effect; `durable` for effects that cannot be undone.
+        `detail` is what there is to tell of the request besides.
 
         Returns the record's head, which the outcome refers to, or None for a denial beyond the
         budget. Raises AuditBudgetSpent for an allowed act beyond the budget: it is refused and
@@ -92,11 +142,11 @@ class SessionLog:
             self._draft(
                 Event.DECISION,
                 origin=origin,
-                request=str(request),
+                request=self.redaction.request_text(request),
                 answer=Answer.ALLOW if decision.allowed else Answer.DENY,
                 rule=decision.rule.name,
                 rule_place=_place(decision.rule),
-                detail=_said(decision),
+                detail=(*_said(decision), *detail),
             ),
             durable=durable,
         )
@@ -107,6 +157,34 @@ class SessionLog:
         one record has told why, and the `dropped` record tells how many of each kind followed.
         """
         self._dropped[f"deny {kind_of(request)}"] += 1
+
+    async def approval_asked(self, request: Request, rule: Rule, detail: Detail) -> Head:
+        """
+        Record that an approver is asked, before one can see it. Raises AuditBudgetSpent beyond the
+        budget, and AuditUnavailable: then nobody is asked.
+        """
+        if self._left <= 0:
+            self._dropped[f"refused {kind_of(request)}"] += 1
+            raise AuditBudgetSpent("the session's audit budget is used up: nobody can be asked")
+        self._left -= 1
+        draft = self._draft(
+            Event.APPROVAL,
+            request=self.redaction.request_text(request),
+            outcome="asked",
+            rule=rule.name,
+            rule_place=_place(rule),
+            detail=detail,
+        )
+        return await self._store.append(draft)
+
+    async def approval_ended(
+        self, asked: Head, ending: str, detail: Detail, *, durable: bool = False
+    ) -> Head:
+        """
+        Record how the wait for an approval ended; `durable` where something follows from it.
+        """
+        draft = self._draft(Event.APPROVAL, refers=asked.sequence, outcome=ending, detail=detail)
+        return await self._store.append(draft, durable=durable)
 
     async def outcome(
         self,
@@ -212,13 +290,14 @@ class SessionLog:
         )
 
     def _draft(self, event: Event, *, cell: int | None = None, **fields: Any) -> Draft:
-        return Draft(
+        draft = Draft(
             event=event,
             session=self._session,
             cell=cell or self._cell,
             policy_digest=self._policy_digest,
             **fields,
         )
+        return withheld(draft, self.redaction)
 
     def _outcome(self, of: Head, outcome: str, **fields: Any) -> Draft:
         return self._draft(

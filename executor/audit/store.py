@@ -8,12 +8,14 @@ synced to the disk, survives power loss. One server holds a store at a time; rea
 import asyncio
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from executor.audit import files, schema
+from executor.audit.chain import End
 from executor.audit.counts import Counts
 from executor.audit.durability import Durability
 from executor.audit.errors import AuditDamaged, AuditError, AuditUnavailable
@@ -28,6 +30,14 @@ PATIENCE = 5.0
 MAX_WAITING = 4096
 # Words that guests can cause at will leave room for what everybody else has to write.
 MAX_NOTES_WAITING = 1024
+
+Told = Callable[[bytes], None]
+
+
+def _nobody(_encoded: bytes) -> None:
+    """
+    Nobody is told.
+    """
 
 
 class AuditStore:
@@ -45,6 +55,7 @@ class AuditStore:
         self._patience = wait
         self._closed = False
         self._rotation: Rotation | None = None
+        self._lost_before = 0
         self._begin(ledger)
 
     def _begin(self, ledger: Ledger) -> None:
@@ -90,9 +101,10 @@ class AuditStore:
             undo.pop_all()
         return store
 
-    async def append(self, draft: Draft, *, durable: bool = False) -> Head:
+    async def append(self, draft: Draft, *, durable: bool = False, told: Told = _nobody) -> Head:
         """
-        Write a record and return its head once it is written, or synced when `durable`.
+        Write a record and return its head once it is written, or synced when `durable`. `told` is
+        given what of its bytes is the draft's, when it has its place among the others.
 
         Order is the order of the calls. Raises AuditUnavailable when it was not written (or not
         synced): what it records must then not happen; ValueError and TypeError when the draft
@@ -103,24 +115,30 @@ class AuditStore:
         if draft.event is Event.SESSION_CREATE and self._rotation is not None:
             self._rotate_if_due(self._rotation)
         if not durable and (head := self._writer.at_once(stamped)) is not None:
+            told(stamped.encoded)
             return head
         if self._writer.waiting >= MAX_WAITING:
             await self._wait_for_room()
         self._check_open()
         waiter: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
-        self._writer.put(Entry(stamped, durable, waiter))
+        told(stamped.encoded)
+        entry = Entry(stamped, durable, waiter)
+        if not self._writer.put_in_turn(entry):
+            self._writer.put(entry)
         return await waiter
 
-    def append_at_once(self, draft: Draft) -> Head | None:
+    def append_at_once(self, draft: Draft, *, told: Told = _nobody) -> Head | None:
         """
         Write a record and return its head, or None where that has to be waited for: nothing was
         written then, and `append` is the way. Raises what `append` does.
         """
         stamped = stamp(draft, self._clocks)
         self._check_open()
-        return self._writer.at_once(stamped)
+        if (head := self._writer.at_once(stamped)) is not None:
+            told(stamped.encoded)
+        return head
 
-    def append_nowait(self, draft: Draft, *, most: int = MAX_WAITING) -> None:
+    def append_nowait(self, draft: Draft, *, most: int = MAX_WAITING, told: Told = _nobody) -> None:
         """
         Queue a record that nobody waits for; a later awaited one is never written before it.
 
@@ -131,7 +149,15 @@ class AuditStore:
         self._check_open()
         if self._writer.waiting >= most:
             raise AuditUnavailable(f"{most} audit records wait already; try again later")
-        self._writer.put(Entry(stamped, durable=False, waiter=None))
+        told(stamped.encoded)
+        self._writer.put_soon(Entry(stamped, durable=False, waiter=None))
+
+    @property
+    def lost(self) -> int:
+        """
+        How many records that nobody waited for could not be written since the store was opened.
+        """
+        return self._lost_before + self._writer.lost
 
     def head(self) -> Head:
         """
@@ -180,6 +206,7 @@ class AuditStore:
         if not rotation.is_due(self.path, self._first_ns, self._clocks.wall_ns()):
             return
         self._writer.close()
+        self._lost_before += self._writer.lost
         self._durability.close()
         try:
             # What was in the writer's hands may have been the beginning of a session.
@@ -217,7 +244,7 @@ def _open_ledger(path: Path, clocks: Clocks, patience: float) -> Ledger:
     except sqlite3.Error as error:
         raise _not_opened(path, error) from error
     try:
-        end = check_tail(db)
+        end = _checked(db)
         ledger = Ledger(db, end, Counts(open_counts(db)))
         closing = closing_drafts(db)
         if closing:
@@ -229,6 +256,18 @@ def _open_ledger(path: Path, clocks: Clocks, patience: float) -> Ledger:
         db.close()
         raise
     return ledger
+
+
+def _checked(db: sqlite3.Connection) -> End:
+    """
+    The end of the record, its last part checked, in a file of the format of now; one that is not
+    whole stays as it is.
+    """
+    taken = schema.take_on(db)
+    end = check_tail(db)
+    if taken:
+        db.execute("COMMIT")
+    return end
 
 
 def _not_opened(path: Path, error: sqlite3.Error) -> AuditError:

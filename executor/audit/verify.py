@@ -26,6 +26,7 @@ from executor.audit.chain import (
     Finding,
     open_row,
 )
+from executor.audit.erasures import Erased, Erasures
 from executor.audit.errors import AuditDamaged
 from executor.audit.ledger import stored_head
 from executor.audit.merkle import (
@@ -36,7 +37,7 @@ from executor.audit.merkle import (
     whole_tiles,
 )
 from executor.audit.read import snapshot
-from executor.audit.record import Head
+from executor.audit.record import Event, Head
 from executor.audit.schema import SELECT, Row, connect_reader, genesis
 from executor.audit.segments import closed_files, earlier_leaves
 from executor.audit.start import end_of, start_of, tree_of
@@ -49,8 +50,10 @@ _PROGRESS_EVERY = 10_000
 class Verdict:
     """
     What the walk found: how many records follow one another, the last of them, the first fault
-    (None: none), from which sequence no outside head vouches (None: all are vouched for), and
-    the first record that was looked at: not 1 where the files before it are not there.
+    (None: none), from which sequence no outside head vouches (None: all are vouched for), the
+    first record that was looked at: not 1 where the files before it are not there; which record
+    says that those were removed on purpose (None: none does); and the sessions whose texts were
+    erased on purpose.
     """
 
     records: int
@@ -58,6 +61,8 @@ class Verdict:
     finding: Finding | None
     unanchored_since: int | None
     first: int = 1
+    pruned_by: int | None = None
+    erased: tuple[Erased, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -192,7 +197,10 @@ class _Walk:
         self._progress = progress
         self._chain: Chain | None = None
         self._first = 1
+        self._before = ""
+        self._pruned_by: int | None = None
         self._tiles = 0
+        self._erasures = Erasures()
 
     @property
     def at(self) -> int:
@@ -207,7 +215,7 @@ class _Walk:
             fault = self._enter(db, before) or self._fault_in(db)
             if fault is not None:
                 return fault
-        return self._truncated()
+        return self._truncated() or self._erasures.unexplained()
 
     def _enter(self, db: sqlite3.Connection, before: sqlite3.Connection | None) -> Finding | None:
         """
@@ -219,6 +227,7 @@ class _Walk:
             return _unfitting(self._chain.end, before, db)
         self._chain = Chain(end_of(db, start), of_file=True)
         self._first = start.head.sequence + 1
+        self._before = str(start.head)
         while self._anchors and self._anchors[0].sequence < start.head.sequence:
             # It vouches for what is not here.
             self._anchors.popleft()
@@ -229,9 +238,12 @@ class _Walk:
         rows: Iterator[Row] = db.execute(f"{SELECT} ORDER BY sequence")
         for row in rows:
             try:
-                self._chain.follow(row)
+                record = self._chain.follow(row)
             except Broken as error:
                 return _blame(error.finding, row, next(rows, None))
+            if record.event is Event.PRUNED and dict(record.detail).get("head") == self._before:
+                self._pruned_by = record.sequence
+            self._erasures.pass_by(record, self._first)
             fault = self._check_tiles(db) or self._check_anchor()
             if fault is not None:
                 return fault
@@ -258,7 +270,9 @@ class _Walk:
         since: int | None = self._first if self._passed is None else self._passed.sequence + 1
         if finding is None and self._passed == head:
             since = None
-        return Verdict(max(0, self.at - self._first + 1), head, finding, since, self._first)
+        records = max(0, self.at - self._first + 1)
+        erased = self._erasures.erased
+        return Verdict(records, head, finding, since, self._first, self._pruned_by, erased)
 
     def _check_anchor(self) -> Finding | None:
         while self._chain is not None and self._anchors:

@@ -7,12 +7,15 @@ loop's thread hands over with a SimpleQueue (written in C, one lock) and gets it
 
 Where nothing is queued and nothing goes wrong, the loop's thread commits a record itself (35 us)
 instead of handing it over and being woken (another 75 us): a write to the page cache, which waits
-for no lock of another program. A disk that is slow even at that has the thread for itself, and
-so have records that come close behind each other: they are worth sharing a commit.
+for no lock of another program. A disk that is slow even at that has the thread for itself.
+Records that come close behind each other share a commit at the end of the loop's turn, on the same
+thread: a session that opens one file after the other has one for each, and many sessions have one
+together.
 """
 
 import asyncio
 import queue
+import resource
 import sqlite3
 import threading
 import time
@@ -30,11 +33,16 @@ from executor.audit.record import Clocks, Draft, Event, Head
 MAX_BATCH = 256
 # While the store fails, waiting as long again for each batch would only pile up callers.
 _IMPATIENT = 0.1
-# A commit that kept the loop for longer (seconds) is the last one there for so many times as long.
+# A commit that kept the loop for longer (seconds), because it had to wait and not because others
+# had the processor, is the last one there for so many times as long.
 _SLOW = 0.005
 _SHY = 20
-# So long after a commit there (seconds) the next record is queued, and the loop left to others.
+# So long after a commit there (seconds) the next record waits for the end of the loop's turn, and
+# for those of others.
 _CLOSE_BEHIND = 0.0002
+# So long (seconds) a record that nobody waits for lingers, and so many do.
+_LINGER = 0.002
+MOST_LINGERING = 64
 
 _T = TypeVar("_T")
 Delivery = tuple["asyncio.Future[_T]", _T | AuditError]
@@ -70,13 +78,18 @@ class Writer:
         self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._turns: deque[Delivery[None]] = deque()
         self._lost: Counter[Event] = Counter()
+        # How many records that nobody waited for were lost, ever.
+        self.lost = 0
         self._failing = False
         self._taken: list[Entry] = []
         self._over = False
         # Whoever has it uses the ledger. Counts of what was queued, and of what was dealt with.
         self._owned = threading.Lock()
         self._queued = self._dealt = 0
-        self._shy_until = 0.0
+        self._shy_until = self._close_until = 0.0
+        self._turn_ends = False
+        self._lingering: list[Entry] = []
+        self._hand_over_at: asyncio.TimerHandle | None = None
         ledger.wait_at_most(0)
         self._thread = threading.Thread(target=self._run, name="audit-write", daemon=True)
         self._thread.start()
@@ -93,24 +106,61 @@ class Writer:
         """
         How many records are queued and not yet taken.
         """
-        return self._queue.qsize()
+        return self._queue.qsize() + len(self._lingering)
 
     def at_once(self, stamped: Stamped) -> Head | None:
         """
-        Commit a record here and now; None where it has to be queued: behind others, or because
-        the store is busy, failing, slow or in want of the writer's help. Raises AuditUnavailable.
+        Commit a record here and now, behind those that linger; None where it has to be queued:
+        behind others, or because the store is busy, failing, slow or in want of the writer's help.
+        Raises AuditUnavailable.
 
         Called by the thread that calls `put`, and so never beside it.
         """
+        if not self._is_free or time.monotonic() < self._close_until:
+            return None
+        return self._commit_here([Entry(stamped, durable=False, waiter=None)])
+
+    def put_in_turn(self, entry: Entry) -> bool:
+        """
+        Have a record committed when the loop has done what it is at, with those that linger; False
+        where it has to be queued, as `at_once` says.
+        """
+        if entry.durable or not self._is_free or len(self._lingering) >= MOST_LINGERING:
+            return False
+        self._lingering.append(entry)
+        if not self._turn_ends:
+            self._turn_ends = True
+            asyncio.get_running_loop().call_soon(self._end_turn)
+        return True
+
+    def _end_turn(self) -> None:
+        self._turn_ends = False
+        if all(entry.waiter is None for entry in self._lingering):
+            return  # they went with another commit
+        head = None
+        if self._is_free:
+            with suppress(AuditUnavailable):  # the thread finds that too, and tells who waits
+                head = self._commit_here([])
+        if head is None:
+            self._hand_over()
+
+    @property
+    def _is_free(self) -> bool:
         if self._queued != self._dealt or self._failing or self._over:
+            return False
+        return not self._durability.wants_help and time.monotonic() >= self._shy_until
+
+    def _commit_here(self, last: list[Entry]) -> Head | None:
+        """
+        Commit what lingers and then `last`; None where somebody else has the ledger just now.
+        """
+        if not self._owned.acquire(blocking=False):
             return None
-        if self._durability.wants_help:
-            return None
-        started = time.monotonic()
-        if started < self._shy_until or not self._owned.acquire(blocking=False):
-            return None
+        started, slept = time.monotonic(), _sleeps()
+        entries = [*self._lingering, *last]
         try:
-            (head,) = self._ledger.commit([stamped])
+            heads = self._ledger.commit([entry.stamped for entry in entries])
+            self._linger_no_more()
             self._durability.committed()
         except AuditUnavailable as error:
             if _is_busy(error):
@@ -121,13 +171,43 @@ class Writer:
             self._owned.release()
         ended = time.monotonic()
         took = ended - started
-        self._shy_until = ended + (took * _SHY if took > _SLOW else _CLOSE_BEHIND)
-        return head
+        if took > _SLOW and _sleeps() != slept:
+            self._shy_until = ended + took * _SHY
+        self._close_until = ended + _CLOSE_BEHIND
+        _settle(_waited_for(entries, heads))
+        return heads[-1]
+
+    def put_soon(self, entry: Entry) -> None:
+        """
+        Queue a record that nobody waits for in a moment, unless an earlier commit takes it along.
+        """
+        self._lingering.append(entry)
+        if len(self._lingering) >= MOST_LINGERING:
+            self._hand_over()
+        elif self._hand_over_at is None:
+            loop = asyncio.get_running_loop()
+            self._hand_over_at = loop.call_later(_LINGER, self._hand_over)
 
     def put(self, entry: Entry) -> None:
         """
         Queue a record behind those already queued.
         """
+        self._hand_over()
+        self._queue_up(entry)
+
+    def _hand_over(self) -> None:
+        entries = self._lingering
+        self._linger_no_more()
+        for entry in entries:
+            self._queue_up(entry)
+
+    def _linger_no_more(self) -> None:
+        self._lingering = []
+        if self._hand_over_at is not None:
+            self._hand_over_at.cancel()
+            self._hand_over_at = None
+
+    def _queue_up(self, entry: Entry) -> None:
         self._queued += 1
         self._queue.put(entry)
         if self._over:
@@ -140,6 +220,7 @@ class Writer:
         The wish is noted before the queue is looked at again: the writer may have emptied it in
         between, and would then not wake anyone.
         """
+        self._hand_over()
         turn = asyncio.get_running_loop().create_future()
         self._turns.append((turn, None))
         if self.waiting:
@@ -149,6 +230,7 @@ class Writer:
         """
         Write what is queued, then end the thread.
         """
+        self._hand_over()
         self._queue.put(None)
         self._thread.join()
 
@@ -233,7 +315,9 @@ class Writer:
         if ending:
             self._queue.put(None)
         batch.extend(rest)
-        self._lost.update(e.stamped.draft.event for e in batch if e.waiter is None)
+        unheard = [entry.stamped.draft.event for entry in batch if entry.waiter is None]
+        self.lost += len(unheard)
+        self._lost.update(unheard)
         self._deliver([(e.waiter, error) for e in batch if e.waiter is not None])
 
     def _drain(self) -> tuple[list[Entry], bool]:
@@ -280,6 +364,18 @@ class Writer:
                 continue
 
 
+def _sleeps() -> int:
+    """
+    How often this thread has waited for something that is not the processor (getrusage(2)).
+    """
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+
+
+def _waited_for(entries: Sequence[Entry], heads: Sequence[Head]) -> "list[Delivery[Head]]":
+    both = zip(entries, heads, strict=True)
+    return [(entry.waiter, head) for entry, head in both if entry.waiter is not None]
+
+
 def _is_busy(error: AuditUnavailable) -> bool:
     """
     Another program holds the lock: surely nothing was written.
@@ -288,7 +384,7 @@ def _is_busy(error: AuditUnavailable) -> bool:
     return isinstance(cause, sqlite3.Error) and cause.sqlite_errorname.startswith("SQLITE_BUSY")
 
 
-def _settle(results: Sequence[Delivery[_T]]) -> None:
+def _settle(results: "Sequence[Delivery[_T]]") -> None:
     """
     Runs on the waiters' loop; a waiter that was cancelled meanwhile is done already.
     """

@@ -18,6 +18,7 @@ from executor.audit.report import (
     verdict_fields,
     verdict_lines,
 )
+from executor.audit.review import diffs
 from executor.audit.review.rows import Look, shown, value_text
 from executor.audit.review.sheet import Sheet, by_host, ended
 
@@ -51,6 +52,9 @@ def lines(sheet: Sheet, width: int | None) -> Iterator[_Line]:
     if sheet.denied.steps:
         rows = [_denial(step.record) for step in sheet.denied.steps]
         yield from _table(_DENIED, rows, width, Look.DENIED)
+    if sheet.committed:
+        yield "", Look.PLAIN
+        yield from diffs.lines(sheet.committed, "--diffs")
     if sheet.network.steps:
         yield "", Look.PLAIN
         hosts = sorted(by_host(sheet.network.steps).items())
@@ -67,6 +71,8 @@ def to_json(sheet: Sheet) -> str:
         "verdict": verdict_fields(sheet.verdict),
         "denials": [_denial_json(step.record) for step in sheet.denied.steps],
         "denials_are_all": sheet.denied.ended,
+        "commits": [diffs.to_json(one) for one in sheet.committed],
+        "commits_are_all": sheet.commits_are_all,
         "hosts": {
             host: {"allowed": allowed, "denied": denied, "bytes": size}
             for host, (allowed, denied, size) in sorted(by_host(sheet.network.steps).items())

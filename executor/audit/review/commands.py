@@ -1,24 +1,34 @@
 """
-The commands of `codecage audit` that show: list, show, tail, why, export, trace, report.
+The commands of `codecage audit` that show: list, show, tail, why, report.
 """
 
 import argparse
 import sys
 import time
 from collections.abc import Callable
-from copy import copy
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, cast
 
 from executor.audit import read, report, signing
 from executor.audit.command import print_lines, runs
+from executor.audit.differences import DiffReader
 from executor.audit.escape import visible
-from executor.audit.review import brief, export, page, rows, search, sheet, tail, terminal, why
+from executor.audit.review import (
+    brief,
+    commits,
+    copies,
+    diffs,
+    page,
+    rows,
+    search,
+    sheet,
+    tail,
+    terminal,
+    why,
+)
 from executor.audit.review.filters import Outside
+from executor.audit.review.following import unread
 from executor.audit.review.options import (
-    after_option,
     filter_of,
     filter_options,
     session_of,
@@ -30,7 +40,6 @@ from executor.audit.verify import Verdict, verify
 
 if TYPE_CHECKING:
     from executor.audit.command import Subparsers
-    from executor.audit.review.tracing import Sent
     from policy.types import Policy
 
 _POLL = 0.5
@@ -41,9 +50,11 @@ def register(
     shared: argparse.ArgumentParser,
     paged: argparse.ArgumentParser,
     anchors: argparse.ArgumentParser,
+    reader: DiffReader,
 ) -> None:
     """
-    Add the commands; the three parsers are options of several.
+    Add the commands; the three parsers are options of several. `reader` reads what was kept of
+    commits, where that is asked for.
     """
     filters = filter_options()
 
@@ -57,6 +68,7 @@ def register(
         "show", parents=[shared, paged, filters], help="show a session, outcomes with decisions"
     )
     _named(show)
+    _diffs_option(show, reader)
     runs(show, _show)
 
     last = commands.add_parser(
@@ -83,7 +95,8 @@ def register(
     )
     runs(tell, _why)
 
-    _register_files(commands, shared, filters, anchors)
+    paper = _register_files(commands, shared, filters, anchors)
+    _diffs_option(paper, reader)
 
 
 def verdict_of(args: argparse.Namespace) -> Verdict:
@@ -101,30 +114,8 @@ def _register_files(
     shared: argparse.ArgumentParser,
     filters: argparse.ArgumentParser,
     anchors: argparse.ArgumentParser,
-) -> None:
-    out = commands.add_parser(
-        "export", parents=[shared, filters], help="write the record for other programs"
-    )
-    session_option(out)
-    out.add_argument(
-        "--format",
-        type=_form,
-        default=export.Form.JSONL,
-        metavar="jsonl|csv|ocsf",
-        help="JSON lines, CSV, or events of OCSF, one a line (default: jsonl)",
-    )
-    after_option(out)
-    runs(out, _export)
-
-    trace = commands.add_parser(
-        "trace", parents=[shared], help="send sessions and cells to a collector of OpenTelemetry"
-    )
-    trace.add_argument(
-        "--to", type=_collector, required=True, metavar="URL", help="such as http://127.0.0.1:4318"
-    )
-    after_option(trace)
-    trace.add_argument("-f", "--follow", action="store_true", help="go on with what is added")
-    runs(trace, _trace)
+) -> argparse.ArgumentParser:
+    copies.register(commands, shared, filters)
 
     paper = commands.add_parser(
         "report",
@@ -139,6 +130,31 @@ def _register_files(
         help="write all of it as one page for a browser, made or replaced; - is stdout",
     )
     runs(paper, _report)
+    return paper
+
+
+def _diffs_option(parser: argparse.ArgumentParser, reader: DiffReader) -> None:
+    parser.add_argument(
+        "--diffs",
+        action="store_const",
+        const=reader,
+        help="show the diffs of commits too, where they were kept: contents that the session had",
+    )
+    parser.add_argument(
+        "--captures-of",
+        type=Path,
+        metavar="PATH",
+        help="with --diffs: the store that the server writes, where --audit names a closed file",
+    )
+
+
+def _reader(args: argparse.Namespace) -> DiffReader | None:
+    """
+    What reads diffs, where they are asked for: from beside the store that was written to.
+    """
+    if args.diffs is None or args.captures_of is None:
+        return cast("DiffReader | None", args.diffs)
+    return lambda _, session, decisions: args.diffs(args.captures_of, session, decisions)
 
 
 def _named(parser: argparse.ArgumentParser) -> None:
@@ -147,21 +163,6 @@ def _named(parser: argparse.ArgumentParser) -> None:
         metavar="SESSION",
         help="the session's id, from `list`, or how it begins; none: what belongs to no session",
     )
-
-
-def _form(text: str) -> export.Form:
-    try:
-        return export.Form(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: write jsonl, csv or ocsf") from error
-
-
-def _collector(text: str) -> str:
-    found = urlsplit(text)
-    plain = found.scheme in {"http", "https"} and found.hostname and not found.query
-    if not plain or found.fragment or not text.isprintable() or " " in text:
-        raise argparse.ArgumentTypeError(f"{text!r}: write http://HOST:PORT, without /v1/traces")
-    return text.rstrip("/")
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -192,9 +193,26 @@ def _show(args: argparse.Namespace) -> int:
         print_lines(report.record_json(step.record) for step in found.steps)
     else:
         _print_table(found)
+    if (reader := _reader(args)) is not None:
+        _print_diffs(args, found, reader)
     if not found.ended:
         _more(found.reached)
     return 0
+
+
+def _print_diffs(args: argparse.Namespace, found: Page, reader: DiffReader) -> None:
+    decisions = [one.record for one in found.steps if commits.is_commit(one.record)]
+    session = decisions[0].session if decisions else None
+    if session is None:
+        return
+    kept = reader(args.audit, session, decisions)
+    for one in decisions:
+        told = kept.get(one.sequence)
+        if args.json:
+            print_lines([report.dump({"diffs_of": one.sequence, **diffs.diff_json(one, told)})])
+            continue
+        terminal.print_lines([("", Look.PLAIN), (f"record {one.sequence}:", Look.PLAIN)])
+        terminal.print_lines(diffs.diff_lines(one, told, "--diffs"))
 
 
 def _print_table(found: Page) -> None:
@@ -213,9 +231,9 @@ def _tail(args: argparse.Namespace) -> int:
     reached = found.reached
     while args.follow:
         time.sleep(_POLL)
-        for more in search.pages(args.audit, which, after=reached):
-            _print_tail(args, more)
-            reached = more.reached
+        for part in unread(args.audit, reached, which):
+            _print_tail(args, part.page)
+            reached = part.page.reached
     return 0
 
 
@@ -244,42 +262,12 @@ def _policy(file: str) -> "Policy":
     return load(file)
 
 
-def _export(args: argparse.Namespace) -> int:
-    form = export.Form.JSONL if args.json else args.format
-    print_lines(export.export(args.audit, form, filter_of(args), after=args.after))
-    return 0
-
-
-def _trace(args: argparse.Namespace) -> int:
-    # It brings HTTP along, which the other commands have no use for.
-    from executor.audit.review.tracing import Sent, send  # noqa: PLC0415
-
-    sent = Sent(args.after)
-    while True:
-        before = copy(sent)
-        send(args.audit, args.to, sent)
-        if sent != before or not args.follow:
-            _print_sent(args, sent)
-        if not args.follow:
-            return 1 if sent.lost or sent.refused else 0
-        time.sleep(_POLL)
-
-
-def _print_sent(args: argparse.Namespace, sent: "Sent") -> None:
-    if args.json:
-        print_lines([report.dump(asdict(sent))])
-    else:
-        lost = f", {sent.lost} not ({sent.why})" if sent.lost else ""
-        print_lines([f"to record {sent.reached}: {sent.taken} spans taken{visible(lost)}"])
-    sys.stdout.flush()
-
-
 def _report(args: argparse.Namespace) -> int:
     session = session_of(args.audit, args.session)
     if session is None or session is Outside.SESSIONS:
         raise LookupError("a report is about one session; `codecage audit show none` has the rest")
     verdict = verdict_of(args)
-    told = sheet.gather(args.audit, session, verdict)
+    told = sheet.gather(args.audit, session, verdict, _reader(args))
     if args.html is not None:
         _write_page(args, told)
     elif args.json:

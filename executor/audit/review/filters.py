@@ -22,7 +22,10 @@ from policy.globs import GlobSet
 # A body is the hash before (32 bytes), the version, and two tagged integers of eight bytes: the
 # sequence and the wall time. SQLite counts from 1. See `encoding.py`.
 _TIME = "substr({table}.body, 44, 8)"
-_LATEST = (2**63 - 1).to_bytes(8, "big")
+# In format 1 of the encoding a record's texts are in its body.
+_TEXTS = "coalesce({table}.texts, {table}.body)"
+_LAST = 2**63 - 1
+_LATEST = _LAST.to_bytes(8, "big")
 
 
 class Outside(Enum):
@@ -40,7 +43,8 @@ class Filter:
 
     `kinds` are words of `asked.KINDS`. `path` is one glob as policies have them, absolute, and
     matches what lies below as well. `host` is a name, or `*.NAME` for all below it, upper and
-    lower case alike. Times are nanoseconds since 1970, from `since_ns` until before `until_ns`.
+    lower case alike. `text` is what the request holds, wherever, as it was recorded. Times are
+    nanoseconds since 1970, from `since_ns` until before `until_ns`.
     """
 
     session: str | Outside | None = None
@@ -48,6 +52,7 @@ class Filter:
     kinds: frozenset[str] = frozenset()
     path: str | None = None
     host: str | None = None
+    text: str | None = None
     since_ns: int | None = None
     until_ns: int | None = None
     origin: Origin | None = None
@@ -57,7 +62,8 @@ class Filter:
         """
         Whether it asks for more than a session.
         """
-        rest = (self.answer, self.path, self.host, self.since_ns, self.until_ns, self.origin)
+        asked = (self.path, self.host, self.text)
+        rest = (self.answer, self.since_ns, self.until_ns, self.origin, *asked)
         return bool(self.kinds) or any(one is not None for one in rest)
 
 
@@ -88,17 +94,20 @@ def conditions(which: Filter, table: str) -> list[Condition]:
         late = f"{_TIME} NOT BETWEEN ? AND ?".format(table=table)
         found.append(Condition(late, (_big(which.until_ns), _LATEST)))
     if which.origin is not None:
-        found.append(_holds(table, which.origin.value))
+        found.append(_holds(f"{table}.body", which.origin.value))
+    texts = _TEXTS.format(table=table)
     if which.kinds:
-        words = [_holds(table, _beginning(kind)) for kind in sorted(which.kinds)]
+        words = [_holds(texts, _beginning(kind)) for kind in sorted(which.kinds)]
         found.append(_joined(" OR ", words))
     if which.path is not None:
         # A cut path may hold what is looked for behind the cut.
-        long = Condition(f"length({table}.body) > {TEXT_CAP}")
-        pieces = [_holds(table, piece) for piece in _pieces(which.path)]
+        long = Condition(f"length({texts}) > {TEXT_CAP}")
+        pieces = [_holds(texts, piece) for piece in _pieces(which.path)]
         found.append(_joined(" OR ", [long, _joined(" AND ", pieces)]))
+    if which.text is not None:
+        found.append(_holds(texts, which.text))
     if which.host is not None:
-        sql = f"holds_caseless({table}.body, ?)"
+        sql = f"holds_caseless({texts}, ?)"
         found.append(Condition(sql, (_lower(which.host.removeprefix("*")),)))
     return found
 
@@ -122,13 +131,16 @@ def matches(which: Filter, subject: Record) -> bool:
         return False
     if which.until_ns is not None and subject.wall_ns >= which.until_ns:
         return False
-    if not (which.kinds or which.path is not None or which.host is not None):
+    if not (which.kinds or {which.path, which.host, which.text} != {None}):
         return True
     return subject.request is not None and _asks(which, subject.request)
 
 
 def _asks(which: Filter, request: Text) -> bool:
     asked = asked_of(request)
+    start = request.start if isinstance(request, Cut) else request
+    if which.text is not None and which.text not in start:
+        return False
     if which.kinds and asked.kind not in which.kinds:
         return False
     if which.host is not None and not (asked.host is not None and _is_host(which.host, asked.host)):
@@ -161,12 +173,12 @@ def _lower(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass").lower()
 
 
-def _holds_caseless(body: object, text: bytes) -> bool:
-    return isinstance(body, bytes) and text in body.lower()
+def _holds_caseless(held: object, text: bytes) -> bool:
+    return isinstance(held, bytes) and text in held.lower()
 
 
-def _holds(table: str, text: str) -> Condition:
-    return Condition(f"instr({table}.body, ?) > 0", (text.encode("utf-8", "surrogatepass"),))
+def _holds(column: str, text: str) -> Condition:
+    return Condition(f"instr({column}, ?) > 0", (text.encode("utf-8", "surrogatepass"),))
 
 
 def _joined(word: str, parts: list[Condition]) -> Condition:
@@ -192,4 +204,5 @@ def _pieces(glob: str) -> list[str]:
 
 
 def _big(time_ns: int) -> bytes:
-    return max(time_ns, 0).to_bytes(8, "big")
+    # A record's time has 63 bits; what is asked for may lie beyond (the year 2262).
+    return min(max(time_ns, 0), _LAST).to_bytes(8, "big")

@@ -6,7 +6,9 @@ by `element`. A string that was put between tags without that is an error of typ
 """
 
 import html
+import re
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import NewType
 
 from executor.audit.escape import visible
@@ -15,6 +17,7 @@ from executor.audit.record import Text
 Html = NewType("Html", str)
 
 NOTHING = Html("")
+_PLACE = re.compile("/[0-9A-Za-z_@.-]+(?:/[0-9A-Za-z_@.-]+)*")
 
 
 def text(words: str) -> Html:
@@ -32,6 +35,52 @@ def guest(value: Text) -> Html:
     return Html(f'<code dir="ltr">{html.escape(visible(value))}</code>')
 
 
+def seen(words: str) -> Html:
+    """
+    A text that `visible` has been over already.
+    """
+    return Html(f'<code dir="ltr">{text(words)}</code>') if words else NOTHING
+
+
+def block(words: str) -> Html:
+    """
+    Several lines of anybody's, as they are: lines and tabs are kept and backslashes stay single.
+    What else has an effect and no shape stands there as an escape that is marked as one, which no
+    text can imitate.
+    """
+    return spans([("", words)])
+
+
+def spans(parts: Iterable[tuple[str, str]], *, kind: str = "") -> Html:
+    """
+    As `block`, of parts that have a class of ours each, "" for none; and so has the whole.
+    """
+    shown = (_span(part, words) for part, words in parts)
+    classes = f' class="{_class(kind)}"' if kind else ""
+    return Html(f'<pre dir="ltr" tabindex="0"{classes}>{"".join(shown)}</pre>')
+
+
+def _span(kind: str, words: str) -> str:
+    lines = "\n".join(map(_line, words.split("\n")))
+    return f'<span class="{_class(kind)}">{lines}</span>' if kind else lines
+
+
+def _class(kind: str) -> str:
+    assert kind.replace("-", "").replace(" ", "").isalnum()
+    return kind
+
+
+def _line(words: str) -> str:
+    if words.isascii() and words.isprintable():
+        return html.escape(words)
+    parts = ((odd, html.escape("".join(run))) for odd, run in groupby(words, _is_odd))
+    return "".join(f"<i>{visible(part)}</i>" if odd else part for odd, part in parts)
+
+
+def _is_odd(character: str) -> bool:
+    return character not in "\t\\" and visible(character) != character
+
+
 def visible_words(words: str) -> str:
     """
     The words, without a character that has an effect and no shape; backslashes stay single.
@@ -44,9 +93,17 @@ def element(tag: str, *content: Html, kind: str = "") -> Html:
     An element with a class of ours, "" for none. `tag` and `kind` are never anybody else's words.
     """
     assert tag.isalnum()
-    assert kind.replace("-", "").replace(" ", "").isalnum() or not kind
-    classes = f' class="{kind}"' if kind else ""
+    classes = f' class="{_class(kind)}"' if kind else ""
     return Html(f"<{tag}{classes}>{''.join(content)}</{tag}>")
+
+
+def link(place: str, content: Html) -> Html:
+    """
+    A link to an address of ours; ValueError for one that could lead elsewhere or end the attribute.
+    """
+    if not _PLACE.fullmatch(place):
+        raise ValueError(f"{place!r} is no address of a page")
+    return Html(f'<a href="{html.escape(place)}">{content}</a>')
 
 
 def table(

@@ -357,5 +357,6 @@ def _unmapped(record: Record) -> Json:
         "hash": record.hash.hex(),
         "root": record.root.hex(),
         "detail": {key: value_json(value) for key, value in record.detail} or None,
+        "erased": record.erased or None,
     }
     return {key: value for key, value in found.items() if value is not None}

@@ -40,8 +40,9 @@ def filter_options() -> argparse.ArgumentParser:
         help=f"what was asked: {', '.join(KINDS)}; can be given again",
     )
     for name, kind, form, told in (
-        ("--path", _glob, "GLOB", "the guest's path, as in a policy: /data/**/*.csv; " + _BELOW),
-        ("--host", _host, "HOST", "the host's name, or *.NAME for all below it"),
+        ("--path", glob_of, "GLOB", "the guest's path, as in a policy: /data/**/*.csv; " + _BELOW),
+        ("--host", host_of, "HOST", "the host's name, or *.NAME for all below it"),
+        ("--text", str, "TEXT", "what the request holds, as it was recorded"),
         ("--since", moment_ns, "TIME", "2h, 3d, or 2026-01-31T12:00 (UTC) and so on"),
         ("--until", moment_ns, "TIME", "the same, exclusive"),
     ):
@@ -88,6 +89,7 @@ def filter_of(args: argparse.Namespace) -> Filter:
         kinds=frozenset(args.kind),
         path=args.path,
         host=args.host,
+        text=args.text,
         since_ns=args.since,
         until_ns=args.until,
         origin=args.origin,
@@ -122,7 +124,10 @@ def moment_ns(text: str) -> int:
     return ((since.days * 86_400 + since.seconds) * 10**6 + since.microseconds) * 1000
 
 
-def _glob(text: str) -> str:
+def glob_of(text: str) -> str:
+    """
+    A glob of paths, absolute.
+    """
     if not text.startswith("/"):
         raise argparse.ArgumentTypeError(f"{text!r} is not absolute; write /data/**/*.csv")
     if problem := glob_problem(text.removeprefix("/")):
@@ -130,7 +135,10 @@ def _glob(text: str) -> str:
     return text
 
 
-def _host(text: str) -> str:
+def host_of(text: str) -> str:
+    """
+    A host's name, or `*.NAME`.
+    """
     if not _HOST.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no host; write example.org or *.example.org")
     return text

@@ -1,44 +1,70 @@
 """
-Sessions and cells as spans of OpenTelemetry, in the JSON form of OTLP.
+The record in the words of OpenTelemetry: sessions and cells as spans, decisions as events.
 
 A span is made when its end is in the record, from the record alone: its ids are hashes of the
 store's identity and a sequence, so whoever sends it twice sends the same span twice. A session
 whose client has given it the label `traceparent` is a child of that span. A cell is named as the
 conventions for generative AI name a tool that is executed; what it was denied are its events.
+Each decision is also an event among the logs, and so is each signed checkpoint.
 
-Source: OpenTelemetry protocol 1.x, "OTLP/HTTP, JSON Protobuf Encoding"; W3C Trace Context;
-semantic conventions "GenAI spans".
+The SDK's own tracer takes ids and times from the present. What is told here is past, so its data
+are made without one; its encoders make OTLP of them.
+
+Source: W3C Trace Context; semantic conventions "GenAI spans"; OpenTelemetry logs data model.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event as SpanEvent
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util import BoundedList
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    set_span_in_context,
+)
+
 from executor.audit.record import OK, Answer, Event, Record, Text
-from executor.audit.report import Json
 from executor.audit.review.asked import asked_of
 
 MAX_EVENTS: Final = 128
-_INTERNAL: Final = 1
-_FAILED: Final = 2
-_DELTA: Final = 1
-_SCOPE: Final = {"name": "codecage.audit"}
+SCOPE: Final = InstrumentationScope("codecage.audit")
+_SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _PARENT: Final = re.compile("00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}")
-# Seconds, as the conventions have them for durations.
-_BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+Values = Mapping[str, str | int]
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """
-    What spans of one store share: its identity (64 hex digits), and what they are all about.
+    What all data of one store share: its identity (64 hex digits), and what they are all about.
     """
 
     identity: str
-    service: str = "codecage"
+
+    @property
+    def resource(self) -> Resource:
+        """
+        Who says so; `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` add to it.
+        """
+        made = Resource.create({"codecage.audit.identity": self.identity})
+        if str(made.attributes.get("service.name", "")).startswith("unknown_service"):
+            return made.merge(Resource({"service.name": "codecage"}))
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,179 +81,179 @@ class Whole:
     all: bool
 
 
-def span_of(whole: Whole, context: Context) -> Json:
+def span_of(whole: Whole, context: Context, resource: Resource) -> ReadableSpan:
     """
     The span of a cell or of a session.
     """
-    trace, parent = _trace(whole.session, context)
     is_cell = whole.end.event is Event.CELL_END
-    above = _span_id(whole.session, context) if is_cell else parent
-    ended = whole.end.outcome
-    span: Json = {
-        "traceId": trace,
-        "spanId": _span_id(whole.start, context),
-        **({"parentSpanId": above} if above else {}),
-        "name": "execute_tool python" if is_cell else "codecage.session",
-        "kind": _INTERNAL,
-        "startTimeUnixNano": str(whole.start.wall_ns),
+    events = [SpanEvent("codecage.denied", _told(one), one.wall_ns) for one in whole.denied]
+    return ReadableSpan(
+        name="execute_tool python" if is_cell else "codecage.session",
+        context=_place(whole.start, whole.session, context),
+        parent=_place(whole.session, whole.session, context) if is_cell else given(whole.session),
+        resource=resource,
+        attributes=_about_cell(whole) if is_cell else _about_session(whole),
+        events=_bounded(events, all_there=whole.all),
+        kind=SpanKind.INTERNAL,
+        instrumentation_scope=SCOPE,
+        status=Status(StatusCode.ERROR, plain(whole.end.outcome)) if _failed(whole.end) else _FINE,
+        start_time=whole.start.wall_ns,
         # The wall clock may have gone back meanwhile; a span that ends before it begins is none.
-        "endTimeUnixNano": str(max(whole.start.wall_ns, whole.end.wall_ns)),
-        "attributes": _attributes(_about_cell(whole) if is_cell else _about_session(whole)),
-        "events": [_event(record) for record in whole.denied],
-        "droppedEventsCount": 0 if whole.all else 1,
-        "status": {"code": _FAILED, "message": _plain(ended)} if _failed(whole.end) else {},
+        end_time=max(whole.start.wall_ns, whole.end.wall_ns),
+    )
+
+
+_FINE: Final = Status()
+
+
+def log_of(
+    decision: Record, within: tuple[Record, Record] | None, context: Context, resource: Resource
+) -> ReadableLogRecord:
+    """
+    The event of a decision; `within` are the record that its span starts with and that of the
+    session's creation, None where it belongs to no session.
+    """
+    denied = decision.answer is Answer.DENY
+    said = dict(decision.detail).get("reason", "")
+    about = {
+        "codecage.decision": "deny" if denied else "allow",
+        "codecage.kind": kind_of(decision),
+        "codecage.reason": _value(said),
+        "codecage.session": plain(decision.session),
+        "codecage.policy_digest": plain(decision.policy_digest),
+        **({} if decision.cell is None else {"codecage.cell": decision.cell}),
+        **_told(decision),
     }
-    return span
+    place = None if within is None else _place(*within, context)
+    return ReadableLogRecord(
+        LogRecord(
+            timestamp=decision.wall_ns,
+            observed_timestamp=decision.wall_ns,
+            context=None if place is None else set_span_in_context(NonRecordingSpan(place)),
+            severity_text="WARN" if denied else "INFO",
+            severity_number=SeverityNumber.WARN if denied else SeverityNumber.INFO,
+            body=f"{'denied' if denied else 'allowed'}: {plain(decision.request)}",
+            attributes=about,
+            event_name="codecage.decision",
+        ),
+        resource,
+        SCOPE,
+    )
 
 
-def traces(spans: Sequence[Json], context: Context) -> Json:
+def checkpoint_log(note: str, sequence: int, resource: Resource, now_ns: int) -> ReadableLogRecord:
     """
-    The body of a request to `/v1/traces`.
+    The event of a signed checkpoint of record `sequence`; its body is the note, byte for byte, so
+    that whoever kept it can write it into a file for `verify --checkpoints`.
     """
-    scope = {"scope": _SCOPE, "spans": list(spans)}
-    return {"resourceSpans": [{"resource": _resource(context), "scopeSpans": [scope]}]}
+    return ReadableLogRecord(
+        LogRecord(
+            observed_timestamp=now_ns,
+            severity_text="INFO",
+            severity_number=SeverityNumber.INFO,
+            body=note,
+            attributes={"codecage.sequence": sequence},
+            event_name="codecage.checkpoint",
+        ),
+        resource,
+        SCOPE,
+    )
 
 
-def metrics(records: Iterable[Record], context: Context) -> Json | None:
+def kind_of(decision: Record) -> str:
     """
-    The body of a request to `/v1/metrics`: what these records add. None where they add nothing.
+    What a decision was about, in a word of ours: guests must not choose the names of series.
     """
-    counts: dict[tuple[str, str], int] = {}
-    seconds: list[float] = []
-    times: list[int] = []
-    for record in records:
-        if record.event is Event.DECISION and record.answer is not None:
-            kind = asked_of(record.request or "").kind or "other"
-            key = (record.answer.value, kind)
-            counts[key] = counts.get(key, 0) + 1
-        elif record.event is Event.CELL_END:
-            wall = dict(record.detail).get("wall_us")
-            seconds += [wall / 1e6] if isinstance(wall, int) else []
-        times.append(record.wall_ns)
-    if not counts and not seconds:
+    return asked_of(decision.request or "").kind or "other"
+
+
+def given(session: Record) -> SpanContext | None:
+    """
+    The span above a session's, by the record of its creation; None where nobody has given one.
+    """
+    labels = dict(session.detail).get("labels")
+    try:
+        told = json.loads(labels) if isinstance(labels, str) else {}
+    except (ValueError, RecursionError):
+        told = {}
+    text = told.get("traceparent") if isinstance(told, dict) else None
+    if not isinstance(text, str) or (match := _PARENT.fullmatch(text)) is None:
         return None
-    span = {"startTimeUnixNano": str(min(times)), "timeUnixNano": str(max(times))}
-    made = [_decisions(counts, span)] if counts else []
-    made += [_durations(seconds, span)] if seconds else []
-    scope = {"scope": _SCOPE, "metrics": made}
-    return {"resourceMetrics": [{"resource": _resource(context), "scopeMetrics": [scope]}]}
+    return SpanContext(int(match[1], 16), int(match[2], 16), is_remote=True, trace_flags=_SAMPLED)
 
 
-def _decisions(counts: dict[tuple[str, str], int], span: dict[str, str]) -> Json:
-    points = [
-        {
-            **span,
-            "asInt": str(count),
-            "attributes": _attributes({"codecage.decision": answer, "codecage.kind": kind}),
-        }
-        for (answer, kind), count in sorted(counts.items())
-    ]
-    summed = {"dataPoints": points, "aggregationTemporality": _DELTA, "isMonotonic": True}
-    return {"name": "codecage.decisions", "unit": "{decision}", "sum": summed}
+def plain(text: Text | None) -> str:
+    """
+    A text as strings of protocol buffers can hold it, which are UTF-8: else as escapes.
+    """
+    if text is None:
+        return ""
+    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _durations(seconds: list[float], span: dict[str, str]) -> Json:
-    buckets = [0] * (len(_BOUNDS) + 1)
-    for one in seconds:
-        buckets[sum(one > bound for bound in _BOUNDS)] += 1
-    point = {
-        **span,
-        "count": str(len(seconds)),
-        "sum": sum(seconds),
-        "bucketCounts": [str(count) for count in buckets],
-        "explicitBounds": list(_BOUNDS),
-    }
-    histogram = {"dataPoints": [point], "aggregationTemporality": _DELTA}
-    return {"name": "codecage.cell.duration", "unit": "s", "histogram": histogram}
+def _place(start: Record, session: Record, context: Context) -> SpanContext:
+    """
+    The ids of the span that begins with `start`, in the trace of its session.
+    """
+    above = given(session)
+    trace = _hash(f"trace {context.identity}:{session.sequence}", 16)
+    return SpanContext(
+        above.trace_id if above is not None else trace,
+        _hash(f"span {context.identity}:{start.sequence}", 8),
+        is_remote=False,
+        trace_flags=_SAMPLED,
+    )
 
 
-def _about_cell(whole: Whole) -> dict[str, str | int]:
+def _hash(text: str, size: int) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:size], "big")
+
+
+def _bounded(events: Sequence[SpanEvent], *, all_there: bool) -> Sequence[SpanEvent]:
+    if all_there:
+        return events
+    kept: BoundedList[SpanEvent] = BoundedList.from_seq(MAX_EVENTS, events)
+    # How many more there were nobody has counted: one at least.
+    kept.dropped = 1
+    return kept
+
+
+def _about_cell(whole: Whole) -> Values:
     used = {f"codecage.{key}": value for key, value in whole.end.detail if isinstance(value, int)}
     return {
         "gen_ai.operation.name": "execute_tool",
         "gen_ai.tool.name": "python",
         "gen_ai.tool.type": "extension",
-        "codecage.session": whole.session.session or "",
+        "codecage.session": plain(whole.session.session),
         "codecage.cell": whole.start.cell or 0,
-        "codecage.outcome": _plain(whole.end.outcome),
+        "codecage.outcome": plain(whole.end.outcome),
         **used,
     }
 
 
-def _about_session(whole: Whole) -> dict[str, str | int]:
+def _about_session(whole: Whole) -> Values:
     made = dict(whole.session.detail)
     said = {key: made[key] for key in ("policy", "image", "isolation") if key in made}
     return {
-        "codecage.session": whole.session.session or "",
-        "codecage.policy_digest": whole.session.policy_digest or "",
-        "codecage.outcome": _plain(whole.end.outcome),
+        "codecage.session": plain(whole.session.session),
+        "codecage.policy_digest": plain(whole.session.policy_digest),
+        "codecage.outcome": plain(whole.end.outcome),
         **{f"codecage.{key}": _value(value) for key, value in said.items()},
     }
 
 
-def _event(record: Record) -> Json:
+def _told(decision: Record) -> Values:
     return {
-        "timeUnixNano": str(record.wall_ns),
-        "name": "codecage.denied" if record.answer is Answer.DENY else "codecage.decision",
-        "attributes": _attributes(
-            {
-                "codecage.request": _plain(record.request),
-                "codecage.rule": _plain(record.rule),
-                "codecage.rule_place": _plain(record.rule_place),
-                "codecage.sequence": record.sequence,
-            }
-        ),
+        "codecage.request": plain(decision.request),
+        "codecage.rule": plain(decision.rule),
+        "codecage.rule_place": plain(decision.rule_place),
+        "codecage.sequence": decision.sequence,
     }
-
-
-def _trace(session: Record, context: Context) -> tuple[str, str]:
-    """
-    The ids of the trace and of the span above the session's, "" where nobody has given one.
-    """
-    labels = dict(session.detail).get("labels")
-    try:
-        given = json.loads(labels) if isinstance(labels, str) else {}
-    except (ValueError, RecursionError):
-        given = {}
-    told = given.get("traceparent") if isinstance(given, dict) else None
-    if isinstance(told, str) and (match := _PARENT.fullmatch(told)):
-        return match[1], match[2]
-    return _hash(f"trace {context.identity}:{session.sequence}", 16), ""
-
-
-def _span_id(record: Record, context: Context) -> str:
-    return _hash(f"span {context.identity}:{record.sequence}", 8)
-
-
-def _hash(text: str, size: int) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[: 2 * size]
 
 
 def _failed(end: Record) -> bool:
     return end.event is Event.CELL_END and end.outcome != OK
 
 
-def _resource(context: Context) -> Json:
-    about: dict[str, str | int] = {
-        "service.name": context.service,
-        "codecage.audit.identity": context.identity,
-    }
-    return {"attributes": _attributes(about)}
-
-
-def _attributes(values: dict[str, str | int]) -> list[Json]:
-    return [
-        {"key": key, "value": {"intValue": str(v)} if isinstance(v, int) else {"stringValue": v}}
-        for key, v in values.items()
-    ]
-
-
 def _value(value: Text | int) -> str | int:
-    return value if isinstance(value, int) else _plain(value)
-
-
-def _plain(text: Text | None) -> str:
-    if text is None:
-        return ""
-    # Strings of protocol buffers are UTF-8: what no UTF-8 has is written as an escape.
-    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
+    return value if isinstance(value, int) else plain(value)

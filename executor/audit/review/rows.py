@@ -27,6 +27,7 @@ _USUAL = {
     Event.OUTCOME: Origin.BROKER,
     Event.WORKER_NOTE: Origin.WORKER,
 }
+ERASED = "(erased)"
 _TIME_OF_DAY = len("2026-01-31T")
 
 
@@ -39,6 +40,9 @@ class Look(Enum):
     DENIED = "31;1"
     FAILED = "33"
     QUIET = "2"
+    # Lines of a diff.
+    ADDED = "32"
+    REMOVED = "31"
 
 
 def row(step: Step) -> tuple[str, ...]:
@@ -111,6 +115,8 @@ def asked(step: Step) -> str:
     What was asked; of another record what it tells, in brackets, so that no request looks like it.
     """
     record = step.record
+    if record.erased:
+        return ERASED
     if record.request is not None:
         return visible(record.request)
     if step.decision is not None:

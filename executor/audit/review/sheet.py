@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from executor.audit.differences import DiffReader
 from executor.audit.read import MAX_ROWS, SessionSummary, creation, snapshot, summary
 from executor.audit.record import Answer, Record
 from executor.audit.report import moment
+from executor.audit.review import commits
 from executor.audit.review.asked import PLACE_KINDS, asked_of
+from executor.audit.review.commits import Committed
 from executor.audit.review.filters import Filter
 from executor.audit.review.search import Page, Step, find
 from executor.audit.verify import Verdict
@@ -23,7 +26,8 @@ _NETWORK = frozenset({*PLACE_KINDS, "http"})
 @dataclass(frozen=True, slots=True)
 class Sheet:
     """
-    What is known of a session: its beginning, its records in order, and two selections.
+    What is known of a session: its beginning, its records in order, two selections, and what it
+    committed.
     """
 
     verdict: Verdict
@@ -32,11 +36,13 @@ class Sheet:
     all: Page
     denied: Page
     network: Page
+    committed: tuple[Committed, ...]
+    commits_are_all: bool
 
 
-def gather(path: Path, session: str, verdict: Verdict) -> Sheet:
+def gather(path: Path, session: str, verdict: Verdict, reader: DiffReader | None = None) -> Sheet:
     """
-    Read what is told of a session.
+    Read what is told of a session, with the diffs of its commits where there is a `reader`.
 
     Raises LookupError where there is no such session, FileNotFoundError, AuditDamaged.
     """
@@ -46,6 +52,11 @@ def gather(path: Path, session: str, verdict: Verdict) -> Sheet:
         short = summary(db, start)
     denied = Filter(session=session, answer=Answer.DENY)
     network = Filter(session=session, kinds=_NETWORK)
+    committing = Filter(session=session, kinds=frozenset({commits.COMMIT}))
+    found = find(path, committing, limit=MAX_LISTED)
+    committed = commits.commits(found.steps)
+    if reader is not None:
+        committed = commits.with_diffs(committed, path, session, reader)
     return Sheet(
         verdict=verdict,
         summary=short,
@@ -53,6 +64,8 @@ def gather(path: Path, session: str, verdict: Verdict) -> Sheet:
         all=find(path, Filter(session=session), limit=MAX_ROWS),
         denied=find(path, denied, limit=MAX_LISTED),
         network=find(path, network, limit=MAX_LISTED),
+        committed=tuple(committed),
+        commits_are_all=found.ended,
     )
 
 

@@ -39,7 +39,24 @@ tr.failed strong { color: var(--warn); }
 tr.quiet td { color: var(--quiet); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; margin: .5rem 0; }
 dt { color: var(--quiet); } dd { margin: 0; overflow-wrap: anywhere; }
-@media print { td code { max-height: none; } }
+pre { background: var(--soft); border: 1px solid var(--line); border-radius: .4rem;
+  padding: .75rem 1rem; overflow-x: auto; margin: .5rem 0;
+  font: 13px/1.55 ui-monospace, monospace; }
+pre i { font-style: normal; color: var(--warn); border-bottom: 1px dotted; }
+ul.changes { list-style: none; padding: 0; margin: .5rem 0; }
+ul.changes li { padding: .3rem .75rem; border-left: .2rem solid var(--line); margin: .2rem 0; }
+ul.changes li.added { border-color: var(--good); }
+ul.changes li.added strong { color: var(--good); }
+ul.changes li.deleted { border-color: var(--bad); }
+ul.changes li.deleted strong { color: var(--bad); }
+ul.changes li.modified { border-color: var(--warn); }
+ul.changes li.modified strong { color: var(--warn); }
+pre.diff { max-height: 40rem; overflow: auto; tab-size: 4; }
+pre.diff .added { color: var(--good); background: var(--good-soft); }
+pre.diff .deleted { color: var(--bad); background: var(--bad-soft); }
+pre.diff .place, pre.diff .quiet { color: var(--quiet); }
+h4 { font-size: .9rem; margin: .8rem 0 .2rem; }
+@media print { pre.diff { max-height: none; } td code { max-height: none; } }
 """
 
 POLICY: Final = (

@@ -13,7 +13,7 @@ from executor.audit.escape import visible
 from executor.audit.record import ABORTED_BY_RESTART, OK, UNKNOWN, Answer, Event, Origin, Record
 from executor.audit.report import dump, moment, value_json
 from executor.audit.review.filters import Outside
-from executor.audit.review.rows import shown, value_text, would_deny
+from executor.audit.review.rows import ERASED, shown, value_text, would_deny
 from executor.audit.review.search import one
 from policy.errors import pointed
 from policy.types import Policy, Rule
@@ -70,7 +70,7 @@ def lines(told: Told) -> list[str]:
     decision = told.decision
     return [
         f"Record {decision.sequence}, {moment(decision.wall_ns)}.",
-        f"Asked:   {shown(decision.request)}, by {_who(decision)}.",
+        f"Asked:   {ERASED if decision.erased else shown(decision.request)}, by {_who(decision)}.",
         f"Decided: {_answer(told)}.",
         *_where(told),
         *_relaxed(decision),

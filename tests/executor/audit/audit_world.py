@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from executor.audit.record import OK, Answer, Draft, Event, Head, Origin
+from executor.audit.schema import SELECT
 from executor.audit.store import AuditStore
 
 SESSION = "5e551011" * 4
@@ -65,7 +66,7 @@ def tamper(path: Path, *statements):
 
 def rows_of(path: Path):
     with closing(sqlite3.connect(path)) as db:
-        return db.execute("SELECT * FROM record ORDER BY sequence").fetchall()
+        return db.execute(f"{SELECT} ORDER BY sequence").fetchall()
 
 
 @contextmanager

@@ -5,9 +5,7 @@ Signed heads: what they are, what they refuse, and what they find that the store
 import json
 import os
 import re
-import resource
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -21,6 +19,7 @@ from executor.audit.record import Head
 from executor.audit.store import AuditStore
 from executor.audit.verify import extends, verify
 from executor.cli import main
+from tests.executor.full_disk import no_longer_than
 
 NAME = "audit.example/codecage"
 # The pair, the text and the note of the documentation of golang.org/x/mod/sumdb/note.
@@ -242,25 +241,20 @@ def test_the_commands_give_json_too(path, tmp_path, capsys):
 
 
 def test_a_checkpoint_that_could_not_be_written_whole_leaves_nothing(path, tmp_path, key):
-    """
-    A limit on the size of files stands for a full disk.
-    """
     filled(path, session_drafts(5))
     to = tmp_path / "checkpoints"
     sign(path, key, to)
     before = to.read_bytes()
     filled(path, session_drafts(5))
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     signer = Signer.open(key, to)
     try:
         grown = extends(path, signer.last)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, limits[1]))
-        with pytest.raises(AuditDamaged, match="not written whole"):
+        with (
+            no_longer_than(len(before) + 20),
+            pytest.raises(AuditDamaged, match="not written whole"),
+        ):
             signer.sign(grown.head, grown.path)
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
         os.close(signer.descriptor)
     assert to.read_bytes() == before
     assert sign(path, key, to).head == grown.head

@@ -9,6 +9,7 @@ published schema of 1.6.0 when the mapping was written.
 import csv
 import io
 import json
+import os
 
 import pytest
 from audit_world import SESSION, append_all, draft, tamper
@@ -231,12 +232,32 @@ def test_the_command_writes_what_the_filter_lets_through(log, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
-@pytest.mark.parametrize("form", ["parquet", "xml"])
-def test_a_form_that_there_is_not_is_usage(log, capsys, form):
+def test_a_form_that_there_is_not_is_usage(log, capsys):
     with pytest.raises(SystemExit) as stop:
-        run("export", "--format", form, "--audit", log)
+        run("export", "--format", "xml", "--audit", log)
     assert stop.value.code == 2
-    assert "jsonl, csv or ocsf" in capsys.readouterr().err
+    assert "jsonl, csv, ocsf or parquet" in capsys.readouterr().err
+
+
+def test_an_export_to_a_file_is_its_owners_and_takes_its_place_whole(log, tmp_path, capsys):
+    to = tmp_path / "out.jsonl"
+    to.write_text("what was there")
+    assert run("export", "--to", to, "--audit", log) == 0
+    assert to.read_text().splitlines() == list(export(log, Form.JSONL))
+    assert to.stat().st_mode & 0o777 == 0o600
+    assert os.listdir(tmp_path) == ["out.jsonl"]
+    assert capsys.readouterr().out == ""
+
+
+def test_an_export_that_stops_leaves_the_file_as_it_was(path, tmp_path):
+    fill(path, world())
+    tamper(path, ("UPDATE record SET body = zeroblob(90) WHERE sequence = 6", ()))
+    to = tmp_path / "out"
+    to.write_text("what was there")
+    for form in ("csv", "parquet"):
+        assert run("export", "--format", form, "--to", to, "--audit", path) == 1
+        assert to.read_text() == "what was there"
+    assert sorted(os.listdir(tmp_path)) == ["out", "state"]
 
 
 def test_an_export_stops_at_a_damaged_record_and_says_so(path, capsys):

@@ -27,7 +27,7 @@ from executor.audit.read import records
 from executor.audit.record import Clocks, Event, Head
 from executor.audit.store import AuditStore
 from executor.audit.verify import verify
-from executor.audit.writer import Entry
+from executor.audit.writer import MOST_LINGERING, Entry
 
 ROOT = Path(__file__).parents[3]
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -92,7 +92,7 @@ def test_records_lost_to_a_full_disk_that_nobody_waited_for_are_told(small_disk)
     async def run(store):
         ballast.write_bytes(bytes(400_000))
         await fill(store)
-        for _ in range(7):
+        for _ in range(MOST_LINGERING):  # so many are handed to the writer at once
             store.append_nowait(draft(Event.WORKER_NOTE, request="x" * 4000))
         with pytest.raises(AuditUnavailable):
             await store.append(allow("x" * 4000))
@@ -105,7 +105,7 @@ def test_records_lost_to_a_full_disk_that_nobody_waited_for_are_told(small_disk)
     assert (told.event, told.outcome, told.detail) == (
         Event.DROPPED,
         "unavailable",
-        (("worker.note", 7),),
+        (("worker.note", MOST_LINGERING),),
     )
     assert last.request == "after"
     assert verify(path).whole
@@ -240,7 +240,7 @@ def test_r05_a_lock_held_by_another_program_fails_closed_and_then_heals(path):
         with locked(path):
             for _ in range(3):
                 asyncio.run(refused(store))
-                assert threading.active_count() == threads
+                assert threading.active_count() <= threads
             assert store.head().sequence == 1
         assert append_all(store, [allow("after")])[0].sequence == 2
     assert [r.request for r in records(path)] == ["before", "after"]
@@ -259,8 +259,8 @@ def test_a_record_written_by_another_program_stops_the_writer_for_good(path):
         append_all(store, [allow("ours")])
         with locked(path) as other:
             other.execute(
-                "INSERT INTO record SELECT 2, session, cell, event, answer, refers, hash, body, root "
-                "FROM record"
+                "INSERT INTO record SELECT 2, session, cell, event, answer, refers, hash, body, root, "
+                "texts FROM record"
             )
             other.execute("COMMIT")
         for _ in range(3):

@@ -23,6 +23,7 @@ from executor.audit.review import sheet
 TAGS = {
     *("html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "div", "dl", "dt"),
     *("dd", "code", "strong", "table", "thead", "tbody", "tr", "th", "td"),
+    "section",
 }
 ATTRIBUTES = {"lang", "charset", "http-equiv", "name", "content", "class", "dir"}
 

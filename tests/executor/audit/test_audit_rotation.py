@@ -7,6 +7,7 @@ What green does not prove: that closed files are kept. Without one the others ar
 
 import asyncio
 import json
+import secrets
 import shutil
 import sqlite3
 import threading
@@ -20,6 +21,7 @@ from executor.audit import merkle, rotation, start, tiles
 from executor.audit.chain import Fault
 from executor.audit.checkpoint import make_key, read, read_key, sign
 from executor.audit.errors import AuditDamaged, AuditUnavailable
+from executor.audit.ledger import stamp
 from executor.audit.merkle import proves_consistency, proves_inclusion
 from executor.audit.read import records
 from executor.audit.record import Clocks, Event, Head
@@ -29,6 +31,7 @@ from executor.audit.segments import closed_files, closed_name
 from executor.audit.session import SessionLog
 from executor.audit.store import AuditStore
 from executor.audit.verify import extends, prove, verify
+from executor.audit.writer import Entry
 
 DAY = 86_400 * 10**9
 START = 1_766_000_000 * 10**9
@@ -103,10 +106,11 @@ def test_each_day_has_a_file_and_all_of_them_are_one_record(rotated):
     assert verdict.head == heads[-1]
 
 
-def test_the_tree_is_the_one_that_an_unrotated_record_would_have(path, tmp_path):
+def test_the_tree_is_the_one_that_an_unrotated_record_would_have(path, tmp_path, monkeypatch):
     """
-    Same identity, same records, same roots: rotation is not in the tree.
+    Same identity, same keys, same records, same roots: rotation is not in the tree.
     """
+    monkeypatch.setattr(secrets, "token_bytes", bytes([7]).__mul__)
     drafts = session_drafts(300)
     filled(path, drafts[:1])
     copy = tmp_path / "copy" / "audit.sqlite3"
@@ -200,7 +204,8 @@ def test_no_file_is_closed_while_the_beginning_of_a_session_is_in_the_writer_s_h
         late = [draft(Event.SESSION_CREATE, session="late")]
         creating = threading.Thread(target=append_all, args=(store, late))
         with writer._owned:
-            store.append_nowait(draft(Event.SESSION_CREATE, session="first"))
+            first = draft(Event.SESSION_CREATE, session="first")
+            writer.put(Entry(stamp(first, Clocks()), durable=False, waiter=None))
             while writer.waiting:
                 continue
             creating.start()

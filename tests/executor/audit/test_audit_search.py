@@ -14,7 +14,14 @@ from executor.audit.review import search
 from executor.audit.review.asked import KINDS, Asked, asked_of
 from executor.audit.review.filters import Filter, Outside, _pieces
 from executor.audit.review.options import moment_ns
-from executor.audit.review.search import Outcomes, find, newest, session_named
+from executor.audit.review.search import (
+    Outcomes,
+    find,
+    latest,
+    latest_sessions,
+    newest,
+    session_named,
+)
 from executor.audit.store import AuditStore
 from policy.globs import GlobSet, glob_problem
 from policy.requests import _KINDS, FileAction
@@ -57,8 +64,16 @@ def found(log, **fields):
         ({"host": "example.com"}, []),
         ({"host": "api.example.com", "kinds": frozenset({"connect"})}, [7, 8]),
         ({"since_ns": START + 13 * SECOND}, [14, 16]),
+        ({"since_ns": 2**70}, []),
+        ({"since_ns": -(2**70)}, list(range(1, 17))),
+        ({"until_ns": 2**70}, list(range(1, 17))),
+        ({"until_ns": -(2**70)}, []),
         ({"until_ns": START + 2 * SECOND}, [1, 2]),
         ({"since_ns": START + 6 * SECOND, "until_ns": START + 7 * SECOND}, [7, 8]),
+        ({"text": "a.csv"}, [4, 5]),
+        ({"text": "Example.com:443"}, [7, 8]),
+        ({"text": "A.CSV"}, []),
+        ({"text": "/data", "session": OTHER}, [13, 15]),
         ({"origin": Origin.WORKER}, [10]),
         ({"origin": Origin.SUPERVISOR}, [13, 15]),
     ],
@@ -251,3 +266,82 @@ def test_a_record_that_is_not_even_bytes_is_told_and_not_skipped(path):
     tamper(path, ("UPDATE record SET body = CAST(body AS TEXT) WHERE sequence = 6", ()))
     with pytest.raises(AuditDamaged, match="codecage audit verify"):
         find(path)
+
+
+def newest_first(log, **fields):
+    """
+    The same filter from the newest back, three at a time.
+    """
+    before, sequences = None, []
+    while True:
+        page = latest(log, Filter(**fields), before=before, limit=3)
+        sequences += [step.record.sequence for step in page.steps]
+        if page.ended:
+            return sequences
+        before = page.reached
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"session": SESSION},
+        {"session": OTHER},
+        {"session": Outside.SESSIONS},
+        {"answer": Answer.DENY},
+        {"answer": Answer.ALLOW, "session": SESSION},
+        {"path": "/data/**", "session": SESSION},
+        {"host": "*.example.com"},
+        {"text": "nowhere"},
+    ],
+)
+@pytest.mark.parametrize("span", [search.MAX_SPAN, 4, 1])
+def test_from_the_newest_back_the_same_is_found_however_little_is_looked_at(
+    log, fields, span, monkeypatch
+):
+    monkeypatch.setattr(search, "MAX_SPAN", span)
+    forwards = [step.record.sequence for step in find(log, Filter(**fields)).steps]
+    assert newest_first(log, **fields) == forwards[::-1]
+
+
+def test_a_page_that_looks_in_vain_says_where_to_go_on(log, monkeypatch):
+    monkeypatch.setattr(search, "MAX_SPAN", 5)
+    page = latest(log, Filter(text="nowhere"))
+    assert (page.steps, page.reached, page.ended) == ((), 12, False)
+
+
+def test_the_last_sessions_come_first_page_by_page(log):
+    def named(**asked):
+        shorts, more = latest_sessions(log, **asked)
+        return [short.session for short in shorts], more
+
+    assert named() == ([OTHER, SESSION], None)
+    assert named(limit=1) == ([OTHER], 12)
+    assert named(limit=1, before=12) == ([SESSION], 2)
+    assert named(before=2) == ([], None)
+    assert named(which=Filter(answer=Answer.DENY)) == ([SESSION], None)
+
+
+def test_a_long_session_is_found_in_order_whatever_kinds_are_mixed(tmp_path):
+    path = tmp_path / "state" / "audit.sqlite3"
+    drafts = [draft(Event.SESSION_CREATE), draft(Event.SESSION_CREATE, session=OTHER)]
+    for number in range(60):
+        answer = Answer.DENY if number % 7 == 0 else Answer.ALLOW
+        drafts.append(asked(f"read /{number}", answer, session=(SESSION, OTHER)[number % 2]))
+        if number % 3 == 0:
+            drafts.append(draft(Event.WORKER_NOTE, origin=Origin.WORKER))
+        if answer is Answer.ALLOW:
+            drafts.append(draft(Event.OUTCOME, refers=len(drafts), outcome="ok"))
+    # One that is told after its session's next decision, and one of a decision that is not there.
+    drafts += [asked("read /a"), asked("read /b"), draft(Event.OUTCOME, refers=len(drafts) + 1)]
+    drafts.append(draft(Event.OUTCOME, refers=100_000, outcome="ok"))
+    fill(path, drafts)
+    for outcomes in Outcomes:
+        of_all = find(path, outcomes=outcomes).steps
+        wanted = [step.record for step in of_all if step.record.session == SESSION]
+        pages, after = [], 0
+        while not pages or not pages[-1].ended:
+            page = find(path, Filter(session=SESSION), after=after, limit=7, outcomes=outcomes)
+            pages.append(page)
+            after = page.reached
+        assert [step.record for page in pages for step in page.steps] == wanted

@@ -168,12 +168,14 @@ def test_r09_notes_of_one_session_leave_room_in_the_queue_for_everybody_else(pat
 
 
 def test_a_cell_that_could_not_begin_at_once_has_not_begun(path):
-    with AuditStore.open(path) as store:
-        log = SessionLog(store, SESSION, POLICY, 10)
-        asyncio.run(log.create("notebook"))
-        with store._writer._owned:
+    async def begin(log, writer):
+        await log.create("notebook")
+        with writer._owned:
             assert log.cell_start_at_once(1, bytes(32), 1) is None
         log.note((("what", "setitimer"),))
+
+    with AuditStore.open(path) as store:
+        asyncio.run(begin(SessionLog(store, SESSION, POLICY, 10), store._writer))
     found = [(record.event, record.cell) for record in records(path)]
     assert found == [(Event.SESSION_CREATE, None), (Event.WORKER_NOTE, None)]
 

@@ -19,7 +19,7 @@ from executor.audit.verify import verify
 
 LENGTH = 60
 CHANGE = "UPDATE record SET body = CAST(body || x'00' AS BLOB) WHERE sequence = ?"
-COPY = """INSERT INTO record SELECT ?, session, cell, event, answer, refers, hash, body, root
+COPY = """INSERT INTO record SELECT ?, session, cell, event, answer, refers, hash, body, root, texts
 FROM record WHERE sequence = ?"""
 
 
@@ -167,7 +167,7 @@ def test_a04_an_older_copy_in_place_of_the_log_is_seen_with_a_head(path, tmp_pat
     assert fault_of(path, head) == (11, Fault.TRUNCATED)
 
 
-def test_another_whole_log_in_place_of_the_log_is_seen_with_a_head(log, tmp_path):
+def test_a04_another_whole_log_in_place_of_the_log_is_seen_with_a_head(log, tmp_path):
     other = tmp_path / "other" / "audit.sqlite3"
     head = filled(other, session_drafts(LENGTH))
     assert fault_of(log, head) == (LENGTH, Fault.REPLACED)

@@ -1,0 +1,3 @@
+"""
+What a session was given from outside, kept so that it can be run again.
+"""

@@ -1,0 +1,3 @@
+"""
+Captured sessions run again, with nothing outside, and compared with what they were.
+"""
