@@ -23,6 +23,7 @@ from executor.kernel.hostfiles import Creation, Opening, Right, WriteHandle
 from executor.kernel.limits import Quota
 from executor.kernel.paths import HostTrees
 from executor.kernel.places import FileStat, Kind, Place
+from executor.kernel.ready import NotReady
 from executor.kernel.walk import Decides
 from policy.requests import FileAction, FileRequest
 from policy.types import Decision, FileGrant
@@ -91,6 +92,8 @@ class Scene:
 
     trees: HostTrees
     decides: Decides
+    # What is read goes through the server, which captures it: no descriptor is passed.
+    captures: bool = False
 
     def quota(self, grant: FileGrant) -> Quota:
         """
@@ -98,32 +101,47 @@ class Scene:
         """
         return self.trees.quotas[grant.mount]
 
-    def locate(self, act: "Act") -> tuple[Place, ...]:
+    # Each of the three is tried `at_once` first and raises NotReady where it might have to wait.
+
+    def locate(self, at_once: bool, act: "Act") -> tuple[Place, ...]:
         """
         Resolve all that an act names, every name on the way decided; the caller closes them.
 
         Raises GuestError with nothing left open.
         """
+        if at_once and not act.tried:
+            raise NotReady
         with ExitStack() as held:
-            places = tuple(held.enter_context(self._place(target)) for target in act.targets)
+            places = tuple(
+                held.enter_context(self._place(target, at_once=at_once)) for target in act.targets
+            )
             held.pop_all()
             return places
 
-    def look(self, act: "Act") -> Result:
+    def look(self, at_once: bool, act: "Act") -> Result:
         """
         Resolve and do an act that only looks.
         """
         with ExitStack() as held:
-            places = tuple(held.enter_context(place) for place in self.locate(act))
+            places = tuple(held.enter_context(place) for place in self.locate(at_once, act))
             return act.perform(self, places)
 
-    def _place(self, target: Target) -> Place:
+    def perform(self, at_once: bool, act: "Act", places: tuple[Place, ...]) -> Result:
+        """
+        Do what an act is about, at its `places`.
+        """
+        if at_once and not (act.tried and all(place.is_ready for place in places)):
+            raise NotReady
+        return act.perform(self, places)
+
+    def _place(self, target: Target, *, at_once: bool) -> Place:
         return self.trees.locate(
             target.path,
             follow=target.follow,
             decides=self.decides,
             action=target.actions[0],
             also=target.actions[1:],
+            at_once=at_once,
         )
 
 
@@ -131,7 +149,7 @@ class Scene:
 class Act:
     """
     One decoded ask; `opens` says that it keeps a file open in the server, `lookup` that the kernel
-    asks on its way to what the guest wants.
+    asks on its way to what the guest wants, `tried` that it may be quick enough to need no thread.
     """
 
     targets: tuple[Target, ...]
@@ -139,6 +157,7 @@ class Act:
     perform: Callable[[Scene, tuple[Place, ...]], Result]
     opens: bool = False
     lookup: bool = False
+    tried: bool = False
 
     @property
     def requests(self) -> tuple[FileRequest, ...]:
@@ -174,12 +193,12 @@ def unrecorded(act: Act, places: tuple[Place, ...]) -> Iterator[FileRequest]:
 
 def _stat(ask: frames_pb2.Ask) -> Act:
     target = Target(ask.stat.path, (FileAction.STAT,), ask.stat.follow)
-    return Act((target,), Grade.LOOK, _status)
+    return Act((target,), Grade.LOOK, _status, tried=True)
 
 
 def _lookup(ask: frames_pb2.Ask) -> Act:
     target = Target(ask.lookup, (FileAction.STAT,))
-    return Act((target,), Grade.LOOK, _status, lookup=True)
+    return Act((target,), Grade.LOOK, _status, lookup=True, tried=True)
 
 
 def _status(_: Scene, places: tuple[Place, ...]) -> Result:
@@ -216,13 +235,29 @@ def _writes(ask: frames_pb2.OpenAsk) -> bool:
 def _open_to_read(ask: frames_pb2.OpenAsk) -> Act:
     def perform(scene: Scene, places: tuple[Place, ...]) -> Result:
         descriptor = hostfiles.open_for_reading(places[0])
+        if scene.captures:
+            return _captured(places[0], descriptor, scene)
         handle = _kept(places[0], descriptor, scene) if ask.keep else None
         status = _status_of(places[0])
         opened = frames_pb2.Opened(passed=True, status=file_status(status))
         return Result(frames_pb2.Answer(opened=opened), descriptor, handle, status.size)
 
     target = Target(ask.path, (FileAction.READ,), not ask.no_follow)
-    return Act((target,), Grade.READ, perform, opens=ask.keep)
+    return Act((target,), Grade.READ, perform, opens=ask.keep, tried=True)
+
+
+def _captured(place: Place, descriptor: int, scene: Scene) -> Result:
+    """
+    A file of which every byte that is read comes by a frame, so that it can be captured.
+    """
+    handle = _to_read(place, descriptor, scene)
+    try:
+        status = _status_of(place)
+    except BaseException:
+        handle.close()
+        raise
+    opened = frames_pb2.Opened(status=file_status(status))
+    return Result(frames_pb2.Answer(opened=opened), handle=handle, size=status.size)
 
 
 def _kept(place: Place, descriptor: int, scene: Scene) -> WriteHandle:
@@ -230,11 +265,16 @@ def _kept(place: Place, descriptor: int, scene: Scene) -> WriteHandle:
     The same open file, for the server to read where who has the descriptor cannot wait.
     """
     try:
-        held = Descriptor(os.dup(descriptor))
+        held = os.dup(descriptor)
     except OSError as error:
         os.close(descriptor)
         raise GuestError.from_host(error, f"read {place.requested}") from error
-    return WriteHandle(held, place.requested, place.grant, Right.READ, scene.quota(place.grant))
+    return _to_read(place, held, scene)
+
+
+def _to_read(place: Place, descriptor: int, scene: Scene) -> WriteHandle:
+    quota = scene.quota(place.grant)
+    return WriteHandle(Descriptor(descriptor), place.requested, place.grant, Right.READ, quota)
 
 
 def _open_to_write(ask: frames_pb2.OpenAsk) -> Act:

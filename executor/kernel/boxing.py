@@ -174,7 +174,7 @@ class BoxSpawned:
 
     Descriptors come along in this order: a pidfd; with `listener`, that of its refused system
     calls; `served` of the file systems in the order's order; `listeners` of its ports, likewise;
-    with `names`, the socket on which it asks for names.
+    with `names`, the socket on which it asks for names; with `memory`, its memory, to be read.
     """
 
     number: int
@@ -186,13 +186,14 @@ class BoxSpawned:
     served: int = 0
     listeners: int = 0
     names: bool = False
+    memory: bool = False
 
     @property
     def descriptors(self) -> int:
         """
         How many have to come along.
         """
-        return 1 + self.listener + self.served + self.listeners + self.names
+        return 1 + self.listener + self.served + self.listeners + self.names + self.memory
 
     def pack(self) -> bytes:
         """
@@ -208,6 +209,7 @@ class BoxSpawned:
             "served": self.served,
             "listeners": self.listeners,
             "names": self.names,
+            "memory": self.memory,
         }
         return _pack(b"bxd1", said)
 

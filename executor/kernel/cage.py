@@ -54,19 +54,20 @@ class BoxEnds:
     Our ends of what a box was made with, as descriptors: the `listener` of its refused system
     calls; for each of its `served` mounts the guest's path and the FUSE file system there; for each
     of its `listeners` the TCP port and the socket that connections arrive at; the UDP socket that
-    it asks for `names` on.
+    it asks for `names` on; its `memory`, to be read, where its sockets are made here.
     """
 
     listener: int | None = None
     served: tuple[tuple[str, int], ...] = ()
     listeners: tuple[tuple[int, int], ...] = ()
     names: int | None = None
+    memory: int | None = None
 
     def close(self) -> None:
         """
         Close all of them; once.
         """
-        single = (one for one in (self.listener, self.names) if one is not None)
+        single = (one for one in (self.listener, self.names, self.memory) if one is not None)
         many = (descriptor for _, descriptor in (*self.served, *self.listeners))
         for descriptor in (*single, *many):
             os.close(descriptor)

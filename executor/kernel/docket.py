@@ -17,6 +17,7 @@ from executor.audit.session import SessionLog
 from executor.kernel.errors import GuestError, InternalError
 from executor.kernel.refusals import refusal
 from executor.kernel.standing import Standing
+from policy.redaction import Redaction
 from policy.requests import Request, kind_of
 from policy.types import Decision, Policy
 
@@ -64,6 +65,13 @@ class Docket:
         The session's policy.
         """
         return self._standing.policy
+
+    @property
+    def redaction(self) -> Redaction:
+        """
+        What the record leaves out, by its names.
+        """
+        return self._log.redaction
 
     def decide(self, request: Request) -> Decision:
         """
@@ -117,14 +125,16 @@ class Docket:
         await self._log.decision(request, decision)
         return _refused(decision, self.policy, number)
 
-    async def allowed(self, request: Request, decision: Decision, *, durable: bool = False) -> Head:
+    async def allowed(
+        self, request: Request, decision: Decision, *, durable: bool = False, detail: Detail = ()
+    ) -> Head:
         """
         Record that a request is allowed, before it takes effect; `durable` where that cannot be
-        undone. The record, which the outcome refers to.
+        undone, with `detail` besides. The record, which the outcome refers to.
 
         Raises AuditBudgetSpent or AuditUnavailable: then it must not be done.
         """
-        head = await self._log.decision(request, decision, durable=durable)
+        head = await self._log.decision(request, decision, durable=durable, detail=detail)
         if head is None:
             raise InternalError(f"an allowed act has no record: {request}")
         self.observe(request)

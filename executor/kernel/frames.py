@@ -22,6 +22,12 @@ MAX_FROM_WORKER: Final = MAX_OUTPUT + 2**16
 # The longest thing that a network broker asks about is one request's line.
 MAX_FROM_BROKER: Final = 2**17
 
+# How the reason of a guest's end begins where its code trapped, where our side of its calls failed,
+# and where its replay differed.
+TRAPPED: Final = "the guest trapped: "
+FAILED: Final = "the cage failed: "
+DIVERGED: Final = "the replay differs: "
+
 
 class FrameTooLongError(InternalError):
     """

@@ -25,13 +25,14 @@ from executor.audit.session import SessionLog
 from executor.kernel.acts import PATH_ACTS, Act, Grade, Scene, recorded, unrecorded
 from executor.kernel.askers import require_of_worker
 from executor.kernel.boxasks import BOX_ASKS, BoxAsks
-from executor.kernel.committing import MountLocks
+from executor.kernel.boxsockets import SOCKET_ASKS, BoxSockets
 from executor.kernel.denials import Denials
 from executor.kernel.docket import Docket
 from executor.kernel.errors import GuestError
 from executor.kernel.handles import Handles
 from executor.kernel.net import NETWORK_ASKS, Net
 from executor.kernel.paths import HostTrees
+from executor.kernel.peers import Peers
 from executor.kernel.places import Place
 from executor.kernel.pool import Share
 from executor.kernel.refusals import answer_to, error_name
@@ -46,6 +47,8 @@ from policy.ratchets import NETWORK
 from policy.types import CageKind
 
 _R = TypeVar("_R")
+# For how long (seconds) the end of a session waits for a file system that does not answer.
+_PATIENCE: Final = 0.5
 
 
 class Gate:
@@ -55,11 +58,9 @@ class Gate:
 
     Each of the two has one ask open; what is done with files is done one at a time. `trees` becomes
     the gate's, which closes it. Blocking acts run on `threads`. `way` leads to the network broker
-    of a policy that grants connections. `cage` is the worker's. `tools` are the functions that the
-    client has told of. `locks` are the server's; without them no other session commits.
-
-    `policy` is the session's, `counts` what was asked so far. `net` is there for a cage whose guest
-    has sockets of its own, `tools` and `transactions` for the session's client.
+    of a policy that grants connections. `cage` is the worker's, `tools` are the client's functions,
+    `peers` what there is beside the session. `policy` is the session's, `counts` what was asked so
+    far; `net` is there for a cage whose guest has sockets of its own, the rest for the client.
     """
 
     def __init__(
@@ -71,14 +72,14 @@ class Gate:
         way: Way | None = None,
         cage: CageKind = CageKind.WASM,
         tools: tuple[Tool, ...] = (),
-        locks: MountLocks | None = None,
+        peers: Peers | None = None,
     ) -> None:
         self._standing = standing
         self._docket = docket = Docket(standing, log)
         self._cage = cage
         self._threads = threads
-        self._locks = locks or MountLocks()
-        self._scene = Scene(trees, standing)
+        self._locks = (peers := peers or Peers()).locks
+        self._scene = Scene(trees, standing, peers.captures)
         self._handles = Handles(docket)
         self._denials = Denials()
         self._box = BoxAsks(docket)
@@ -86,9 +87,10 @@ class Gate:
         self.policy: Final = docket.policy
         self.counts: Final = docket.counts
         self.net: Final = Net(docket, way)
-        self.tools: Final = Tools(docket, tools)
+        self._sockets = BoxSockets(self.net)
+        self.tools: Final = Tools(docket, tools, peers.approvals)
         self.transactions: Final = Transactions(
-            docket, trees, self._handles, threads, self._locks, self._turn
+            docket, trees, self._handles, threads, self._turn, peers, self.tools.ask, log.session
         )
         standing.listen(self.net.revoke)
 
@@ -117,13 +119,15 @@ class Gate:
 
     async def serve(self, ask: frames_pb2.Ask) -> Reply:
         """
-        Answer one ask of the supervisor, about files; why something is refused is kept for the
-        worker to ask, since an errno is all that the kernel takes.
+        Answer one ask of the supervisor, about files or sockets; why something is refused is kept
+        for the worker to ask, since an errno is all that the kernel takes.
 
         Raises WorkerFault for an ask that no correct supervisor sends.
         """
         kind = ask.WhichOneof("ask") or "nothing"
         try:
+            if kind in SOCKET_ASKS:
+                return await self._sockets.answer(kind, ask)
             return await self._file(kind, ask)
         except (GuestError, AuditError) as error:
             refused = answer_to(error)
@@ -141,14 +145,19 @@ class Gate:
 
     async def settle(self) -> None:
         """
-        A cell ends: wait a moment for what its network broker has still to tell of it.
+        A cell ends: wait a moment for what its network broker and its approvers have still to tell.
         """
+        await self.tools.settled()
         await self.net.settle()
 
     async def hang_up(self) -> None:
         """
-        End the session's connections, with an outcome for each. Before `close`.
+        End the session's connections and questions, with an outcome for each. Before `close`.
         """
+        self._sockets.close()
+        await self.tools.settled()
+        # A client's commit that is cut off, or being done, has records that belong before the end.
+        await self._turn.passed(_PATIENCE)
         await self.net.close()
 
     def close(self) -> None:
@@ -173,7 +182,7 @@ class Gate:
         await count(act.requests[0])
         for request in act.requests:
             await self._docket.admitted(request)
-        if act.opens:
+        if act.opens or (self._scene.captures and act.grade is Grade.READ):
             self._handles.require_room()
         if act.grade is Grade.LOOK:
             return Reply((await self._resolved(self._scene.look, act)).answer)
@@ -191,16 +200,16 @@ class Gate:
         for request in unrecorded(act, places):
             self._docket.observe(request)
         try:
-            result = await self._threads.run(act.perform, self._scene, places)
+            result = await self._threads.attempt(self._scene.perform, act, places)
         except BaseException as error:
             name = error_name(error.errno) if isinstance(error, GuestError) else UNKNOWN
             self._docket.outcome(heads, name, None)
             raise
         return self._handles.reply(result, heads, act.targets[0].path)
 
-    async def _resolved(self, resolve: Callable[[Act], _R], act: Act) -> _R:
+    async def _resolved(self, resolve: Callable[[bool, Act], _R], act: Act) -> _R:
         try:
-            return await self._threads.run(resolve, act)
+            return await self._threads.attempt(resolve, act)
         except GuestError as error:
             if error.decision is not None:
                 await self._docket.denied(act.requests[0], error.decision)

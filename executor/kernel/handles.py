@@ -100,7 +100,7 @@ class Handles:
         The reply for an act on `path` that was done: its outcome is recorded, or kept with the file
         where that is open to be written. Raises AuditUnavailable, with nothing left open.
         """
-        later = result.handle is not None and result.descriptor is None
+        later = result.handle is not None and Right.WRITE in result.handle.rights
         if not later:
             try:
                 self._docket.outcome(heads, OK, result.size)

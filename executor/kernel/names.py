@@ -1,5 +1,5 @@
 """
-The addresses that a session's names have where the guest's own resolver asks for them.
+The addresses that a session's names have: made up here, and meaning something here alone.
 
 No name server is asked for the guest. A name that may be connected to gets the next address of a
 range that is never routed (198.18.0.0/15, RFC 2544), and the same one for the session's life, so
@@ -9,16 +9,14 @@ what the guest connects to can be told back as the name it asked for.
 import ipaddress
 from typing import Final
 
-from policy.hosts import canonical_host
-
-# What the guest can have the server remember; names below a wildcard are counted besides.
+# What a guest can have a server or its worker remember; names below a wildcard are counted besides.
 NAMES_MAX: Final = 4096
 _RANGE: Final = ipaddress.ip_network("198.18.0.0/15")
 
 
 class Names:
     """
-    Both directions of a session's names, in their one form, and their addresses.
+    Both directions of a session's names, each in its one form, and their addresses.
     """
 
     __slots__ = ("_addresses", "_names")
@@ -50,11 +48,3 @@ class Names:
         self._addresses[name] = address
         self._names[address] = name
         return address
-
-    def host_of(self, text: str) -> str:
-        """
-        The host that an address or a name stands for: the name that the address was made for, or
-        the text in its one form, or as it is where it has none.
-        """
-        host = canonical_host(text) or text
-        return self._names.get(host, host)

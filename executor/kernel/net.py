@@ -8,9 +8,9 @@ to that broker without passing here: this side makes the pair of sockets, gives 
 and keeps none.
 
 A guest's socket is one of two things: an end of a pair that was made for its ask, or, in a cage
-whose guest has a network stack of its own, a TCP connection that it has made itself and that was
-accepted here (`accept`). Both come by the same decision and the same records; only how the guest
-is told differs.
+whose guest has TCP of its own, an end of a TCP connection: one that its kernel has made and that
+was accepted here (`accept`), or one that is made when it has been decided (`dial`). All come by the
+same decision and the same records; only how the guest is told differs.
 
 A connection is answered before it is made: the guest waits for the first byte on its own stream,
 where an interrupt reaches it. No name is sent to a name server unless the policy grants a
@@ -24,7 +24,7 @@ import errno
 import logging
 import re
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -46,7 +46,9 @@ from policy.requests import NetworkRequest, ResolveRequest, SocketRequest
 from policy.types import Decision, NetworkGrant, Ratchet, Rule
 
 # What of a worker's asks is answered here.
-NETWORK_ASKS: Final = frozenset({"resolve", "connect", "connection_end", "network", "refusal"})
+NETWORK_ASKS: Final = frozenset(
+    {"resolve", "connect", "connection_end", "network", "refusal", "address"}
+)
 _LOG = logging.getLogger(__name__)
 # The longest is of numbers: `type 4294967295 protocol 4294967295`.
 _KIND: Final = re.compile(r"[a-z0-9][a-z0-9 _-]{0,47}", re.ASCII)
@@ -61,6 +63,10 @@ _CLOSE_PATIENCE: Final = 0.5
 _DEATH_PATIENCE: Final = 0.02
 # A connection that the kernel has made for the guest is accepted here a moment later.
 _ARRIVAL_PATIENCE: Final = 2.0
+
+
+# Brings our end of a guest's TCP connection.
+Join = Callable[[], Awaitable[socket.socket]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,13 @@ class Net:
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def is_granted(self) -> bool:
+        """
+        Whether the policy grants any connection.
+        """
+        return self._way is not None
+
     async def answer(self, kind: str, ask: frames_pb2.Ask) -> Reply:
         """
         Answer one ask, of a kind in `NETWORK_ASKS`.
@@ -112,6 +125,8 @@ class Net:
             case "refusal":
                 end = await self._why(ask.refusal)
                 return Reply(frames_pb2.Answer(errno=end.errno, reason=end.reason))
+            case "address":
+                return Reply(frames_pb2.Answer(address=await self.address_of(ask.address)))
         raise await self._refuse_socket(ask.network.socket)
 
     async def accept(self, arrival: Arrival) -> None:
@@ -119,20 +134,40 @@ class Net:
         Decide on a connection that the guest has made itself, and have it carried, or reset it:
         its stream is this object's from now on. Raises InternalError, and then it is reset.
         """
-        request = NetworkRequest(_host(self.names.host_of(arrival.address)), arrival.port)
-        place = Place(request.host, request.port, arrival.own_port)
+        held = ExitStack()
+        held.callback(reset, arrival.stream)
+
+        async def theirs() -> socket.socket:
+            held.pop_all()
+            return arrival.stream
+
+        with held, suppress(GuestError, AuditError):
+            await self.dial(arrival.address, arrival.port, arrival.own_port, theirs)
+
+    async def dial(self, host: str, port: int, own_port: int, join: Join) -> None:
+        """
+        Decide on a connection from the guest's `own_port`, and have it carried on the stream that
+        `join` brings, once it may be.
+
+        Raises GuestError for what the guest may not have, AuditError; the stream is then reset.
+        """
+        request = NetworkRequest(self._host_of(host), port)
+        place = Place(request.host, request.port, own_port)
         try:
             async with self._admitting:
-                granted = await self._granted(await self._wanted(request, Line.TCP))
-                self._arrivals.begin(place)
-                self._begin(granted, arrival.stream, lambda end: self._arrivals.end(place, end))
+                wanted = await self._wanted(request, Line.TCP)
+                with ExitStack() as held:
+                    stream = await join()
+                    held.callback(reset, stream)
+                    granted = await self._granted(wanted)
+                    self._arrivals.begin(place)
+                    self._begin(granted, stream, lambda end: self._arrivals.end(place, end))
+                    held.pop_all()
         except (GuestError, AuditError) as error:
             self._refused(place, error)
-            reset(arrival.stream)
-        except BaseException:
-            reset(arrival.stream)
             raise
-        self._notify()
+        finally:
+            self._notify()
 
     async def address_of(self, name: str) -> str:
         """
@@ -229,13 +264,21 @@ class Net:
             raise WorkerFault(f"the worker asked for the end of connection {number}")
         return self._ends.get(number, End(errno.EIO, "how this connection ended is not kept"))
 
+    def _host_of(self, text: str) -> str:
+        """
+        The host that an address or a name stands for: the name that the address was made for, or
+        the text itself.
+        """
+        host = _host(text)
+        return self.names.name_of(host) or host
+
     async def _why(self, asked: frames_pb2.RefusalAsk) -> End:
         """
         What became of a name or a connection of the guest's own, once it is decided.
 
         Raises GuestError, recorded, for one that only the guest's kernel has refused so far.
         """
-        place = Place(_host(self.names.host_of(asked.host)), asked.port, asked.own_port)
+        place = Place(self._host_of(asked.host), asked.port, asked.own_port)
         if place.own_port:
             await self._until(lambda: self._arrivals.knows(place), _ARRIVAL_PATIENCE)
             if self._arrivals.is_open(place) and self._way is not None:

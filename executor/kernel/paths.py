@@ -36,6 +36,7 @@ Rejected: one openat2(2) for the whole path with RESOLVE_IN_ROOT. It is quicker,
 """
 
 import errno
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from threading import Lock
@@ -47,6 +48,7 @@ from executor.kernel.errors import GuestError, InternalError, SourceUnavailable
 from executor.kernel.layers import open_layer, own_directory
 from executor.kernel.limits import Quota
 from executor.kernel.places import Kind, Place
+from executor.kernel.ready import NotReady, Ready, is_in_memory, require_shallow
 from executor.kernel.walk import (
     MAX_COMPONENT,
     MAX_DEPTH,
@@ -69,6 +71,7 @@ class _Tree:
     grant: FileGrant
     root: Descriptor | None  # None: memory of the session, which the worker serves
     layer: Layer | None = None  # what the session has changed, where the mount is a transaction
+    in_memory: bool = False  # what is there may be looked at without a thread
 
 
 class HostTrees:
@@ -107,22 +110,26 @@ class HostTrees:
         decides: Decides,
         action: FileAction,
         also: tuple[FileAction, ...] = (),
+        at_once: bool = False,
     ) -> Place:
         """
         Resolve the absolute guest path `path` and hold what it names.
 
         `action` and every act in `also` must be allowed; `follow` says whether a link at the
         last component is followed. A last component that is missing gives a place without target:
-        whether that is an error is for the act to say.
+        whether that is an error is for the act to say. `at_once` waits for no disk and no server,
+        and raises NotReady where it would have to.
 
         Raises GuestError: EINVAL or ENAMETOOLONG for a path that no correct worker sends; ENOENT
         for what is denied, outside the grants or missing; EROFS or EACCES for an act that the
         grant does not allow; ELOOP, ENOTDIR, and what else path_resolution(7) names.
         """
         check_path(path)
+        if at_once:
+            require_shallow(path)
         actions, asked = (action, *also), FileRequest(action, path)
         decisions = decide_all(decides, actions, path, asked)
-        tree, root = self._root_of(asked)
+        tree, root = self._root_of(asked, at_once=at_once)
         with Walk(tree.grant, root, decides, asked) as walk:
             missing = walk.run(path, follow=follow)
             if walk.final != path:
@@ -154,7 +161,7 @@ class HostTrees:
             raise InternalError(f"{mount} is no transaction")
         return layer
 
-    def _root_of(self, asked: FileRequest) -> tuple[_Tree, Descriptor]:
+    def _root_of(self, asked: FileRequest, *, at_once: bool) -> tuple[_Tree, Descriptor]:
         # Duplicated under the lock: a walk never starts from a number that close() gave back
         # and that by now may be the root of another session.
         with self._lock:
@@ -165,6 +172,10 @@ class HostTrees:
                     if tree.root is None:
                         break
                     layer = tree.layer
+                    if at_once and not tree.in_memory:
+                        raise NotReady
+                    if at_once:
+                        return tree, Ready(os.dup(tree.root.number))
                     return tree, tree.root.duplicate() if layer is None else Merged.root(layer)
         raise GuestError.of(errno.ENOENT, str(asked))
 
@@ -231,5 +242,5 @@ def _open_tree(grant: FileGrant, opened: ExitStack, directory: str | None, quota
         raise SourceUnavailable(grant.mount, str(grant.rule), grant.source, why) from error
     opened.callback(root.close)
     if grant.access is not Access.TRANSACTION:
-        return _Tree(grant, root)
+        return _Tree(grant, root, in_memory=is_in_memory(root))
     return _Tree(grant, root, open_layer(grant, root, opened, directory, quota))

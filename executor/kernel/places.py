@@ -11,6 +11,7 @@ from typing import Self
 
 from executor.kernel.descriptors import Descriptor
 from executor.kernel.errors import GuestError
+from executor.kernel.ready import Ready
 from policy.requests import FileAction, FileRequest
 from policy.types import Decision, FileGrant
 
@@ -101,6 +102,13 @@ class Place:
         What the object is, or None where the name does not exist.
         """
         return None if self.status is None else Kind.of(self.status)
+
+    @property
+    def is_ready(self) -> bool:
+        """
+        Whether it was found in memory, on a file system where opening it to read waits for nothing.
+        """
+        return isinstance(self.target or self.parent, Ready)
 
     def fails(self, number: int) -> GuestError:
         """

@@ -9,7 +9,9 @@ others theirs. A session has one operation under way at most, because its worker
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, ParamSpec, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+from executor.kernel.ready import Haste, NotReady
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -42,12 +44,26 @@ class FilePool:
 
 class Share:
     """
-    One policy's part of the threads.
+    One policy's part of the threads, and whether its acts are tried without one.
     """
 
     def __init__(self, threads: ThreadPoolExecutor, width: int) -> None:
         self._threads = threads
         self._free = asyncio.Semaphore(width)
+        self._haste = Haste()
+
+    async def attempt(
+        self, act: Callable[Concatenate[bool, _P], _R], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _R:
+        """
+        Call `act` with True: here and now, where it raises NotReady rather than wait. Where it
+        does, call it with False, by `run`.
+        """
+        try:
+            return self._haste.attempt(act, True, *args, **kwargs)
+        except NotReady:
+            pass
+        return await self.run(act, False, *args, **kwargs)
 
     async def run(self, act: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """

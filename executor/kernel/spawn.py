@@ -18,6 +18,9 @@ from typing import Any, Final, Self
 # Real-time signals queue, so that none is lost and each can be counted (signal(7)).
 INTERRUPT_SIGNAL: Final = int(signal.SIGRTMIN)
 LIMIT_SIGNAL: Final = int(signal.SIGRTMIN) + 1
+# Follows each of the two to a native worker: C code that looks for signals finds this one, while
+# whoever counts the others cannot run. Nobody counts it, and who has no handler ignores it.
+NUDGE_SIGNAL: Final = int(signal.SIGURG)
 # Every message fits; a longer datagram is cut by the kernel and then has the wrong length.
 MESSAGE_MAX: Final = 256
 

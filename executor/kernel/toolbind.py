@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from codecage import values
+from executor.kernel.approval import Argument
 from executor.kernel.tooling import (
     BY_NAME,
     BY_PLACE,
@@ -62,6 +63,26 @@ def bound(tool: Tool, data: bytes) -> dict[str, object]:
         return {one.name: _of(one, found) for one in named_ones}
     except values.Refused as error:
         raise Misfit(str(error)) from None
+
+
+def shown(tool: Tool, data: bytes) -> tuple[Argument, ...]:
+    """
+    Every argument of a call that `bound` has taken, also what `*args` and `**kwargs` take, as a
+    person is shown them. Raises Misfit.
+    """
+    places, named = _taken_apart(data)
+    taking = [one.name for one in tool.parameters if one.kind in BY_PLACE]
+    found = dict(zip(taking, places, strict=False)) | named
+    known = {one.name for one in tool.parameters if one.kind not in OPEN_ENDED}
+    arguments = [
+        Argument(one.name, found.get(one.name, one.default), one.default_text or "")
+        for one in tool.parameters
+        if one.name in known
+    ]
+    more = enumerate(places[len(taking) :], len(taking))
+    arguments += [Argument(f"*{index}", value) for index, value in more]
+    arguments += [Argument(name, value) for name, value in named.items() if name not in known]
+    return tuple(arguments)
 
 
 def _taken_apart(data: bytes) -> tuple[list[bytes], dict[str, bytes]]:

@@ -91,12 +91,14 @@ class Tool:
 class Given:
     """
     What a client gives a session: its tools, values by name (a document of a dict whose values
-    are documents; empty for none), and whether the guest has `final_answer`.
+    are documents; empty for none), whether the guest has `final_answer`, and what its cells'
+    import statements may name (None: anything).
     """
 
     tools: tuple[Tool, ...] = ()
     variables: bytes = b""
     final_answer: bool = False
+    imports: tuple[str, ...] | None = None
 
 
 NOTHING: Final = Given()
@@ -134,10 +136,25 @@ def given(begin: wire.Begin) -> dict[str, object] | None:
     """
     What a worker hands its guest at the beginning, for JSON; None where there is nothing.
     """
-    if not (begin.tools or begin.variables or begin.final_answer):
+    imports = list(begin.imports.allow) if begin.HasField("imports") else None
+    if not (begin.tools or begin.variables or begin.final_answer or imports is not None):
         return None
     return {
+        "imports": imports,
         "tools": base64.b64encode(begin.tools).decode(),
         "variables": base64.b64encode(begin.variables).decode(),
         "final": begin.final_answer,
+    }
+
+
+def cell(run: wire.RunCell) -> dict[str, object]:
+    """
+    What a worker hands its guest for a cell, for JSON.
+    """
+    return {
+        "op": "cell",
+        "cell": run.cell,
+        "code": run.code,
+        "directory": run.directory,
+        "assigned": run.assigned,
     }

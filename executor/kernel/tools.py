@@ -17,18 +17,21 @@ import asyncio
 import errno
 import hashlib
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Protocol
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from codecage.worker.v1 import worker_pb2 as frames_pb2
 from executor.audit.errors import AuditError
 from executor.audit.record import OK, Head
+from executor.kernel.approval import MOST_SHOWN, Approvals, Question, ToolCall, Verdict
+from executor.kernel.calling import Calling, Outcome, Performs, Unexpected
 from executor.kernel.docket import Docket
-from executor.kernel.errors import GuestError, WorkerFault
-from executor.kernel.refusals import error_name
+from executor.kernel.errors import GuestError, InternalError, WorkerFault
+from executor.kernel.refusals import answer_to, error_name
 from executor.kernel.reply import Reply
-from executor.kernel.toolbind import Misfit, bound
+from executor.kernel.toolbind import Misfit, bound, shown
 from executor.kernel.tooling import (
     LONGEST_NAME,
     MOST_ARGUMENTS,
@@ -37,7 +40,7 @@ from executor.kernel.tooling import (
     MOST_RESULT,
     Tool,
 )
-from policy.requests import ToolRequest, tool_request
+from policy.requests import REDACTED, ToolRequest, tool_request
 from policy.types import Decision, Effect
 
 # What of a worker's asks is answered here.
@@ -48,71 +51,32 @@ _PATIENCE: Final = 1.0
 _CANCELLED_KEPT: Final = 1024
 
 
-class Unexpected(Exception):
-    """
-    The client sent a result that nobody waits for, or one that is too large; `str` says which.
-    """
-
-
-@dataclass(frozen=True, slots=True)
-class Calling:
-    """
-    A call that the client is to perform: its number in the session, and whether the guest goes on
-    meanwhile.
-    """
-
-    number: int
-    name: str
-    arguments: bytes
-    beside: bool
-
-
-class Performs(Protocol):
-    """
-    Who has calls performed: the cell that runs.
-    """
-
-    async def perform(self, calling: Calling) -> None:
-        """
-        Tell the client of a call.
-        """
-
-    def cancel(self, number: int) -> None:
-        """
-        Tell it that nobody waits for a call any more.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """
-    What came of a call: a document, with `failed` of an exception; or an errno and why.
-    """
-
-    data: bytes = b""
-    failed: bool = False
-    errno: int = 0
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Pending:
     """
-    A call that the client has been told of.
+    A call that the client has been told of, or, as long as `head` is None, one that an approver is
+    being asked about by the task `asking`. `digest` is what the record has of its arguments.
     """
 
     calling: Calling
-    head: Head
+    head: Head | None
+    digest: str
     outcome: "asyncio.Future[Outcome]"
+    asking: "asyncio.Task[None] | None" = None
 
 
 class Tools:
     """
-    The tools of one session, on the event loop of `docket`.
+    The tools of one session, on the event loop of `docket`. Without `approvals` nobody can be asked
+    for one.
     """
 
-    def __init__(self, docket: Docket, tools: tuple[Tool, ...]) -> None:
+    def __init__(
+        self, docket: Docket, tools: tuple[Tool, ...], approvals: Approvals | None = None
+    ) -> None:
         self._docket = docket
+        self._approvals = approvals
+        self._asking: set[asyncio.Task[None]] = set()
         self._tools = {tool.name: tool for tool in tools}
         self._earlier: Counter[str] = Counter()
         self._performer: Performs | None = None
@@ -166,7 +130,7 @@ class Tools:
             del self._cancelled[number]
             return
         pending = self._pending.get(number)
-        if pending is None:
+        if pending is None or pending.head is None:
             raise Unexpected(f"no call {number} waits for its result")
         self._end(pending, outcome)
 
@@ -174,7 +138,15 @@ class Tools:
         """
         Whether a result of this number would be taken, if only to be dropped.
         """
-        return number in self._pending or number in self._cancelled
+        pending = self._pending.get(number)
+        return number in self._cancelled or (pending is not None and pending.head is not None)
+
+    async def settled(self) -> None:
+        """
+        After `end_cell`: wait until the record has the end of every question to an approver.
+        """
+        if self._asking:
+            await asyncio.wait(self._asking)
 
     # ---- the guest's side ------------------------------------------------------------------------
 
@@ -195,17 +167,35 @@ class Tools:
             raise WorkerFault(f"a call with {len(asked.arguments)} bytes of arguments")
         request = await self._bound(asked.name[: LONGEST_NAME + 1], asked.arguments)
         await self._docket.count(request)
-        decision = await self._docket.admitted(request)
-        self._require_performer()
-        # Counted before it is done, so that no way round the record gives one for nothing.
-        self._earlier[request.tool] += 1
-        reads = decision.tool is not None and decision.tool.effect is Effect.READ
-        head = await self._docket.allowed(request, decision, durable=not reads)
-        pending = await self._begun(request.tool, asked, head)
+        if (approvals := self._approvals) and self._docket.decide(request).awaits_approval:
+            pending = self._put(approvals, request, asked)
+        else:
+            decision = await self._docket.admitted(request)
+            self._require_performer()
+            # Counted before it is done, so that no way round the record gives one for nothing.
+            self._earlier[request.tool] += 1
+            head = await self._docket.allowed(request, decision, durable=not _reads(decision))
+            pending = await self._begun(request, asked, head)
         if asked.begin:
             return frames_pb2.Called(call=pending.calling.number)
+        if pending.asking is not None:
+            with _held(self._performer):
+                waited_for: set[asyncio.Future[Any]] = {pending.asking, pending.outcome}
+                await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
         outcome = await pending.outcome
         return self._told(pending.calling.number, outcome)
+
+    async def ask(self, question: Question) -> Verdict:
+        """
+        Ask an approver about something else than a call, with the clock of the cell that runs, if
+        one does, standing still. Raises as `Approvals.ask` does.
+        """
+        if self._approvals is None:
+            raise InternalError("nobody can be asked for an approval")
+        if self._performer is not None and self._stopped:
+            raise GuestError(errno.EINTR, "the cell was interrupted")
+        with _held(self._performer):
+            return await self._approvals.ask(question)
 
     async def _bound(self, name: str, data: bytes) -> ToolRequest:
         """
@@ -240,25 +230,107 @@ class Tools:
             )
         return self._performer
 
-    async def _begun(self, name: str, asked: frames_pb2.CallAsk, head: Head) -> _Pending:
+    async def _begun(self, request: ToolRequest, asked: frames_pb2.CallAsk, head: Head) -> _Pending:
         try:
             performer = self._require_performer()  # again: writing the record took a while
         except GuestError as error:
             self._docket.outcome([head], error_name(error.errno), None)
             raise
-        self._last += 1
         self._docket.counts.tool_calls += 1
-        calling = Calling(self._last, name, asked.arguments, asked.begin)
-        waiting = asyncio.get_running_loop().create_future()
-        pending = self._pending[calling.number] = _Pending(calling, head, waiting)
-        await performer.perform(calling)
+        pending = self._added(request, asked, head)
+        await performer.perform(pending.calling)
         return pending
 
-    async def _collect(self, patience: float) -> frames_pb2.Called:
-        await self._until(
-            lambda: bool(self._ended) or self._stopped or not self._beside(),
-            min(patience, _PATIENCE),
+    def _added(
+        self, request: ToolRequest, asked: frames_pb2.CallAsk, head: Head | None
+    ) -> _Pending:
+        self._last += 1
+        calling = Calling(self._last, request.tool, asked.arguments, asked.begin)
+        waiting = asyncio.get_running_loop().create_future()
+        digest = self._digest(request, asked.arguments)
+        pending = self._pending[calling.number] = _Pending(calling, head, digest, waiting)
+        return pending
+
+    # ---- what an approver is asked ---------------------------------------------------------------
+
+    def _put(
+        self, approvals: Approvals, request: ToolRequest, asked: frames_pb2.CallAsk
+    ) -> _Pending:
+        """
+        Have an approver asked about a call, and the call made if one agrees.
+        """
+        self._require_performer()
+        if len(asked.arguments) > MOST_SHOWN:
+            reason = f"arguments that a person has to approve are {MOST_SHOWN:,} bytes at most"
+            raise GuestError(errno.EMSGSIZE, reason)
+        # Counted as a call, whatever the answer is: nobody is asked without end.
+        self._earlier[request.tool] += 1
+        pending = self._added(request, asked, None)
+        task = asyncio.get_running_loop().create_task(self._ask(approvals, request, pending))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+        pending.asking = task
+        return pending
+
+    async def _ask(self, approvals: Approvals, request: ToolRequest, pending: _Pending) -> None:
+        # What the guest is told of a fault that is raised: it does not wait for ever.
+        refused: Outcome | None = Outcome(errno=errno.EIO, reason="a fault in the server")
+        try:
+            refused = await self._approved(approvals, request, pending)
+        except (GuestError, AuditError) as error:
+            answer = answer_to(error)
+            refused = Outcome(errno=answer.errno, reason=answer.reason)
+        finally:
+            if refused is not None and pending.calling.number in self._pending:
+                self._end(pending, refused)
+            self._changed.set()
+
+    async def _approved(
+        self, approvals: Approvals, request: ToolRequest, pending: _Pending
+    ) -> Outcome | None:
+        """
+        Ask, and have the call made; None where its outcome comes from elsewhere. Raises GuestError
+        and AuditError where it is not made.
+        """
+        decision, calling = self._docket.decide(request), pending.calling
+        if calling.number not in self._pending:
+            return None  # given up before anybody was asked, and nothing would end the question
+        if (grant := decision.tool) is None:
+            raise InternalError(f"an approval is wanted for no tool: {request}")
+        call = ToolCall(
+            grant.name, shown(self._tools[grant.name], calling.arguments), calling.arguments
         )
+        question = Question(request, decision, call, grant.approval_expires)
+        verdict = await approvals.ask(question)
+        if calling.number not in self._pending:
+            return None  # it has been given up meanwhile, and the guest has heard so
+        if not verdict.approved:
+            denied = replace(decision, reason=f"calling {grant.name} was not done: {verdict.why}")
+            raise await self._docket.denied(request, denied)
+        # Decided once more: what the session has done meanwhile may have taken the right away.
+        request = replace(request, approved=True)
+        decision = await self._docket.admitted(request)
+        decision = replace(decision, reason=f"{decision.reason}, and {verdict.why}")
+        head = await self._docket.allowed(request, decision, durable=not _reads(decision))
+        if calling.number not in self._pending or self._performer is None:
+            self._docket.outcome([head], error_name(errno.ECANCELED), None)
+            return Outcome(errno=errno.ECANCELED, reason="the cell that called has ended")
+        pending.head = head
+        self._docket.counts.tool_calls += 1
+        await self._performer.perform(calling)
+        return None
+
+    def _digest(self, request: ToolRequest, arguments: bytes) -> str:
+        """
+        What the record has of the arguments as they came: no digest where one of them is not to be
+        told, as a short value could be guessed by it.
+        """
+        if self._docket.redaction.hidden_arguments(request):
+            return REDACTED
+        return hashlib.sha256(arguments).hexdigest()
+
+    async def _collect(self, patience: float) -> frames_pb2.Called:
+        await self._held_until_ended(min(patience, _PATIENCE))
         if self._stopped:
             self._ended.clear()
             raise GuestError(errno.EINTR, "the cell was interrupted")
@@ -268,6 +340,27 @@ class Tools:
         if not self._beside():
             raise GuestError(errno.ECANCELED, "no call is under way")
         return frames_pb2.Called()
+
+    async def _held_until_ended(self, patience: float) -> None:
+        """
+        Wait until a call has ended; with the cell's clock standing still as long as approvers are
+        all that is waited for.
+        """
+        held = self._waits_for_approvers()
+        with _held(self._performer if held else None):
+            await self._until(
+                lambda: (
+                    bool(self._ended)
+                    or self._stopped
+                    or not self._beside()
+                    or held is not self._waits_for_approvers()
+                ),
+                patience,
+            )
+
+    def _waits_for_approvers(self) -> bool:
+        under_way = self._pending.values()
+        return bool(under_way) and all(one.head is None for one in under_way)
 
     def _rest(self, offset: int) -> frames_pb2.Called:
         if not 0 < offset < len(self._reading):
@@ -312,10 +405,11 @@ class Tools:
         return outcome
 
     def _recorded(self, pending: _Pending, outcome: Outcome) -> Outcome:
+        if pending.head is None:
+            return outcome  # it was not allowed, which the record has
         name = error_name(outcome.errno) if outcome.errno else OK
-        digest = hashlib.sha256(pending.calling.arguments).hexdigest()
         detail = (
-            ("arguments", digest),
+            ("arguments", pending.digest),
             ("arguments_size", len(pending.calling.arguments)),
             ("call", pending.calling.number),
             ("raised", int(outcome.failed)),
@@ -329,13 +423,18 @@ class Tools:
 
     def _give_up(self, outcome: Outcome) -> None:
         for pending in [*self._pending.values()]:
-            number = pending.calling.number
-            self._cancelled[number] = None
-            if len(self._cancelled) > _CANCELLED_KEPT:
-                del self._cancelled[next(iter(self._cancelled))]
-            if self._performer is not None:
-                self._performer.cancel(number)
+            if pending.head is not None:
+                self._cancel(pending.calling.number)
             self._end(pending, outcome)
+        if self._approvals is not None:
+            self._approvals.void(outcome.reason)
+
+    def _cancel(self, number: int) -> None:
+        self._cancelled[number] = None
+        if len(self._cancelled) > _CANCELLED_KEPT:
+            del self._cancelled[next(iter(self._cancelled))]
+        if self._performer is not None:
+            self._performer.cancel(number)
 
     def _beside(self) -> bool:
         return any(one.calling.beside for one in self._pending.values())
@@ -348,6 +447,25 @@ class Tools:
                     await self._changed.wait()
         except TimeoutError:
             return
+
+
+@contextmanager
+def _held(performer: Performs | None) -> Iterator[None]:
+    """
+    While the guest waits for a person, the clock of its cell, if one runs, stands still.
+    """
+    if performer is None:
+        yield
+        return
+    performer.hold()
+    try:
+        yield
+    finally:
+        performer.go_on()
+
+
+def _reads(decision: Decision) -> bool:
+    return decision.tool is not None and decision.tool.effect is Effect.READ
 
 
 _GONE: Final = (

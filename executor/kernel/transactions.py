@@ -2,7 +2,9 @@
 The acts of a session on its transactions: commit, dry run and rollback.
 
 They take the steps of every act of the gate: count, decide, record, do, record. A commit is decided
-twice: whether there may be one, and then for each path of its list as if it were written now. The
+twice: whether there may be one, and then for each path of its list as if it were written now. Where
+its mount has gates, they judge the list (`judging.py`) before anything is locked or staged; and
+where it wants an approval, a person is shown what the gates have let pass, and just that. The
 record has the list's digest before anything is changed, and what came of it afterwards.
 
 A file that the guest still has open to write belongs to neither before nor after, so it is waited
@@ -12,33 +14,40 @@ commit is refused.
 
 import asyncio
 import errno
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from enum import Enum
 from typing import Final, TypeVar
 
 from codecage.worker.v1 import worker_pb2 as frames_pb2
-from executor.audit.record import OK, UNKNOWN, Head
-from executor.kernel.committing import MountLocks
+from executor.audit.listing import listing, seen
+from executor.audit.record import OK, UNKNOWN, Detail, Head
+from executor.kernel.approval import ChangeList, Question
+from executor.kernel.approval import Verdict as Approval
 from executor.kernel.docket import Docket
-from executor.kernel.errors import GuestError, WorkerFault
+from executor.kernel.errors import GuestError, InternalError, WorkerFault
 from executor.kernel.handles import Handles
+from executor.kernel.judging import UNJUDGED, Judged, Judging
 from executor.kernel.paths import HostTrees, check_path
+from executor.kernel.peers import Peers
 from executor.kernel.pool import Share
 from executor.kernel.refusals import error_name
 from executor.kernel.reply import Reply
-from executor.kernel.reports import told
+from executor.kernel.reports import shows_whole, told
 from executor.kernel.turn import Turn
-from executor.transactions.changes import Change, ChangeKind
+from executor.transactions.changes import Change, ChangeKind, digest_of_changes
 from executor.transactions.commits import Commit, Outcome, Report, conflict_report, preview
 from executor.transactions.errors import Conflict
 from executor.transactions.layer import Layer
+from executor.transactions.verdicts import Verdict
 from policy.requests import CommitRequest, FileAction, FileRequest
 from policy.types import Access, Decision, FileGrant, Policy
 
 _R = TypeVar("_R")
+Approve = Callable[[Question], Awaitable[Approval]]
 _PATIENCE: Final = 1.0
 _LOOK_AGAIN: Final = 0.02
+_ENDED: Final = "the session ended while its commit was judged"
 
 
 class Verb(Enum):
@@ -53,8 +62,8 @@ class Verb(Enum):
 
 class Transactions:
     """
-    The transactions of one session. By `locks`, the server's, its sessions wait for one another's
-    commits.
+    The transactions of the session `asker`. By the locks of `peers` sessions wait for each other's
+    commits. `approve` asks an approver, where the server lets any in.
     """
 
     def __init__(
@@ -63,15 +72,35 @@ class Transactions:
         trees: HostTrees,
         handles: Handles,
         threads: Share,
-        locks: MountLocks,
         turn: Turn,
+        peers: Peers,
+        approve: Approve,
+        asker: str,
     ) -> None:
         self._docket = docket
         self._trees = trees
         self._handles = handles
         self._threads = threads
-        self._locks = locks
+        self._locks = peers.locks
         self._turn = turn
+        self._judging = Judging(docket, threads, peers.judges, asker)
+        self._approve = None if peers.approvals is None else approve
+        self._diffs = peers.diffs
+        self._over = False
+
+    def end(self) -> None:
+        """
+        The session's worker has ended: what is not being applied by now is not applied any more.
+        """
+        self._over = True
+        self._judging.give_up(GuestError(errno.ECANCELED, _ENDED))
+
+    def interrupt(self) -> None:
+        """
+        The cell is interrupted: what is being judged is not committed.
+        """
+        message = "the cell was interrupted while its commit was judged"
+        self._judging.give_up(GuestError(errno.EINTR, message))
 
     async def answer(self, ask: frames_pb2.TransactAsk) -> Reply:
         """
@@ -116,12 +145,85 @@ class Transactions:
     async def _done(self, verb: Verb, asked: CommitRequest) -> Report:
         await self._docket.count(asked)
         if verb is Verb.COMMIT:
-            decision = await self._docket.admitted(asked)
-            return await self._commit(self._layer(asked.path), asked, decision)
+            decision = self._docket.decide(asked)
+            if self._approve is None or not decision.awaits_approval:
+                decision = await self._docket.admitted(asked)
+            return await self._weighed(self._layer(asked.path), asked, decision)
         layer = self._layer(asked.path)
         if verb is Verb.DRY_RUN:
-            return await self._run(layer, lambda: preview(layer))
+            proposal = await self._run(layer, lambda: preview(layer))
+            judged = await self._judged(layer, proposal)
+            return replace(proposal, gates=judged.verdicts)
         return await self._run(layer, lambda: _emptied(layer, Outcome.ROLLED_BACK))
+
+    async def _weighed(self, layer: Layer, asked: CommitRequest, decision: Decision) -> Report:
+        """
+        A commit as its mount wants it: what is staged, judged and applied is one list by its
+        digest, whatever happens meanwhile.
+        """
+        if not (self._judging.gates(layer.mount) or decision.awaits_approval):
+            return await self._commit(layer, asked, decision, None)
+        proposal = await self._run(layer, lambda: preview(layer))
+        await self._require_allowed(layer.mount, proposal.changes)
+        if decision.awaits_approval and not proposal.changes:
+            return await self._run(layer, lambda: _emptied(layer, Outcome.UNCHANGED))
+        judged = await self._judged(layer, proposal)
+        if judged.passed:
+            if decision.awaits_approval:
+                decision = await self._approved(asked, decision, proposal)
+                # What was shown is what is applied, also where no gate has judged it.
+                judged = replace(judged, digest=proposal.digest)
+            return await self._commit(layer, asked, decision, judged)
+        if decision.awaits_approval:
+            # Nobody was asked, so this is what there is to say of it: the gates have refused it.
+            decision = self._docket.decide(replace(asked, approved=True))
+        head = await self._recorded(asked, decision, proposal.changes, judged)
+        said = _said(judged.verdicts)
+        self._docket.outcome([head], Outcome.GATE_FAILED.value, None, said)
+        return replace(proposal, outcome=Outcome.GATE_FAILED, gates=judged.verdicts)
+
+    async def _judged(self, layer: Layer, proposal: Report) -> Judged:
+        if not proposal.changes or proposal.conflicts:
+            return UNJUDGED
+        try:
+            judged = await self._judging.judged(layer, proposal)
+        except OSError as error:
+            raise GuestError.from_host(error, f"the transaction at {layer.mount}") from error
+        if self._over:
+            raise GuestError(errno.ECANCELED, _ENDED)
+        return judged
+
+    async def _approved(
+        self, asked: CommitRequest, decision: Decision, proposal: Report
+    ) -> Decision:
+        """
+        Have an approver look at the list of a preview; the decision that allows just that. Raises
+        GuestError where nobody agrees, where what would be committed is in conflict already, and
+        where its list is longer than a person is shown.
+        """
+        if (approve := self._approve) is None or (grant := decision.grant) is None:
+            raise InternalError(f"an approval is wanted that nobody can be asked for: {asked}")
+        if proposal.conflicts:
+            reason = (
+                f"committing {asked.path} was not done: {proposal.conflicts[0]} has changed on the "
+                "host, so nobody was asked to approve it; roll back and repeat the changes"
+            )
+            raise await self._docket.denied(asked, replace(decision, reason=reason))
+        if not shows_whole(proposal.changes):
+            reason = (
+                f"committing {asked.path} was not done: it changes {len(proposal.changes)} paths, "
+                "more than a person is shown, so nobody was asked; commit fewer at a time"
+            )
+            raise await self._docket.denied(asked, replace(decision, reason=reason))
+        shows = ChangeList(asked.path, proposal.digest, proposal.changes)
+        verdict = await approve(Question(asked, decision, shows, grant.approval_expires))
+        if not verdict.approved:
+            reason = f"committing {asked.path} was not done: {verdict.why}"
+            raise await self._docket.denied(asked, replace(decision, reason=reason))
+        if self._over:
+            raise GuestError(errno.ECANCELED, "the session ended while its commit was looked at")
+        allowed = await self._docket.admitted(replace(asked, approved=True))
+        return replace(allowed, reason=f"{allowed.reason}, and {verdict.why}")
 
     def _layer(self, mount: str) -> Layer:
         if not any(one.mount == mount for one in transactions_of(self._docket.policy)):
@@ -139,24 +241,27 @@ class Transactions:
         except OSError as error:
             raise GuestError.from_host(error, f"the transaction at {layer.mount}") from error
 
-    async def _commit(self, layer: Layer, asked: CommitRequest, decision: Decision) -> Report:
+    async def _commit(
+        self, layer: Layer, asked: CommitRequest, decision: Decision, judged: Judged | None
+    ) -> Report:
         async with self._locks.alone(layer.base.host_path):
             commit = Commit(layer)
             try:
-                await self._run(layer, commit.prepare)
+                await self._run(layer, lambda: _prepared(commit, layer, judged))
             except Conflict as conflict:
-                head = await self._recorded(asked, decision, commit)
+                head = await self._recorded(asked, decision, commit.changes, judged)
                 self._docket.outcome([head], Outcome.CONFLICT.value, None)
                 return conflict_report(layer, conflict, commit.changes)
             if not commit.changes:
                 return await self._run(layer, lambda: _emptied(layer, Outcome.UNCHANGED))
             try:
                 await self._require_allowed(asked.path, commit.changes)
-                head = await self._recorded(asked, decision, commit)
+                head = await self._recorded(asked, decision, commit.changes, judged)
             except BaseException:
                 await self._threads.run(commit.abandon)
                 raise
-            return await self._applied(commit, layer, head)
+            report = await self._applied(commit, layer, head)
+            return report if judged is None else replace(report, gates=judged.verdicts)
 
     async def _applied(self, commit: Commit, layer: Layer, head: Head) -> Report:
         changes, digest = commit.changes, commit.digest
@@ -170,7 +275,8 @@ class Transactions:
             self._docket.outcome([head], name, None)
             raise
         size = sum(change.size for change in changes)
-        self._docket.outcome([head], OK, size, (("changes", len(changes)), ("digest", digest)))
+        counted: Detail = (("changes", len(changes)), ("digest", digest))
+        self._docket.outcome([head], OK, size, (*counted, *_listing(changes)))
         return Report(layer.mount, Outcome.COMMITTED, changes, digest)
 
     async def _require_allowed(self, mount: str, changes: tuple[Change, ...]) -> None:
@@ -178,13 +284,48 @@ class Transactions:
             for action in _actions(change):
                 await self._docket.admitted(FileRequest(action, f"{mount}/{change.path}"))
 
-    async def _recorded(self, asked: CommitRequest, decision: Decision, commit: Commit) -> Head:
-        kinds = [sum(one.kind is kind for one in commit.changes) for kind in ChangeKind]
+    async def _recorded(
+        self,
+        asked: CommitRequest,
+        decision: Decision,
+        changes: tuple[Change, ...],
+        judged: Judged | None,
+    ) -> Head:
+        kinds = [sum(one.kind is kind for one in changes) for kind in ChangeKind]
         counted = ", ".join(
             f"{count} {kind.value}" for count, kind in zip(kinds, ChangeKind, strict=True)
         )
-        reason = f"{decision.reason}: {counted}; changes sha256 {commit.digest}"
-        return await self._docket.allowed(asked, replace(decision, reason=reason), durable=True)
+        reason = f"{decision.reason}: {counted}; changes sha256 {digest_of_changes(changes)}"
+        if judged is not None and judged.verdicts:
+            reason = f"{reason}; {judged.summary}"
+        decision = replace(decision, reason=reason)
+        kept = () if self._diffs is None else await self._threads.run(self._diffs.keep, changes)
+        return await self._docket.allowed(asked, decision, durable=True, detail=kept)
+
+
+def _prepared(commit: Commit, layer: Layer, judged: Judged | None) -> None:
+    """
+    Prepare a commit that is the one that was judged, where it had to be. Raises as both do, with
+    nothing left behind.
+    """
+    commit.prepare()
+    if judged is None or not commit.changes:
+        return
+    try:
+        judged.require_holds(layer, commit.digest)
+    except BaseException:
+        commit.abandon()
+        raise
+
+
+def _said(verdicts: tuple[Verdict, ...]) -> tuple[tuple[str, str], ...]:
+    """
+    The beginning of what each gate wrote, for the record; its digest stands in the decision.
+    """
+    return tuple((f"gate.{one.gate}", one.message[:_MOST_SAID]) for one in verdicts)
+
+
+_MOST_SAID: Final = 1000
 
 
 def transactions_of(policy: Policy) -> list[FileGrant]:
@@ -192,6 +333,20 @@ def transactions_of(policy: Policy) -> list[FileGrant]:
     The grants of a policy that are transactions.
     """
     return [grant for grant in policy.filesystem if grant.access is Access.TRANSACTION]
+
+
+def _listing(changes: tuple[Change, ...]) -> Detail:
+    return listing(
+        seen(
+            one.kind.value,
+            one.path,
+            directory=one.directory,
+            size=one.size,
+            before=one.before,
+            after=one.after,
+        )
+        for one in changes
+    )
 
 
 def _emptied(layer: Layer, outcome: Outcome) -> Report:

@@ -7,7 +7,7 @@ Nothing is closed under a thread that uses it: that is done when the ask ends.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from executor.kernel.errors import InternalError
 
@@ -35,6 +35,14 @@ class Turn:
             finally:
                 if self._over:
                     self._let_go()
+
+    async def passed(self, seconds: float) -> None:
+        """
+        Wait until what is under way has ended, so long at most.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._lock:
+                return
 
     def end(self) -> None:
         """

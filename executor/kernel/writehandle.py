@@ -119,8 +119,11 @@ class WriteHandle:
 
     def sync(self) -> None:
         """
-        Wait until what was written is on the device (fsync(2)).
+        Wait until what was written is on the device (fsync(2)). Through a handle that only reads
+        nothing was, and what others have written is not the reader's to have brought there.
         """
+        if Right.WRITE not in self.rights:
+            return
         try:
             os.fsync(self._descriptor.number)
         except OSError as error:

@@ -10,6 +10,7 @@ from enum import Enum
 from stat import S_ISDIR
 
 from executor.kernel.descriptors import Descriptor
+from executor.transactions.diffs import Undiffed
 from executor.transactions.layer import Layer
 from executor.transactions.nodes import Node, node_of
 from executor.transactions.places import depth, held_at, joined
@@ -31,7 +32,8 @@ class Change:
     One path that changes, relative to the mount. `before` and `after` are SHA-256 digests in hex,
     empty for directories and where there is no such file; `size` is that of the file afterwards, in
     bytes; `mode` the permission bits and `owner` the numbers of user and group that it keeps, None
-    for a new one. `diff` is for people and no part of what the list means.
+    for a new one. `diff` is for people and no part of what the list means; where a file has none,
+    `undiffed` says why.
     """
 
     path: str
@@ -43,6 +45,7 @@ class Change:
     mode: int = 0o644
     owner: tuple[int, int] | None = None
     diff: str = ""
+    undiffed: Undiffed | None = None
 
     @property
     def meaning(self) -> tuple[str, ...]:

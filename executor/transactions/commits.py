@@ -21,13 +21,14 @@ from executor.kernel.descriptors import Descriptor
 from executor.kernel.errors import GuestError, InternalError
 from executor.transactions.applying import Application, Watch
 from executor.transactions.changes import Change, ChangeKind, changes_of, digest_of_changes
-from executor.transactions.diffs import MOST_TEXT, DiffBudget, unified
+from executor.transactions.diffs import MOST_TEXT, DiffBudget, Undiffed, unified
 from executor.transactions.errors import Conflict
 from executor.transactions.journal import Entry, entries_of, forget_journal, write_journal
 from executor.transactions.layer import Layer
 from executor.transactions.nodes import MOST_DIGESTED_AT_OPEN, Node, look
 from executor.transactions.places import held_at, opened, parent_of
 from executor.transactions.staging import alone, clear, make_staging, quiet, recover, stage
+from executor.transactions.verdicts import Verdict
 
 MOST_CHANGES: Final = 10_000
 """Paths that one commit may change."""
@@ -44,6 +45,7 @@ class Outcome(Enum):
     UNCHANGED = "unchanged"
     CONFLICT = "conflict"
     PREVIEW = "preview"
+    GATE_FAILED = "gate failed"
     ROLLED_BACK = "rolled back"
 
 
@@ -51,7 +53,8 @@ class Outcome(Enum):
 class Report:
     """
     What a commit, a dry run or a rollback came to. `conflicts` are paths, relative to the mount,
-    that are not as the session saw them; `digest` is that of the list of changes.
+    that are not as the session saw them; `digest` is that of the list of changes, `gates` what the
+    gates said of it.
     """
 
     mount: str
@@ -59,6 +62,7 @@ class Report:
     changes: tuple[Change, ...] = ()
     digest: str = ""
     conflicts: tuple[str, ...] = ()
+    gates: tuple[Verdict, ...] = ()
 
 
 def preview(layer: Layer) -> Report:
@@ -209,17 +213,20 @@ def _conflicts(layer: Layer) -> Iterator[str]:
     The paths whose objects are not what they were when the session first came to them.
     """
     for path, base in layer.bases.items():
-        if _differs(base, _now(layer, path, None)):
+        if _differs(base, now_at(layer, path, None)):
             yield path
     for path, read in layer.reads.items():
-        if path not in layer.bases and read.differs(_now(layer, path, MOST_DIGESTED_AT_OPEN)):
+        if path not in layer.bases and read.differs(now_at(layer, path, MOST_DIGESTED_AT_OPEN)):
             yield path
 
 
 _ANOTHER: Final = Node(directory=False, identity=(), digest="", mode=0, owner=(0, 0))
 
 
-def _now(layer: Layer, path: str, most: int | None) -> Node | None:
+def now_at(layer: Layer, path: str, most: int | None) -> Node | None:
+    """
+    What the base has at a path now; files longer than `most` bytes get no digest.
+    """
     try:
         return look(layer.base, path, most=most)
     except (GuestError, PermissionError):
@@ -241,18 +248,23 @@ def _shown(layer: Layer) -> tuple[Change, ...]:
     budget, left = DiffBudget(), MOST_DIFFED
     shown = []
     for change in changes:
-        diff = ""
-        if left and not change.directory:
-            diff, left = _diff(layer, change, budget), left - 1
-        shown.append(replace(change, diff=diff))
+        if change.directory:
+            shown.append(change)
+            continue
+        diff = _diff(layer, change, budget) if left else Undiffed.BEYOND
+        left = max(0, left - 1)
+        if isinstance(diff, Undiffed):
+            shown.append(replace(change, undiffed=diff))
+        else:
+            shown.append(replace(change, diff=diff))
     return tuple(shown)
 
 
-def _diff(layer: Layer, change: Change, budget: DiffBudget) -> str:
+def _diff(layer: Layer, change: Change, budget: DiffBudget) -> str | Undiffed:
     old = b"" if change.kind is ChangeKind.ADDED else _content(layer.base, change.path)
     new = b"" if change.kind is ChangeKind.DELETED else _content(layer.upper, change.path)
     if old is None or new is None:
-        return ""
+        return Undiffed.UNREADABLE
     return unified(change.path, old, new, budget)
 
 

@@ -9,7 +9,10 @@ that of a unified diff (POSIX, diff(1), "Diff -u Output Format").
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
+
+from executor.audit.escape import visible
 
 MOST_TEXT: Final = 256 * 1024
 """Bytes of a file up to which it has a diff."""
@@ -19,6 +22,17 @@ MOST_CELLS: Final = 500_000
 """Fields of all tables of a list of changes together: about a tenth of a second."""
 _CONTEXT: Final = 3
 _NO_NEWLINE: Final = "\\ No newline at end of file"
+
+
+class Undiffed(Enum):
+    """
+    Why a file that changes has no diff; the value is said to people.
+    """
+
+    BINARY = "it is no text in UTF-8"
+    LONG = "it is longer than 256 KiB"
+    BEYOND = "the diffs of the commit have reached 64 KiB, or 50 files"
+    UNREADABLE = "it could not be read"
 
 
 @dataclass(slots=True)
@@ -31,20 +45,29 @@ class DiffBudget:
     size: int = MOST_SHOWN
 
 
-def unified(path: str, old: bytes, new: bytes, budget: DiffBudget) -> str:
+def unified(path: str, old: bytes, new: bytes, budget: DiffBudget) -> str | Undiffed:
     """
-    The unified diff of two versions of a file; "" where one is no text, or longer than 256 KiB,
-    and cut where the budget ends.
+    The unified diff of two versions of a file, cut where the budget ends; or why there is none.
     """
-    texts = [_lines(one) for one in (old, new)]
-    before, after = texts
-    if before is None or after is None or budget.size <= 0:
-        return ""
-    head = [f"--- a/{path}", f"+++ b/{path}"]
-    text = "\n".join([*head, *_hunks(_edits(before, after, budget))]) + "\n"
+    if budget.size <= len(head(path).encode()):
+        return Undiffed.BEYOND
+    before, after = _lines(old), _lines(new)
+    if isinstance(before, Undiffed):
+        return before
+    if isinstance(after, Undiffed):
+        return after
+    text = head(path) + "".join(f"{line}\n" for line in _hunks(_edits(before, after, budget)))
     shown = text.encode()[: budget.size].decode(errors="ignore")
     budget.size -= len(shown.encode())
     return shown if len(shown) == len(text) else f"{shown}\n[cut]\n"
+
+
+def head(path: str) -> str:
+    """
+    The two lines with which a file's diff begins. No name makes a third one.
+    """
+    name = visible(path)
+    return f"--- a/{name}\n+++ b/{name}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +76,15 @@ class _Edit:
     line: str
 
 
-def _lines(data: bytes) -> list[str] | None:
-    if len(data) > MOST_TEXT or b"\0" in data:
-        return None
+def _lines(data: bytes) -> list[str] | Undiffed:
+    if len(data) > MOST_TEXT:
+        return Undiffed.LONG
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        return None
+        return Undiffed.BINARY
+    if "\0" in text:
+        return Undiffed.BINARY
     lines = text.split("\n")
     if lines[-1]:
         lines[-1] += f"\n{_NO_NEWLINE}"

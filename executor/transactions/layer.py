@@ -14,6 +14,8 @@ used by one thread at a time.
 import errno
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 from executor.kernel.descriptors import Descriptor
@@ -98,6 +100,13 @@ class Layer:
         self._empty()
         self._budget.mark()
 
+    @property
+    def place(self) -> str:
+        """
+        The server's own directory for what has to do with this mount.
+        """
+        return self._directory.host_path
+
     def close(self) -> None:
         """
         Let go of the layer, which is not used afterwards. Its owner removes the directory.
@@ -128,6 +137,17 @@ class Layer:
             )
         small = file.status().st_size <= MOST_DIGESTED_AT_OPEN
         self.reads[path] = read_node(file, path) if small else unread_node(file)
+
+    @contextmanager
+    def apart(self) -> Iterator[dict[str, Node]]:
+        """
+        Keep what is read meanwhile by itself: it is not the session that looks.
+        """
+        own, self.reads = self.reads, {}
+        try:
+            yield self.reads
+        finally:
+            self.reads = own
 
     def hide(self, path: str) -> None:
         """

@@ -3,13 +3,14 @@ A real tree in a temporary directory, granted at /data, with canaries outside th
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from executor.kernel import hostfiles
 from executor.kernel.errors import GuestError
-from executor.kernel.hostfiles import Opening, Quota, open_for_writing
+from executor.kernel.hostfiles import Creation, Opening, Quota, open_for_writing
 from executor.kernel.paths import HostTrees, Place
 from executor.kernel.writehandle import WriteHandle
 from policy.decide import Decider
@@ -17,6 +18,10 @@ from policy.requests import FileAction
 from policy.types import Access, FileGrant, Rule
 
 CANARY = "canary outside the grant"
+CREATE = Opening(creation=Creation.IF_MISSING)
+EXCLUSIVE = Opening(creation=Creation.EXCLUSIVE)
+REPLACE = Opening(creation=Creation.IF_MISSING, truncate=True, read=True)
+APPEND = Opening(creation=Creation.IF_MISSING, append=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +89,35 @@ def open_descriptors() -> list[str]:
     The numbers that are open in this process; the one of the listing itself is always among them.
     """
     return sorted(path.name for path in Path("/proc/self/fd").iterdir())
+
+
+def refusal(act, *arguments):
+    with pytest.raises(GuestError) as caught:
+        act(*arguments)
+    return caught.value.errno
+
+
+def acting(world, action, path, act, *arguments):
+    with world.locate(path, action, follow=False) as place:
+        return act(place, *arguments)
+
+
+def refused(world, action, path, act, *arguments):
+    return refusal(acting, world, action, path, act, *arguments)
+
+
+def listed(world, path="/data"):
+    with world.locate(path, FileAction.LIST) as place:
+        return hostfiles.list_directory(place, world.decides)
+
+
+def quota_of(world, quota=2**20):
+    return Quota(replace(world.grant, quota=quota))
+
+
+def move(world, old, new, decides=None):
+    with (
+        world.locate(old, FileAction.RENAME, follow=False) as source,
+        world.locate(new, FileAction.CREATE, follow=False) as destination,
+    ):
+        hostfiles.rename(source, destination, decides or world.decides)

@@ -13,7 +13,7 @@ from executor.audit import read
 from executor.audit.record import Event, Record
 from executor.audit.session import SessionLog
 from executor.audit.store import AuditStore
-from executor.brokers import Brokers, Lease
+from executor.children.brokers import Brokers, Lease
 from executor.kernel.gate import Gate
 from executor.kernel.paths import HostTrees
 from executor.kernel.pool import FilePool

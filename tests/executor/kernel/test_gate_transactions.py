@@ -7,121 +7,26 @@ import errno
 import json
 import os
 import threading
-from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from codecage.worker.v1 import worker_pb2 as wire
 from executor.audit import read
-from executor.audit.session import SessionLog
-from executor.audit.store import AuditStore
+from executor.kernel.approval import Ending, Verdict
 from executor.kernel.committing import MountLocks
 from executor.kernel.descriptors import open_root
 from executor.kernel.errors import GuestError, InternalError, SourceUnavailable, WorkerFault
-from executor.kernel.gate import Gate
 from executor.kernel.paths import HostTrees
-from executor.kernel.pool import FilePool
-from executor.kernel.standing import Standing
 from executor.kernel.transactions import Verb
 from executor.transactions.commits import Outcome
 from executor.transactions.errors import Unrecoverable
 from executor.transactions.places import STAGING
 from executor.transactions.staging import alone
-from policy.decide import compile_policy
-from policy.requests import CommitRequest, FileRequest
+from policy.requests import CommitRequest
 from policy.types import CageKind
 from tests.executor.fakes.harness import policy
-
-MAIN = b"1 a\n"
-
-
-class One:
-    """
-    One session's gate.
-    """
-
-    def __init__(self, gate, log, trees, standing):
-        self.gate, self.log, self.trees, self.standing = gate, log, trees, standing
-
-    async def ask(self, **fields):
-        return (await self.gate.answer(wire.Ask(**fields))).answer
-
-    async def write(self, path, data, *, keep=False):
-        opened = await self.ask(open=wire.OpenAsk(path=path, write=True, create=True))
-        assert not opened.errno, opened.reason
-        handle = opened.opened.handle
-        await self.ask(write=wire.WriteAsk(handle=handle, offset=0, data=data))
-        return handle if keep else await self.ask(close=handle)
-
-    async def transact(self, verb="commit", mount=""):
-        return await self.ask(transact=wire.TransactAsk(verb=verb, mount=mount))
-
-    async def commit(self, mount="/ledger"):
-        return await self.gate.transactions.do(Verb.COMMIT, CommitRequest(mount, by_client=True))
-
-
-class World:
-    def __init__(self, ledger, audit, store, locks):
-        self.ledger, self.audit, self.store, self.locks = ledger, audit, store, locks
-
-    def rows(self, session="s0"):
-        found = read.records(self.audit, session=session, limit=1000)
-        commits = {row.sequence for row in found if str(row.request).startswith("commit")}
-        return [
-            (row.event.value, row.answer.value if row.answer else None, row.outcome)
-            for row in found
-            if row.sequence in commits or row.refers in commits
-        ]
-
-
-class Stricter(Standing):
-    """
-    Takes the right to change files away once `over` is set, after the work was done.
-    """
-
-    over = False
-
-    def decide(self, request):
-        decision = super().decide(request)
-        changes = isinstance(request, FileRequest) and request.action.changes
-        return replace(decision, allowed=False) if self.over and changes else decision
-
-
-def on_gates(
-    tmp_path, scenario, *, count=1, grant="", limits="", cage=CageKind.WASM, stands=Standing
-):
-    ledger, state = tmp_path / "ledger", tmp_path / "state"
-    (ledger / "private").mkdir(parents=True)
-    state.mkdir()
-    (ledger / "main").write_bytes(MAIN)
-    (ledger / "other").write_bytes(b"o")
-    rules = policy(
-        "filesystem:\n  - {mount: /ledger, source: "
-        f"{ledger}, access: transaction, deny: [private], quota: 1Ki, max_files: 9{grant}}}\n"
-        f"{limits}"
-    )
-
-    async def main():
-        audit = tmp_path / "record" / "audit.sqlite3"
-        locks, files = MountLocks(), FilePool()
-        async with AsyncExitStack() as stack:
-            store = stack.enter_context(AuditStore.open(audit))
-            stack.callback(files.close)
-            sessions = []
-            for number in range(count):
-                log = SessionLog(store, f"s{number}", rules.digest, rules.limits.requests)
-                await log.create(rules.name)
-                trees = HostTrees(rules.filesystem, str(state))
-                share = files.share("test")
-                standing = stands(compile_policy(rules))
-                gate = Gate(standing, trees, log, share, None, cage, (), locks)
-                stack.callback(gate.close)
-                sessions.append(One(gate, log, trees, standing))
-            await scenario(World(ledger, audit, store, locks), *sessions)
-
-    asyncio.run(main())
+from tests.executor.kernel.ledger_world import MAIN, Stricter, on_gates
 
 
 def test_a_commit_of_the_guest_is_recorded_before_and_after_with_its_list(tmp_path):
@@ -138,6 +43,54 @@ def test_a_commit_of_the_guest_is_recorded_before_and_after_with_its_list(tmp_pa
         decision = next(row for row in records if row.request == "commit /ledger")
         assert told["digest"] in dict(decision.detail)["reason"]
         assert "1 modified" in dict(decision.detail)["reason"]
+
+    on_gates(tmp_path, scenario)
+
+
+class Keeps:
+    """
+    Keeps what it is given, as a capture does, and looks at what is on the disk meanwhile.
+    """
+
+    def __init__(self, looks):
+        self.looks, self.kept = looks, []
+
+    def keep(self, changes):
+        self.kept.append([(one.path, one.diff, self.looks()) for one in changes])
+        return (("diff", len(self.kept)),)
+
+
+def test_what_a_commit_changes_is_kept_before_anything_is_changed_and_told_with_its_decision(
+    tmp_path,
+):
+    main = tmp_path / "ledger" / "main"
+    keeps = Keeps(main.read_bytes)
+
+    async def scenario(world, one):
+        await one.write("/ledger/main", b"2 b\n")
+        assert (await one.commit()).outcome is Outcome.COMMITTED
+        await one.write("/ledger/main", b"3 c\n")
+        main.write_bytes(b"quicker")
+        assert (await one.commit()).outcome is Outcome.CONFLICT
+        await one.log.end("over")
+        told = read.records(world.audit, session="s0", limit=100)
+        details = [dict(row.detail) for row in told if row.request == "commit /ledger"]
+        assert [detail["diff"] for detail in details] == [1, 2]
+
+    on_gates(tmp_path, scenario, diffs=keeps)
+    (first,), (second,) = keeps.kept
+    assert first == ("main", "--- a/main\n+++ b/main\n@@ -1 +1 @@\n-1 a\n+2 b\n", MAIN)
+    assert second[0] == "main"
+
+
+def test_where_nothing_is_kept_the_record_of_a_commit_has_no_word_of_diffs(tmp_path):
+    async def scenario(world, one):
+        await one.write("/ledger/main", b"2 b\n")
+        assert (await one.commit()).outcome is Outcome.COMMITTED
+        await one.log.end("over")
+        told = read.records(world.audit, session="s0", limit=100)
+        (decision,) = (row for row in told if row.request == "commit /ledger")
+        assert {key for key, _ in decision.detail} == {"reason"}
 
     on_gates(tmp_path, scenario)
 
@@ -406,3 +359,52 @@ def test_the_layer_is_not_reached_by_another_name(tmp_path):
             )
 
     on_gates(tmp_path, scenario)
+
+
+class Approving:
+    """
+    Somebody who agrees to everything, and a cell that says what is asked of it.
+    """
+
+    def __init__(self):
+        self.shown, self.clock = [], []
+
+    async def ask(self, question):
+        self.shown.append([one.path for one in question.shows.changes])
+        return Verdict(Ending.APPROVED, "somebody has approved it")
+
+    def void(self, why):
+        pass
+
+    def hold(self):
+        self.clock.append("held")
+
+    def go_on(self):
+        self.clock.append("goes on")
+
+
+def test_a_commit_is_asked_about_while_the_clock_of_its_cell_stands_still(tmp_path):
+    approving = Approving()
+
+    async def scenario(world, one):
+        one.gate.tools.begin_cell(approving, answers=False)
+        await one.write("/ledger/main", b"2 b\n")
+        assert json.loads((await one.transact()).report)["outcome"] == "committed"
+        assert (approving.shown, approving.clock) == ([["main"]], ["held", "goes on"])
+        assert (world.ledger / "main").read_bytes() == b"2 b\n"
+
+    on_gates(tmp_path, scenario, grant=", approval: required", approvals=approving)
+
+
+def test_a_cell_that_was_interrupted_asks_nobody_and_commits_nothing(tmp_path):
+    approving = Approving()
+
+    async def scenario(world, one):
+        one.gate.tools.begin_cell(approving, answers=False)
+        await one.write("/ledger/main", b"2 b\n")
+        one.gate.tools.stop()
+        assert (await one.transact()).errno == errno.EINTR
+        assert (approving.shown, approving.clock) == ([], [])
+        assert (world.ledger / "main").read_bytes() == MAIN
+
+    on_gates(tmp_path, scenario, grant=", approval: required", approvals=approving)

@@ -42,9 +42,11 @@ def kernel_resolves(root, path, resolve, *, follow):
     """
     flags = os.O_PATH | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     how = OpenHow(flags, 0, resolve | NO_MAGICLINKS)
-    number = LIBC.syscall(437, root, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
-    if number < 0:
-        return ctypes.get_errno()
+    asked = (437, root, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
+    while (number := LIBC.syscall(*asked)) < 0:
+        # Somebody on this machine has renamed something meanwhile: openat2(2), EAGAIN.
+        if ctypes.get_errno() != errno.EAGAIN:
+            return ctypes.get_errno()
     try:
         status = os.fstat(number)
     finally:

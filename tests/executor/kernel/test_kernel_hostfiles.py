@@ -1,5 +1,7 @@
 """
 The acts on host files: each that works, and beside it the same act one step beyond its right.
+
+Here what is read, listed and told, and what holds for all of them.
 """
 
 import errno
@@ -9,42 +11,29 @@ import socket
 import stat as modes
 from dataclasses import replace
 from pathlib import Path
-from threading import Thread
 
 import pytest
-from host_world import CANARY, open_descriptors
+from host_world import (
+    APPEND,
+    CANARY,
+    CREATE,
+    EXCLUSIVE,
+    REPLACE,
+    acting,
+    listed,
+    move,
+    open_descriptors,
+    refusal,
+    refused,
+)
 
 from executor.kernel import hostfiles
 from executor.kernel.descriptors import Descriptor
 from executor.kernel.errors import GuestError, InternalError
-from executor.kernel.hostfiles import Creation, Entry, Opening, Quota, Right
-from executor.kernel.limits import Quota as LimitsQuota
+from executor.kernel.hostfiles import Entry, Opening, Right
 from executor.kernel.paths import Kind
 from policy.requests import FileAction
 from policy.types import Access
-
-CREATE = Opening(creation=Creation.IF_MISSING)
-EXCLUSIVE = Opening(creation=Creation.EXCLUSIVE)
-REPLACE = Opening(creation=Creation.IF_MISSING, truncate=True, read=True)
-APPEND = Opening(creation=Creation.IF_MISSING, append=True)
-
-
-def refusal(act, *arguments):
-    with pytest.raises(GuestError) as caught:
-        act(*arguments)
-    return caught.value.errno
-
-
-def acting(world, action, path, act, *arguments):
-    with world.locate(path, action, follow=False) as place:
-        return act(place, *arguments)
-
-
-def refused(world, action, path, act, *arguments):
-    return refusal(acting, world, action, path, act, *arguments)
-
-
-# Reading
 
 
 def test_a_file_opens_for_reading_with_a_descriptor_that_cannot_write(world):
@@ -164,14 +153,6 @@ def test_a_links_text_is_told_only_when_it_leads_to_something_granted(make_world
     assert refusal(text, "missing") == errno.ENOENT
 
 
-# Listing
-
-
-def listed(world, path="/data"):
-    with world.locate(path, FileAction.LIST) as place:
-        return hostfiles.list_directory(place, world.decides)
-
-
 def test_a_listing_is_sorted_and_leaves_out_denied_and_undecodable_names(make_world):
     world = make_world(deny=("**/*.key", "private/**"))
     for name in ("b", "a", "x.key", "é", "-rf", "line\nfeed"):
@@ -215,385 +196,6 @@ def test_a_listing_looks_at_a_bounded_number_of_names(make_world, monkeypatch):
     assert listed(world) == []
     (world.inside / "d.key").write_text("x")
     assert refusal(listed, world) == errno.EOVERFLOW
-
-
-# Writing
-
-
-def test_a_new_file_is_plain_and_costs_one_file(world):
-    with world.open("/data/new", EXCLUSIVE) as handle:
-        assert handle.write_at(b"text", 0) == 4
-        assert (handle.rights, handle.grant, handle.written) == (Right.WRITE, world.grant, 4)
-        handle.sync()
-        assert handle.stat().size == 4
-    status = (world.inside / "new").stat()
-    assert modes.S_IMODE(status.st_mode) & ~0o644 == 0
-    assert (world.quota.files_left, world.quota.bytes_left) == (9, 996)
-
-
-def test_an_existing_file_is_opened_kept_or_emptied_as_asked(world):
-    (world.inside / "f").write_text("text")
-    assert refusal(world.open, "/data/f", EXCLUSIVE) == errno.EEXIST
-    assert refusal(world.open, "/data/missing", Opening()) == errno.ENOENT
-    with world.open("/data/f", CREATE) as handle:
-        handle.write_at(b"X", 1)
-    assert (world.inside / "f").read_text() == "tXxt"
-    with world.open("/data/f", REPLACE) as handle:
-        assert handle.read_at(10, 0) == b""
-    assert (world.inside / "f").read_text() == ""
-    assert (world.quota.files_left, world.quota.bytes_left) == (10, 1000)
-
-
-def test_exclusive_creation_does_not_follow_a_dangling_link(world):
-    (world.inside / "link").symlink_to("new")
-    assert refusal(world.open, "/data/link", EXCLUSIVE) == errno.EEXIST
-    world.open("/data/link", CREATE).close()
-    assert sorted(path.name for path in world.inside.iterdir()) == ["link", "new"]
-
-
-def test_a_handle_does_only_what_it_was_opened_for(world):
-    with world.open("/data/f", CREATE) as handle:
-        assert refusal(handle.read_at, 1, 0) == errno.EBADF
-        assert refusal(handle.append, b"x") == errno.EBADF
-    with world.open("/data/f", APPEND) as handle:
-        assert handle.append(b"one") == 3
-        assert refusal(handle.write_at, b"x", 0) == errno.EBADF
-        assert refusal(handle.read_at, 1, 0) == errno.EBADF
-    with world.open("/data/f", Opening(read=True)) as handle:
-        assert handle.read_at(10, 1) == b"ne"
-    with pytest.raises(InternalError):
-        handle.write_at(b"x", 0)
-    with pytest.raises(InternalError):
-        handle.stat()
-    assert (world.inside / "f").read_text() == "one"
-
-
-@pytest.mark.parametrize("offset", [-1, 2**62 + 1, 2**63, 2**64])
-def test_offsets_and_sizes_out_of_range_are_invalid(world, offset):
-    with world.open("/data/f", REPLACE) as handle:
-        assert refusal(handle.write_at, b"x", offset) == errno.EINVAL
-        assert refusal(handle.read_at, 1, offset) == errno.EINVAL
-        assert refusal(handle.truncate, offset) == errno.EINVAL
-        assert refusal(handle.write_at, bytes(2**20 + 1), 0) == errno.EINVAL
-        assert refusal(handle.read_at, 2**20 + 1, 0) == errno.EINVAL
-        assert handle.read_at(2**20, 2**62) == b""
-    assert world.quota.bytes_left == 1000
-
-
-def test_growth_is_charged_and_nothing_else(world):
-    (world.inside / "f").write_bytes(bytes(100))
-    with world.open("/data/f", Opening()) as handle:
-        handle.write_at(bytes(100), 0)
-        assert world.quota.bytes_left == 1000
-        handle.write_at(bytes(20), 90)
-        assert world.quota.bytes_left == 990
-        handle.write_at(b"", 2**40)
-        assert world.quota.bytes_left == 990
-        handle.truncate(0)
-        assert world.quota.bytes_left == 990
-        handle.truncate(990)
-        assert world.quota.bytes_left == 0
-        assert refusal(handle.truncate, 991) == errno.EDQUOT
-        assert refusal(handle.write_at, b"xx", 989) == errno.EDQUOT
-        assert refusal(handle.write_at, b"x", 2**40) == errno.EDQUOT
-        handle.write_at(b"x", 989)
-    assert (world.inside / "f").stat().st_size == 990
-
-
-def test_what_the_host_refuses_or_cuts_short_is_given_back(world):
-    descriptor = Descriptor(os.open("/dev/full", os.O_WRONLY))
-    with hostfiles.WriteHandle(
-        descriptor, "/data/full", world.grant, Right.WRITE, world.quota
-    ) as handle:
-        assert refusal(handle.write_at, bytes(10), 0) == errno.ENOSPC
-        assert refusal(handle.truncate, 10) == errno.EINVAL
-        assert refusal(handle.sync) == errno.EINVAL
-    assert (world.quota.bytes_left, handle.written) == (1000, 0)
-    reader, writer = os.pipe2(os.O_NONBLOCK)
-    with (
-        Descriptor(reader),
-        hostfiles.WriteHandle(
-            Descriptor(writer),
-            "/data/pipe",
-            world.grant,
-            Right.WRITE | Right.APPEND,
-            quota_of(world),
-        ) as handle,
-    ):
-        count = handle.append(bytes(2**20))
-        assert 0 < count < 2**20
-        assert handle._quota.bytes_left == 2**20 - count
-        assert refusal(handle.append, b"x") == errno.EAGAIN
-        assert handle._quota.bytes_left == 2**20 - count
-
-
-def quota_of(world, quota=2**20):
-    return Quota(replace(world.grant, quota=quota))
-
-
-def test_a_hundred_parallel_appends_stay_within_the_quota(make_world):
-    world = make_world(quota=555)
-    handles = [world.open("/data/f", APPEND) for _ in range(10)]
-
-    def appends(handle):
-        for _ in range(10):
-            try:
-                handle.append(bytes(10))
-            except GuestError as error:
-                refusals.append(error.errno)
-
-    refusals = []
-    threads = [Thread(target=appends, args=(handle,)) for handle in handles]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for handle in handles:
-        handle.close()
-    assert (world.inside / "f").stat().st_size == 550
-    assert refusals == [errno.EDQUOT] * 45
-    assert world.quota.bytes_left == 5
-
-
-def test_files_and_directories_count_and_failed_ones_do_not(make_world):
-    world = make_world(max_files=2)
-    acting(world, FileAction.MAKE_DIRECTORY, "/data/d", hostfiles.make_directory, world.quota)
-    with world.locate("/data/d/missing", *EXCLUSIVE.actions) as place:
-        (world.inside / "d").rmdir()
-        assert refusal(hostfiles.open_for_writing, place, EXCLUSIVE, world.quota) == errno.ENOENT
-    assert world.quota.files_left == 1
-    world.open("/data/f", CREATE).close()
-    world.open("/data/f", CREATE).close()
-    assert refusal(world.open, "/data/g", CREATE) == errno.EDQUOT
-    mkdir = FileAction.MAKE_DIRECTORY
-    assert refused(world, mkdir, "/data/e", hostfiles.make_directory, world.quota) == errno.EDQUOT
-    assert [path.name for path in world.inside.iterdir()] == ["f"]
-
-
-def test_a_budget_does_not_take_less_than_nothing_nor_get_more_than_it_gave(world):
-    assert Quota is LimitsQuota
-    with pytest.raises(InternalError):
-        world.quota.take_bytes(-1, "/data/f")
-    with pytest.raises(InternalError):
-        world.quota.give_back_bytes(-1)
-    with pytest.raises(InternalError):
-        quota_of(world).give_back_bytes(1)
-    with pytest.raises(InternalError):
-        quota_of(world).give_back_file()
-
-
-def test_a_set_id_file_is_not_written(world):
-    (world.inside / "f").write_text("text")
-    (world.inside / "f").chmod(0o4755)
-    assert refusal(world.open, "/data/f", Opening()) == errno.EACCES
-    (world.inside / "f").chmod(0o755)
-    world.open("/data/f", Opening()).close()
-
-
-def test_a_file_that_appears_between_look_and_creation_is_used_or_refused(world):
-    for name, opening, number in (
-        ("a", CREATE, None),
-        ("b", EXCLUSIVE, errno.EEXIST),
-    ):
-        with world.locate(f"/data/{name}", *opening.actions, follow=False) as place:
-            (world.inside / name).write_text("theirs")
-            if number is None:
-                hostfiles.open_for_writing(place, opening, world.quota).close()
-            else:
-                assert refusal(hostfiles.open_for_writing, place, opening, world.quota) == number
-        assert (world.inside / name).read_text() == "theirs"
-    with world.locate("/data/c", *REPLACE.actions) as place:
-        (world.inside / "c").symlink_to("../outside/secret")
-        assert refusal(hostfiles.open_for_writing, place, REPLACE, world.quota) == errno.ELOOP
-    assert world.quota.files_left == 10
-
-
-def test_truncating_costs_what_it_adds(world):
-    (world.inside / "f").write_text("text")
-    acting(world, FileAction.TRUNCATE, "/data/f", hostfiles.truncate, 2, world.quota)
-    assert (world.inside / "f").read_text() == "te"
-    acting(world, FileAction.TRUNCATE, "/data/f", hostfiles.truncate, 1002, world.quota)
-    assert world.quota.bytes_left == 0
-    number = refused(world, FileAction.TRUNCATE, "/data/f", hostfiles.truncate, 1003, world.quota)
-    assert number == errno.EDQUOT
-
-
-def test_a_quota_that_cannot_hold_the_truncation_closes_the_file(world):
-    (world.inside / "f").write_text("text")
-    before = open_descriptors()
-    empty = quota_of(world, 0)
-    with world.locate("/data/f", FileAction.TRUNCATE) as place:
-        assert refusal(hostfiles.truncate, place, 5, empty) == errno.EDQUOT
-    assert open_descriptors() == before
-
-
-def test_times_are_set_on_files_and_directories_only(world):
-    (world.inside / "f").write_text("text")
-    (world.inside / "link").symlink_to("f")
-    for path in ("f", ""):
-        place = "/data/f" if path else "/data"
-        acting(world, FileAction.SET_TIMES, place, hostfiles.set_times, 1_000, 2_000)
-        status = (world.inside / path).stat()
-        assert (status.st_atime_ns, status.st_mtime_ns) == (1_000, 2_000)
-    act, what = FileAction.SET_TIMES, hostfiles.set_times
-    assert refused(world, act, "/data/link", what, 1, 1) == errno.ELOOP
-    assert refused(world, act, "/data/missing", what, 1, 1) == errno.ENOENT
-    for times in ((-1, 1), (1, -1), (2**63, 1), (1, 2**63)):
-        assert refused(world, act, "/data/f", what, *times) == errno.EINVAL
-
-
-# Names
-
-
-def test_a_directory_is_made_once(world):
-    mkdir = FileAction.MAKE_DIRECTORY
-    acting(world, mkdir, "/data/d", hostfiles.make_directory, world.quota)
-    assert modes.S_IMODE((world.inside / "d").stat().st_mode) & ~0o755 == 0
-    (world.inside / "dangling").symlink_to("e")
-    for name in ("/data/d", "/data/dangling", "/data"):
-        assert refused(world, mkdir, name, hostfiles.make_directory, world.quota) == errno.EEXIST
-    assert world.quota.files_left == 9
-    assert not (world.inside / "e").exists()
-
-
-def test_a_name_is_removed_and_never_what_a_link_points_to(world):
-    (world.inside / "f").write_text("text")
-    (world.inside / "d").mkdir()
-    (world.inside / "link").symlink_to("d")
-    (world.inside / "out").symlink_to("../outside/secret")
-    for name in ("f", "link", "out"):
-        acting(world, FileAction.REMOVE, f"/data/{name}", hostfiles.remove)
-    assert [path.name for path in world.inside.iterdir()] == ["d"]
-    assert refused(world, FileAction.REMOVE, "/data/d", hostfiles.remove) == errno.EISDIR
-    assert refused(world, FileAction.REMOVE, "/data/f", hostfiles.remove) == errno.ENOENT
-
-
-def test_a_directory_is_removed_when_it_is_empty(world):
-    (world.inside / "d" / "e").mkdir(parents=True)
-    (world.inside / "link").symlink_to("d")
-    (world.inside / "f").write_text("text")
-    rmdir = FileAction.REMOVE_DIRECTORY
-    assert refused(world, rmdir, "/data/d", hostfiles.remove_directory) == errno.ENOTEMPTY
-    assert refused(world, rmdir, "/data/link", hostfiles.remove_directory) == errno.ENOTDIR
-    assert refused(world, rmdir, "/data/f", hostfiles.remove_directory) == errno.ENOTDIR
-    acting(world, rmdir, "/data/d/e", hostfiles.remove_directory)
-    acting(world, rmdir, "/data/d", hostfiles.remove_directory)
-    assert not (world.inside / "d").exists()
-
-
-def test_the_root_of_a_mount_stays_where_it_is(world):
-    (world.inside / "root").symlink_to("/data")
-    (world.inside / "f").write_text("text")
-    with world.locate("/data", FileAction.STAT) as place:
-        root = replace(
-            place,
-            actions=(FileAction.REMOVE_DIRECTORY, FileAction.RENAME, FileAction.CREATE),
-        )
-        assert refusal(hostfiles.remove_directory, root) == errno.EBUSY
-        with world.locate("/data/f", FileAction.RENAME, follow=False) as file:
-            assert refusal(hostfiles.rename, file, root, world.decides) == errno.EBUSY
-
-
-def move(world, old, new, decides=None):
-    with (
-        world.locate(old, FileAction.RENAME, follow=False) as source,
-        world.locate(new, FileAction.CREATE, follow=False) as destination,
-    ):
-        hostfiles.rename(source, destination, decides or world.decides)
-
-
-def test_a_file_moves_and_replaces_what_may_be_removed(world):
-    (world.inside / "a").write_text("a")
-    (world.inside / "b").write_text("b")
-    (world.inside / "d").mkdir()
-    move(world, "/data/a", "/data/b")
-    move(world, "/data/b", "/data/d/c")
-    assert (world.inside / "d" / "c").read_text() == "a"
-    assert refusal(move, world, "/data/missing", "/data/x") == errno.ENOENT
-    (world.inside / "e").mkdir()
-    assert refusal(move, world, "/data/d/c", "/data/e") == errno.EISDIR
-
-
-def test_a_file_replaces_nothing_that_may_not_be_removed(world):
-    (world.inside / "a").write_text("a")
-    (world.inside / "b").write_text("b")
-    kept = NoRemoval(world.decides)
-    assert refusal(move, world, "/data/a", "/data/b", kept) == errno.EACCES
-    assert (world.inside / "b").read_text() == "b"
-    move(world, "/data/a", "/data/c", kept)
-
-
-class NoRemoval:
-    """
-    The world's policy, but nothing can be removed, and nothing is ever hidden.
-    """
-
-    def __init__(self, decider):
-        self._decider = decider
-
-    def decide(self, request):
-        decision = self._decider.decide(request)
-        if request.action in {FileAction.REMOVE, FileAction.REMOVE_DIRECTORY}:
-            return replace(decision, allowed=False, reason="nothing can be removed")
-        return decision
-
-    def may_hide(self, path):
-        return path.startswith("/data/hiding")
-
-
-def test_a_link_is_moved_itself(world):
-    (world.inside / "out").symlink_to("../outside/secret")
-    (world.inside / "f").write_text("text")
-    move(world, "/data/out", "/data/moved")
-    assert (world.inside / "moved").is_symlink()
-    move(world, "/data/f", "/data/moved")
-    assert (world.inside / "moved").read_text() == "text"
-
-
-def test_a_directory_keeps_its_name_where_names_below_it_could_be_denied(world):
-    decides = NoRemoval(world.decides)
-    for name in ("d", "hiding"):
-        (world.inside / name).mkdir()
-    move(world, "/data/d", "/data/e", decides)
-    assert refusal(move, world, "/data/e", "/data/hiding2", decides) == errno.EACCES
-    assert refusal(move, world, "/data/hiding", "/data/f", decides) == errno.EACCES
-    # The names guarded in every writable host grant count: nothing is planted by way of a rename.
-    assert refusal(move, world, "/data/e", "/data/.git") == errno.EACCES
-    assert sorted(path.name for path in world.inside.iterdir()) == ["e", "hiding"]
-
-
-def test_a_file_moves_to_no_denied_name_and_from_none(make_world):
-    world = make_world(deny=("*.key",))
-    (world.inside / "a").write_text("a")
-    (world.inside / "x.key").write_text("hidden")
-    assert refusal(move, world, "/data/a", "/data/y.key") == errno.ENOENT
-    assert refusal(move, world, "/data/x.key", "/data/y") == errno.ENOENT
-    move(world, "/data/a", "/data/b")
-
-
-def test_nothing_moves_between_grants(world, make_world):
-    (world.inside / "a").write_text("a")
-    other = make_world(mount="/other")
-    with (
-        world.locate("/data/a", FileAction.RENAME, follow=False) as source,
-        other.locate("/other/b", FileAction.CREATE, follow=False) as destination,
-    ):
-        assert refusal(hostfiles.rename, source, destination, world.decides) == errno.EXDEV
-
-
-@pytest.mark.parametrize("changed", ["a", "b"])
-def test_a_name_that_another_session_changed_meanwhile_is_busy(world, changed):
-    (world.inside / "a").write_text("a")
-    (world.inside / "b").write_text("b")
-    with (
-        world.locate("/data/a", FileAction.RENAME, follow=False) as source,
-        world.locate("/data/b", FileAction.CREATE, follow=False) as destination,
-    ):
-        (world.inside / changed).unlink()
-        (world.inside / changed).mkdir()
-        assert refusal(hostfiles.rename, source, destination, world.decides) == errno.EBUSY
-        (world.inside / changed).rmdir()
-        assert refusal(hostfiles.rename, source, destination, world.decides) == errno.EBUSY
 
 
 ACTS = {

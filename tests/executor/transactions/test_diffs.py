@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executor.transactions.diffs import MOST_TEXT, DiffBudget, unified
+from executor.transactions.diffs import MOST_TEXT, DiffBudget, Undiffed, head, unified
 
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _NO_NEWLINE = "\n\\ No newline at end of file\n"
@@ -65,17 +65,23 @@ def test_texts_that_are_made_to_be_slow_are_not_compared():
 
 
 def test_all_diffs_together_are_of_bounded_size():
-    budget = DiffBudget(size=60)
+    budget = DiffBudget(size=90)
     first = unified("f", b"", b"line\n" * 4, budget)
     second = unified("g", b"", b"line\n" * 400, budget)
     assert not first.endswith("[cut]\n")
     assert second.endswith("\n[cut]\n")
-    assert len(first) + len(second) <= 60 + len("\n[cut]\n")
-    assert unified("h", b"", b"line\n", budget) == ""
+    assert len(first) + len(second) <= 90 + len("\n[cut]\n")
+    assert unified("h", b"", b"line\n", budget) is Undiffed.BEYOND
 
 
 def test_what_is_no_text_or_a_long_one_has_none():
-    assert unified("f", b"\0", b"a\n", DiffBudget()) == ""
-    assert unified("f", b"\xff", b"a\n", DiffBudget()) == ""
-    assert unified("f", b"", b"a" * (MOST_TEXT + 1), DiffBudget()) == ""
-    assert unified("f", b"", b"a" * 100, DiffBudget()) != ""
+    assert unified("f", b"\0", b"a\n", DiffBudget()) is Undiffed.BINARY
+    assert unified("f", b"\xff", b"a\n", DiffBudget()) is Undiffed.BINARY
+    assert unified("f", b"", b"a" * (MOST_TEXT + 1), DiffBudget()) is Undiffed.LONG
+    assert unified("f", b"", b"a" * 100, DiffBudget()).endswith("No newline at end of file\n")
+
+
+def test_a_hostile_name_makes_no_line_of_a_diff():
+    path = "x\n+++ b/other\n@@ -1 +1 @@\n-gone"
+    assert head(path).count("\n") == 2
+    assert unified(path, b"a\n", b"b\n", DiffBudget()).count("\n") == 5

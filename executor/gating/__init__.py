@@ -1,0 +1,3 @@
+"""
+Gates: programs that judge a commit, each run in a cage of its own and nowhere else.
+"""
