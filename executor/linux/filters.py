@@ -138,7 +138,8 @@ def only_bits(index: int, bits: int) -> Condition:
     """
     Argument `index` has no bit set outside `bits`; unknown and future flags are refused.
     """
-    return MaskedEquals(index, _ALL & ~bits, 0)
+    # Not `~bits`: of an enumeration that has the named bits alone.
+    return MaskedEquals(index, _ALL ^ int(bits), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,21 @@ class Allow:
 
     Several rows for one name are alternatives, tried in order; the last one's `otherwise`
     counts. `None` is the filter's default. `reason` says who needs the call, for what.
+    """
+
+    name: str
+    reason: str
+    arguments: tuple[Condition, ...] = ()
+    otherwise: Action | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """
+    Have whoever has the filter's listener answer the call `name` when all `arguments` hold; else do
+    `otherwise`. `reason` says who needs the call, for what.
+
+    Rows for one name are alternatives, as those that allow; the caller waits for the answer.
     """
 
     name: str
@@ -167,7 +183,7 @@ class Refuse:
     action: Action
 
 
-Row = Allow | Refuse
+Row = Allow | Tell | Refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +203,7 @@ class Filter:
         for row in self.rows:
             _check_row(self.name, row)
         refused = [row.name for row in self.rows if isinstance(row, Refuse)]
-        named = refused + sorted({row.name for row in self.rows if isinstance(row, Allow)})
+        named = refused + sorted({row.name for row in self.rows if not isinstance(row, Refuse)})
         if len(named) != len(set(named)):
             raise ValueError(
                 f"filter {self.name}: a call is refused by one row and named by another"
@@ -304,12 +320,12 @@ class _Compiler:
             return self._leaf(last.action)
         label = self._leaf(last.otherwise or default)
         for row in reversed(rows):
-            if isinstance(row, Allow):
+            if not isinstance(row, Refuse):
                 label = self._allow(row, label)
         return label
 
-    def _allow(self, row: Allow, refused: Label) -> Label:
-        label = self._leaf(ALLOW)
+    def _allow(self, row: Allow | Tell, refused: Label) -> Label:
+        label = self._leaf(ALLOW if isinstance(row, Allow) else NOTIFY)
         for condition in reversed(row.arguments):
             label = self._condition(condition, label, refused)
         return label

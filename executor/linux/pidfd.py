@@ -11,9 +11,11 @@ import time
 from types import TracebackType
 from typing import Self
 
+from executor.linux import proc
 from executor.linux.errors import asking
 
 MECHANISM = "pidfd"
+_PEAK = b"VmHWM:"
 _CPU_CLOCK_OF_PROCESS = 2  # CPUCLOCK_SCHED: what the scheduler counted, of all threads
 
 
@@ -82,6 +84,24 @@ class Process:
         waiting = select.poll()
         waiting.register(self._descriptor, select.POLLIN)
         return bool(waiting.poll(None if timeout is None else timeout * 1000))
+
+    def memory_peak(self) -> int | None:
+        """
+        The most memory (bytes) that it has had at once, as the kernel says, pages that it shares
+        with others included; None where /proc does not tell. Raises ProcessLookupError when it has
+        ended.
+
+        Source: proc_pid_status(5), VmHWM.
+        """
+        try:
+            lines = proc.read(f"/proc/{self.pid}/status").splitlines()
+        except OSError:
+            lines = []
+        if self.ended():
+            # The number may be another's by now.
+            raise ProcessLookupError(f"process {self.pid} has ended")
+        found = [line.split()[1] for line in lines if line.startswith(_PEAK)]
+        return int(found[0]) * 1024 if found else None
 
     def cpu_time(self) -> float:
         """

@@ -72,6 +72,16 @@ def at_least(limit: Limit, value: int) -> None:
     _set(limit, (value, hard))
 
 
+def raise_soft(limit: Limit, value: int) -> None:
+    """
+    Raise the soft limit to `value`, or as far as the hard one goes; lower it never.
+    """
+    soft, hard = resource.getrlimit(limit)
+    wanted = _least(value, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        _set(limit, (wanted, hard))
+
+
 @contextmanager
 def within_seconds(seconds: int) -> Iterator[None]:
     """

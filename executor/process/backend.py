@@ -19,15 +19,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NoReturn
 
 from codecage.worker.v1 import worker_pb2 as wire
-from executor.kernel import bundles
+from executor.kernel import bundles, told
 from executor.kernel.errors import CodecageError, InternalError
-from executor.kernel.frames import MAX_OUTPUT
 from executor.kernel.toolframes import answered, refused
-from executor.kernel.tooling import given
+from executor.kernel.tooling import cell, given
+from executor.kernel.worker_channel import ServerGoneError, WorkerChannel
 from executor.linux import rlimits
 from executor.process import reseed
 from executor.process.runtime import BROKEN, NativeGuest
-from executor.process.worker_channel import Channel, ServerGoneError
 from executor.process.worker_door import DONE, Child, Door, Refusal
 from executor.process.worker_files import Work, perform
 from executor.process.worker_interrupts import Interrupts
@@ -71,7 +70,7 @@ class Session:
     ) -> None:
         self._guest = guest
         self._door = door
-        self._channel = Channel(connection)
+        self._channel = WorkerChannel(connection)
         self._output = OutputBuffer(connection.fileno(), self._send_output)
         self._interrupts = Interrupts()
         # A signal's handler or a finaliser of the guest's can strike the thread that asks, and ask.
@@ -162,7 +161,7 @@ class Session:
         answer = dict(_INTERRUPTED)
         try:
             self._interrupts.start(run.interrupts_sent)
-            answer = self._guest.call({"op": "cell", "cell": run.cell, "code": run.code})
+            answer = self._guest.call(cell(run))
         except KeyboardInterrupt:
             # The answer is the one that there was before, if the cell had ended.
             pass
@@ -183,14 +182,14 @@ class Session:
         """
         value = answer.get("value")
         if isinstance(value, dict):
-            shown = wire.Value(text=_text(value.get("text")), full_length=_count(value))
+            shown = wire.Value(text=told.text(value.get("text")), full_length=told.length(value))
             self._value = wire.FromWorker(value=shown)
         code = answer.get("code")
         return wire.CellDone(
             status=_STATUS.get(str(answer.get("status")), wire.CellDone.ERROR),
-            error_name=_text(answer.get("name"))[:256],
-            error_message=_text(answer.get("message")),
-            traceback=_text(answer.get("traceback")),
+            error_name=told.text(answer.get("name"))[:256],
+            error_message=told.text(answer.get("message")),
+            traceback=told.text(answer.get("traceback")),
             exit_code=code & 0xFF if isinstance(code, int) else 0,
         )
 
@@ -218,7 +217,7 @@ class Session:
         """
         The guest wants a bundle shown; between cells nobody would see it.
         """
-        frames = tuple(_parts(forms))
+        frames = tuple(told.display_frames(forms))
         with _ending_with_the_server():
             cost = bundles.cost(forms)
             if self._output.send_whole(cost, lambda: self._channel.send(*frames)):
@@ -229,28 +228,38 @@ class Session:
         """
         The gate judges, and records, an attempt at a program.
         """
-        said = self._asked(wire.Ask(run=_text(program)))
+        said = self._asked(wire.Ask(run=told.text(program)))
         return said or (errno.EPERM, "programs can be started by a cell alone, and none is running")
 
     def denial(self, path: str) -> Refusal:
         """
         The gate tells of a refusal at a path.
         """
-        return self._asked(wire.Ask(denial=_text(path))) or DONE
+        return self._asked(wire.Ask(denial=told.text(path))) or DONE
 
     def verdict(self, path: str, action: str) -> Refusal:
         """
         The gate judges, and records, what the kernel has refused by itself.
         """
-        asked = wire.RefusedAsk(path=_text(path), action=_text(action))
+        asked = wire.RefusedAsk(path=told.text(path), action=told.text(action))
         return self._asked(wire.Ask(refused=asked)) or DONE
 
     def refusal(self, host: str, port: int, own_port: int) -> Refusal:
         """
         The gate tells of a name or a connection.
         """
-        asked = wire.RefusalAsk(host=_text(host)[:_NAME_MAX], port=port, own_port=own_port)
+        asked = wire.RefusalAsk(host=told.text(host)[:_NAME_MAX], port=port, own_port=own_port)
         return self._asked(wire.Ask(refusal=asked)) or DONE
+
+    def address(self, host: str) -> Refusal:
+        """
+        The gate makes an address up for a name that may be connected to.
+        """
+        with self._turn() as given:
+            if not given:
+                return errno.EAGAIN, "names are looked up by a cell alone"
+            answer = self._channel.answer_to(wire.Ask(address=told.text(host)[:_NAME_MAX]))
+        return (answer.errno, answer.reason) if answer.errno else (0, answer.address)
 
     def socket(self, kind: str) -> Refusal:
         """
@@ -269,17 +278,17 @@ class Session:
                 return refused(errno.EAGAIN, "tools can be called by a cell alone")
             # What was printed before is seen before.
             self._output.catch_up()
-            return answered(frame, self._channel.ask)
+            return answered(frame, self._channel.answer_to)
 
     def transact(self, verb: str, mount: str) -> Refusal:
         """
         The gate does it, and reports.
         """
-        ask = wire.Ask(transact=wire.TransactAsk(verb=verb, mount=_text(mount)))
+        ask = wire.Ask(transact=wire.TransactAsk(verb=verb, mount=told.text(mount)))
         with self._turn() as given:
             if not given:
                 return errno.EAGAIN, "no cell is running: a cell commits, or the session's client"
-            answer = self._channel.ask(ask)
+            answer = self._channel.answer_to(ask)
         return (answer.errno, answer.reason) if answer.errno else (0, answer.report)
 
     def is_child(self) -> bool:
@@ -295,7 +304,7 @@ class Session:
         with self._turn() as given:
             if not given:
                 return None
-            answer = self._channel.ask(ask)
+            answer = self._channel.answer_to(ask)
             return answer.errno, answer.reason
 
     @contextlib.contextmanager
@@ -363,9 +372,9 @@ def _end_child(answer: Mapping[str, Any]) -> NoReturn:
     """
     End a child that the guest has forked and that came to its cell's end: it has no session.
     """
-    told = _text(answer.get("traceback")).encode()
+    said = told.text(answer.get("traceback")).encode()
     with contextlib.suppress(OSError):
-        os.write(2, told)
+        os.write(2, said)
     code = answer.get("code")
     leave(code & 0xFF if isinstance(code, int) else int(answer.get("status") != "ok"))
 
@@ -392,34 +401,3 @@ def _ending_with_the_server() -> Iterator[None]:
         yield
     except ServerGoneError:
         leave(EXIT_FAILED)
-
-
-def _parts(forms: Mapping[str, bytes]) -> Iterator[wire.FromWorker]:
-    """
-    The frames of a bundle, each with at most MAX_OUTPUT bytes of its forms.
-    """
-    part, room = wire.Display(), MAX_OUTPUT
-    for kind, data in forms.items():
-        rest = memoryview(data)
-        while True:
-            part.data[kind] = bytes(rest[:room])
-            room, rest = room - len(part.data[kind]), rest[room:]
-            if not rest:
-                break
-            part.more = True
-            yield wire.FromWorker(display=part)
-            part, room = wire.Display(), MAX_OUTPUT
-    yield wire.FromWorker(display=part)
-
-
-def _text(value: object) -> str:
-    """
-    A string of the guest's, lossless and fit for a protobuf string: surrogates are escaped.
-    """
-    text = value if isinstance(value, str) else ""
-    return text[: 2**17].encode("utf-8", "backslashreplace").decode()
-
-
-def _count(value: dict[str, Any]) -> int:
-    length = value.get("length")
-    return length if isinstance(length, int) and 0 <= length < 2**63 else 0

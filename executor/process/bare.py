@@ -20,6 +20,7 @@ from executor.linux.errors import MechanismFailed, MechanismMissing, asking
 from executor.linux.landlock import Reach
 from executor.linux.lock_steps import Step
 from executor.process import steps_process
+from executor.process.conversation import MEMORY
 from executor.process.plan import HOME, MECHANISM, TEMPORARY, BoxPlan
 from executor.process.site import Site
 from executor.process.steps_mounts import READABLE_DEVICES, UMASK, WRITABLE_DEVICES
@@ -27,6 +28,7 @@ from executor.process.steps_mounts import READABLE_DEVICES, UMASK, WRITABLE_DEVI
 # The first that handles TRUNCATE: open(2) with O_RDONLY and O_TRUNC asks for no other right.
 _LEAST_LANDLOCK = 3
 _INSTEAD = "run where user namespaces can be made, or ask for less"
+_MEMORY: Final = "/proc/self/mem"
 
 
 def require_possible(plan: BoxPlan, landlock_abi: int) -> None:
@@ -41,8 +43,7 @@ def require_possible(plan: BoxPlan, landlock_abi: int) -> None:
         )
     asked = {
         "served mounts": plan.served,
-        "ports": plan.ports,
-        "names": plan.names,
+        "a network without a watch": plan.network and not plan.watched,
         "processes of its own": plan.fork,
         "programs": plan.programs,
     }
@@ -147,6 +148,20 @@ def _have_environment(site: Site) -> None:
     tempfile.tempdir = None
 
 
+def _show_memory(site: Site) -> None:
+    """
+    Hand this process's memory on, to be read: where a guest connects to stands there.
+
+    Here, where it is its own: later nobody may open it, whoever they are, short of the right to
+    trace every process.
+    """
+    if not site.plan.network:
+        return
+    with asking(MECHANISM, f"opening {_MEMORY}", "mount /proc"):
+        memory = os.open(_MEMORY, os.O_RDONLY | os.O_CLOEXEC)
+    site.inside.hand(MEMORY, (memory,))
+
+
 STEPS: Final[tuple[Step[Site], ...]] = (
     Step("signals", "no handler of the zygote runs here", steps_process.reset_signals),
     Step("facts", "what the limits start from; needs /proc", steps_process.note_facts),
@@ -155,6 +170,7 @@ STEPS: Final[tuple[Step[Site], ...]] = (
     Step("ways back", "while there are rights to give them up", _lose_ways_back),
     Step("user", "guest code is nobody of the host, where root makes the box", _be_the_user),
     Step("visible", "a change of user hides it from its parent", steps_process.visible_to_parent),
+    Step("memory", "before its files in /proc are closed", _show_memory),
     Step("parent", "a change of user clears the signal", steps_process.die_with_parent),
     Step("session", "no terminal", steps_process.have_own_session),
     Step("start", "a directory of its own", _start_at_home),

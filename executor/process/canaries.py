@@ -27,6 +27,7 @@ def ask(plan: BoxPlan, level: Level) -> None:
     for canary in (
         *_ALWAYS,
         *(_BARE if level is Level.P2 else _IN_NAMESPACES),
+        *(_NOTIFIED if level is Level.P2 and plan.network else ()),
         *(() if plan.children else _ALONE),
         *(() if plan.new_code is NewCode.ALLOWED else _OF_MEMORY),
     ):
@@ -60,6 +61,10 @@ def _unix_socket() -> None:
     socket.socket(socket.AF_UNIX).close()
 
 
+def _internet_socket() -> None:
+    socket.socket(socket.AF_INET, socket.SOCK_STREAM).close()
+
+
 _ALWAYS = (
     Canary("Landlock", "opening /dev/urandom for writing", errno.EACCES, _write_random),
     Canary("seccomp", "a user namespace", errno.EPERM, lambda: call("unshare", _CLONE_NEWUSER)),
@@ -76,6 +81,11 @@ _BARE = (
     Canary("Landlock", "reading its own status", errno.EACCES, lambda: _list("/proc/self")),
     Canary("seccomp", "the rights of a file", errno.EPERM, lambda: Path("/").chmod(0o755)),
     Canary("seccomp", "a look at another process", errno.EPERM, lambda: os.kill(1, 0)),
+)
+# Its maker hears of it, and refuses: nobody has judged anything yet.
+_NOTIFIED = (
+    Canary("seccomp", "a socket in the host's network", errno.EPERM, _internet_socket),
+    Canary("seccomp", "a connection", errno.EPERM, lambda: call("connect", -1, 0, 0)),
 )
 _ALONE = (Canary("seccomp", "another process", errno.EPERM, _another_process),)
 _OF_MEMORY = (

@@ -26,6 +26,7 @@ LISTENER = "listener"
 SERVED = "served"
 LISTENERS = "listeners"
 NAMES = "names"
+MEMORY = "memory"
 LONGEST = 1 << 15
 _LONGEST_MESSAGE = 512
 

@@ -93,9 +93,10 @@ class Variant:
     """
     What a box is granted, as far as its filter knows: each adds rows, `bare` takes some away.
 
-    `network`: sockets that end in the box's own network namespace. `children`: processes of its
-    own. `programs`: execve. `new_code`: memory that was written may be run. `watched`: refusals
-    are notified. `bare`: there are no namespaces.
+    `network`: sockets that end in the box's own network namespace, or with `bare` are made and
+    connected by who hears of it, which a box that is not `watched` cannot have. `children`:
+    processes of its own. `programs`: execve. `new_code`: memory that was written may be run.
+    `watched`: refusals are notified. `bare`: there are no namespaces.
     """
 
     network: bool = False
@@ -263,8 +264,9 @@ def _granted(rows: tuple[Row, ...], variant: Variant) -> tuple[Row, ...]:
     """
     The rows with those of the grants in the place of what they had before for the same calls.
     """
+    network = filter_grants.WITHOUT_NAMESPACE if variant.bare else filter_grants.NETWORK
     added = (
-        *(filter_grants.NETWORK if variant.network else ()),
+        *(network if variant.network else ()),
         *(filter_grants.CHILDREN if variant.children else ()),
         *(filter_grants.PROGRAMS if variant.programs else ()),
         *(filter_grants.NEW_CODE if variant.new_code else ()),

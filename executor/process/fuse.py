@@ -54,6 +54,12 @@ class Job:
         self.asked = False
         self.dropped = False
 
+    def go_on(self, told: Passed | Fault) -> None:
+        """
+        Drive it further with the answer to what it has asked, or the refusal.
+        """
+        self.mount.go_on(self, told)
+
 
 # Puts a question of a job in the session's line.
 Line = Callable[[Job, wire.Ask], None]

@@ -1,8 +1,8 @@
 """
 Native images: the host's own Python, and what is added to it from a lock.
 
-`native-core` is the standard library, and nothing is built for it. `native-data` is built once
-into the cache, from the wheels that its lock names, each by its hash (`images_build.py`). Beside
+`native-core` is the standard library, and nothing is built for it. The others are built once into
+the cache, from the wheels that their locks name, each by its hash (`images_build.py`). Beside
 the image, not in it, is a list with the hash of every file; a zygote checks all of them before it
 imports anything. An image without its list was not finished, and is none.
 
@@ -51,6 +51,8 @@ DECLARED: Final = (
         "native-data.lock.txt",
         ("numpy", "numpy.random", "pandas", "matplotlib.pyplot", "scipy", "PIL.Image"),
     ),
+    # What the gate bean-check runs in.
+    Declared("native-books", "native-books.lock.txt", ("beancount.loader",)),
 )
 
 
@@ -110,8 +112,15 @@ def image_of(declared: Declared, cache: Cache) -> NativeImage:
     key = _key(declared)
     place = directory(cache) / f"{declared.name}-{key[:12]}"
     site = () if declared.lock is None else (str(place / SITE),)
-    fonts = () if declared.lock is None else (("MPLCONFIGDIR", str(place / FONTS)),)
+    fonts = (("MPLCONFIGDIR", str(place / FONTS)),) if has_fonts(declared) else ()
     return NativeImage(declared.name, key, site, declared.warm, fonts, _elsewhere(declared))
+
+
+def has_fonts(declared: Declared) -> bool:
+    """
+    Whether the image draws, and so keeps a list of fonts.
+    """
+    return FONTS in modules(declared)
 
 
 def modules(declared: Declared) -> tuple[str, ...]:

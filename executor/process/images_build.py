@@ -28,6 +28,7 @@ from executor.process.images import (
     SITE,
     Declared,
     declared_as,
+    has_fonts,
     hashes,
     image_of,
     listing,
@@ -79,7 +80,8 @@ def _make(declared: Declared, place: Path, cache: Cache, tick: Tick) -> None:
     for folder in (draft, image, scratch):
         folder.mkdir(mode=0o700)
     _install(declared, draft, image / SITE, tick)
-    _find_fonts(draft, image, tick)
+    if has_fonts(declared):
+        _find_fonts(draft, image, tick)
     _let_be_read(image)
     place.parent.mkdir(mode=0o700, exist_ok=True)
     image.rename(place)

@@ -15,12 +15,12 @@ import os
 import signal
 from typing import NoReturn
 
-from executor.kernel.spawn import INTERRUPT_SIGNAL, LIMIT_SIGNAL
+from executor.kernel.spawn import INTERRUPT_SIGNAL, LIMIT_SIGNAL, NUDGE_SIGNAL
 from executor.linux import descriptors
 from executor.linux.errors import asking
 
-# What a box's maker sends it: an interrupt, and the two of `executor.kernel.spawn`.
-_PASSED_ON = frozenset({signal.SIGINT, INTERRUPT_SIGNAL, LIMIT_SIGNAL})
+# What a box's maker sends it: an interrupt, and those of `executor.kernel.spawn`.
+_PASSED_ON = frozenset({signal.SIGINT, INTERRUPT_SIGNAL, LIMIT_SIGNAL, NUDGE_SIGNAL})
 _BY_SIGNAL = 128
 
 

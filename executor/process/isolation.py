@@ -73,6 +73,7 @@ def found(plan: BoxPlan, level: Level, landlock_abi: int, group: Group | None) -
     bare = level is Level.P2
     rows = (
         *(_WITHOUT_NAMESPACES if bare else _WITH_NAMESPACES),
+        *(_NOTIFIED if bare and plan.network else ()),
         (Part.ACCESS, Hold.ENFORCED, f"Landlock ABI {landlock_abi}; a canary was refused"),
         (Part.CALLS, Hold.ENFORCED, "seccomp mode 2 as the kernel says; canaries were refused"),
         (Part.RIGHTS, Hold.ENFORCED, "no capabilities and no_new_privs, as the kernel says"),
@@ -108,11 +109,20 @@ _WITHOUT_NAMESPACES: tuple[_Row, ...] = (
     (
         Part.NETWORK,
         Hold.PARTIAL,
-        "no network namespace: sockets are refused by seccomp alone; the host's name is told",
+        "no network namespace: sockets are refused by seccomp alone, the server makes granted ones",
     ),
     (Part.IPC, Hold.PARTIAL, "no ipc namespace: its calls are refused by seccomp alone"),
     (Part.DISK, Hold.PARTIAL, "directories of the host: the size of each file is limited, no more"),
     (Part.KILL, Hold.ENFORCED, "one process that cannot make others, held by a pidfd"),
+)
+
+
+_NOTIFIED: tuple[_Row, ...] = (
+    (
+        Part.NETWORK,
+        Hold.PARTIAL,
+        "no network namespace: seccomp tells of TCP, which the server judges and connects",
+    ),
 )
 
 

@@ -53,6 +53,7 @@ from executor.process import (
 from executor.process.conversation import (
     LISTENER,
     LISTENERS,
+    MEMORY,
     NAMES,
     SERVED,
     Inside,
@@ -79,7 +80,8 @@ class Box:
 
     `vector` is what holds it. The rest are descriptors of this process that belong to whoever
     acts for the box: the `listener` of its refused calls, the other ends of its `served` mounts and
-    its TCP `listeners` in the order of the plan, and the UDP socket that `names` are asked at.
+    its TCP `listeners` in the order of the plan, and the UDP socket that `names` are asked at; or,
+    in a box without namespaces, its `memory`, where the addresses lie that it connects to.
     `private` are the guest's own places where it has no mounts of its own.
     """
 
@@ -91,14 +93,16 @@ class Box:
     served: tuple[int, ...] = ()
     listeners: tuple[int, ...] = ()
     names: int | None = None
+    memory: int | None = None
     private: Private | None = None
 
     def handed(self) -> tuple[int, ...]:
         """
-        The descriptors to be handed on: listener, served, listeners, names, as far as there are.
+        The descriptors to be handed on, as far as there are: listener, served, listeners, names,
+        memory.
         """
         first = () if self.listener is None else (self.listener,)
-        last = () if self.names is None else (self.names,)
+        last = tuple(one for one in (self.names, self.memory) if one is not None)
         return (*first, *self.served, *self.listeners, *last)
 
     def close_handed(self) -> None:
@@ -291,6 +295,7 @@ def _box(
 ) -> Box:
     (listener,) = handed.get(LISTENER) or (None,)
     (names,) = handed.get(NAMES) or (None,)
+    (memory,) = handed.get(MEMORY) or (None,)
     return Box(
         cloned.pid,
         cloned.pidfd,
@@ -300,6 +305,7 @@ def _box(
         served=handed.get(SERVED, ()),
         listeners=handed.get(LISTENERS, ()),
         names=names,
+        memory=memory,
         private=private,
     )
 

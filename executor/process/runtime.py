@@ -24,6 +24,7 @@ from importlib import resources
 from typing import Any, Final
 
 from executor.kernel.errors import InternalError
+from executor.kernel.spawn import NUDGE_SIGNAL
 from executor.process.worker_door import Door
 
 # The frames of these files are left out of tracebacks, by this name.
@@ -78,7 +79,7 @@ class NativeGuest:
         runtime, adapter = self._runtime, self._adapter
         runtime.use_tracebacks(_code(SHARED, "tracebacks.py"))
         runtime.use_finders(_code(SHARED, "finders.py"))
-        ways = {name: _code(OWN, f"{name}.py") for name in ("programs", "courtesy")}
+        ways = {name: _code(OWN, f"{name}.py") for name in ("programs", "files", "sockets")}
         adapter.use_parts(runtime, door, ways)
         runtime.use_display(_code(SHARED, "display.py"))
         runtime.use_tools(_code(VALUES, "values.py"), _code(SHARED, "tools.py"))
@@ -98,9 +99,10 @@ class NativeGuest:
 
     def listen(self) -> None:
         """
-        Have SIGINT be the guest's, in this process.
+        Have SIGINT be the guest's, in this process, and let it be nudged.
         """
         signal.signal(signal.SIGINT, self._adapter.on_interrupt)
+        signal.signal(NUDGE_SIGNAL, self._adapter.on_nudge)
 
     def warm_up(self) -> None:
         """
@@ -125,7 +127,7 @@ class NativeGuest:
         Have errors about files say why: the gate is asked what it has said of those below `places`,
         and what the policy says of those outside `mounts`.
         """
-        self._adapter.courtesy.serve(places, mounts)
+        self._adapter.files.serve(places, mounts)
 
     def call(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """

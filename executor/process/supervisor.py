@@ -97,8 +97,9 @@ class Supervisor:
         if len(received) != attach.descriptors:
             return False
         stream, *others = received
+        memory = others.pop() if attach.sockets else -1
         listener = others.pop() if attach.watched else -1
-        ends = Ends(stream, tuple(others), listener)
+        ends = Ends(stream, tuple(others), listener, memory)
         self._sessions.add(Session(ends, attach.mounts, self._room, self._sessions.discard))
         return True
 

@@ -2,8 +2,8 @@
 How the server hands a session to the supervisor: one datagram, and the descriptors with it.
 
 The datagram says what each descriptor is for, in their order: the stream, a FUSE device for each
-mount, and the listener last. The stream alone is the session's identity; when it closes, the
-session is over. The server is believed and still held to the form.
+mount, the listener, and the guest's memory last. The stream alone is the session's identity; when
+it closes, the session is over. The server is believed and still held to the form.
 """
 
 import json
@@ -13,8 +13,8 @@ from typing import Any, Final, Self
 from executor.process.plan import MAX_SERVED
 
 ATTACH_MAX: Final = 2**18
-# A stream, its devices and a listener.
-DESCRIPTORS_MAX: Final = MAX_SERVED + 2
+# A stream, its devices, a listener and a memory.
+DESCRIPTORS_MAX: Final = MAX_SERVED + 3
 _LARGEST: Final = 2**62
 
 
@@ -32,25 +32,35 @@ class ServedMount:
 @dataclass(frozen=True, slots=True)
 class Attach:
     """
-    A session to serve: its mounts, and whether its refused system calls come to a listener.
+    A session to serve: its mounts, whether its refused system calls come to a listener, and whether
+    its guest's sockets do, for which its memory is read.
     """
 
     mounts: tuple[ServedMount, ...]
     watched: bool
+    sockets: bool = False
+
+    def __post_init__(self) -> None:
+        """
+        Raises ValueError for sockets that nobody would hear of.
+        """
+        if self.sockets and not self.watched:
+            raise ValueError("sockets are heard of at a listener")
 
     @property
     def descriptors(self) -> int:
         """
         How many descriptors come with it.
         """
-        return 1 + len(self.mounts) + self.watched
+        return 1 + len(self.mounts) + self.watched + self.sockets
 
     def pack(self) -> bytes:
         """
         As a datagram.
         """
         mounts = [[one.path, one.size, one.files] for one in self.mounts]
-        return json.dumps({"mounts": mounts, "watched": self.watched}).encode()
+        said = {"mounts": mounts, "watched": self.watched, "sockets": self.sockets}
+        return json.dumps(said).encode()
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
@@ -58,13 +68,13 @@ class Attach:
         What a datagram says. Raises ValueError for every other one than `pack` makes.
         """
         found = json.loads(data)
-        if not isinstance(found, dict) or found.keys() != {"mounts", "watched"}:
+        if not isinstance(found, dict) or found.keys() != {"mounts", "watched", "sockets"}:
             raise ValueError("not the fields of a session to serve")
-        mounts, watched = found["mounts"], found["watched"]
+        mounts, calls = found["mounts"], (found["watched"], found["sockets"])
         listed = isinstance(mounts, list) and len(mounts) <= MAX_SERVED
-        if not listed or not isinstance(watched, bool):
-            raise ValueError(f"mounts are a list of at most {MAX_SERVED}, watched true or false")
-        return cls(tuple(_mount(one) for one in mounts), watched)
+        if not listed or not all(isinstance(one, bool) for one in calls):
+            raise ValueError(f"mounts are a list of at most {MAX_SERVED}, the rest true or false")
+        return cls(tuple(_mount(one) for one in mounts), *calls)
 
 
 def _mount(given: Any) -> ServedMount:

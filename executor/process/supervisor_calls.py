@@ -4,6 +4,7 @@ The system calls that the kernel has refused a guest: told, counted by name, ans
 The box's filter turns a refusal into a notification. Nothing is decided here and nothing of the
 guest's memory is read: the answer is EPERM whatever was asked, without CONTINUE and without a
 descriptor, so there is nothing to race. What is worth the detour is the record of what was tried.
+Two calls are no refusals where a guest has sockets that the server makes (`supervisor_sockets.py`).
 
 A guest that asks for forbidden calls in a loop waits: so many are answered in a tenth of a second,
 then others have their turn. Its notes are one for each name at first, then one a second at most.
@@ -24,6 +25,7 @@ from codecage.worker.v1 import worker_pb2 as wire
 from executor.linux import notifications
 from executor.linux.errors import MechanismError
 from executor.linux.syscalls import NUMBERS
+from executor.process.supervisor_sockets import CALLS, GuestSockets
 
 _NAMES: Final = MappingProxyType({number: name for name, number in NUMBERS.items()})
 _A_TURN: Final = 16
@@ -36,13 +38,19 @@ _COUNT_MAX: Final = 2**32 - 1
 class RefusedCalls:
     """
     One session's listener, owned until no process of the box is left. `note` takes what is to be
-    recorded; `end` is told why nothing can be heard any more, while the box lives.
+    recorded; `end` is told why nothing can be heard any more, while the box lives. `sockets`, if
+    there are any, answer their calls.
     """
 
     def __init__(
-        self, listener: int, note: Callable[[wire.Note], None], end: Callable[[str], None]
+        self,
+        listener: int,
+        note: Callable[[wire.Note], None],
+        end: Callable[[str], None],
+        sockets: GuestSockets | None = None,
     ) -> None:
         self._listener = listener
+        self._sockets = sockets
         self._note = note
         self._end = end
         self._counts: Counter[str] = Counter()
@@ -62,6 +70,8 @@ class RefusedCalls:
             if timer is not None:
                 timer.cancel()
         asyncio.get_running_loop().remove_reader(self._listener)
+        if self._sockets is not None:
+            self._sockets.close()
         os.close(self._listener)
         self._listener = -1
         self._tell()
@@ -98,6 +108,10 @@ class RefusedCalls:
         found = notifications.receive(self._listener)
         if found is None:
             return False
+        if self._sockets is not None and found.number in CALLS:
+            self._answered += 1
+            self._sockets.take(found)
+            return True
         self._count(_NAMES.get(found.number, f"number {found.number}"))
         notifications.refuse(self._listener, found, errno.EPERM)
         return True

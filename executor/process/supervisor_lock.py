@@ -2,9 +2,10 @@
 What the supervisor may still do when a guest's requests have taken it over.
 
 It reads FUSE devices, listeners and streams that it is handed, answers them, and reads files that
-the gate has opened. It opens nothing, starts nothing, connects to nothing and takes no memory that
-could be code. A session's files go through it, so what a taken-over one could do is ask the gate
-for what the policies of its sessions grant, and lie to those guests; the record is the server's.
+the gate has opened, and the memory of guests whose sockets are made for them. It opens nothing,
+starts nothing, connects to nothing and takes no memory that could be code. A session's files and
+connections go through it, so what a taken-over one could do is ask the gate for what the policies
+of its sessions grant, read those guests' memory, and lie to them; the record is the server's.
 
 The rows below and those of every service (`executor.linux.service_lock`) are that, call by call.
 
@@ -15,6 +16,7 @@ needs rights over the host's whole user namespace.
 
 from typing import Final
 
+from executor.linux import notifications
 from executor.linux.filters import Allow, OneOf
 from executor.linux.landlock import NetworkAccess
 from executor.linux.service_lock import Service, service_filter
@@ -23,8 +25,12 @@ _DESCRIPTORS: Final = 2**16
 _DATA_GROWTH: Final = 2**30
 
 _FIONBIO: Final = 0x5421
-# SECCOMP_IOCTL_NOTIF_RECV and SECCOMP_IOCTL_NOTIF_SEND of <linux/seccomp.h>.
-_NOTIFIED: Final = (0xC050_2100, 0xC018_2101)
+_NOTIFIED: Final = (
+    notifications.RECEIVE,
+    notifications.SEND,
+    notifications.IS_VALID,
+    notifications.ADD,
+)
 
 SUPERVISOR_FILTER: Final = service_filter(
     "supervisor",
@@ -37,6 +43,7 @@ SUPERVISOR_FILTER: Final = service_filter(
             "notifications of refused calls, received and answered; streams that do not block",
             (OneOf(1, (*_NOTIFIED, _FIONBIO)),),
         ),
+        Allow("pread64", "the address that a guest connects to, in its memory"),
     ),
     never="open openat creat openat2 socket connect bind sendmsg",
 )

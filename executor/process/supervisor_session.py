@@ -1,10 +1,14 @@
 """
-One session of the supervisor: its served mounts, its refused calls, and its stream to the server.
+One session of the supervisor: its served mounts, its refused calls, its guest's sockets, and its
+stream to the server.
 
 On the stream go the frames of a worker: questions and notes to the server, answers back, with a
-read-only descriptor where a file was opened for reading. One question is open at a time; those of
-all the session's mounts wait in one line. When the stream ends, so does the session here, and the
-other way round: the devices are closed, and the kernel answers the guest with ENOTCONN.
+read-only descriptor where a file was opened for reading, or a socket where one was asked for. One
+question is open at a time, and those of all the session's mounts and sockets wait in one line; only
+behind the close of a file, for whose answer nobody waits, the next goes at once. The server takes
+one after the other, and answers in that order. When the stream ends, so does the session here, and
+the other way round: the devices and the listener are closed, and the kernel answers the guest with
+ENOTCONN and ENOSYS.
 """
 
 import asyncio
@@ -20,7 +24,7 @@ from google.protobuf.message import DecodeError
 from codecage.worker.v1 import worker_pb2 as wire
 from executor.kernel.errors import InternalError
 from executor.kernel.frames import FrameBuffer, encode
-from executor.linux.descriptors import receive_regular_file
+from executor.linux.descriptors import PassedStream, RegularFile, receive_passed
 from executor.linux.errors import DescriptorRefused
 from executor.process.fuse import Job, Mount
 from executor.process.fuse_acts import Passed, Tree
@@ -28,6 +32,7 @@ from executor.process.fuse_nodes import NODES_MAX, Fault, Files, Nodes, Room
 from executor.process.plan import GUEST_ID
 from executor.process.supervisor_attach import ServedMount
 from executor.process.supervisor_calls import RefusedCalls
+from executor.process.supervisor_sockets import Call, GuestSockets
 
 # A listing of ten thousand names is the longest answer.
 _ANSWER_MAX: Final = 2**22
@@ -35,6 +40,8 @@ _READ: Final = 2**18
 # Notes wait while so many bytes do: a question is at most one write and its path.
 _NOTES_MAX: Final = 2**16
 _NOTE_ROOM: Final = 512
+# Closes that are sent before the first of them is answered.
+_CLOSES_MAX: Final = 16
 
 
 class StreamBroken(Exception):
@@ -47,12 +54,13 @@ class StreamBroken(Exception):
 class Ends:
     """
     What a session is served with, as descriptors that become its own: the stream, a FUSE device
-    for each mount, and the listener or -1.
+    for each mount, the listener or -1, the guest's memory or -1.
     """
 
     stream: int
     devices: tuple[int, ...]
     listener: int
+    memory: int = -1
 
 
 class Session:
@@ -72,10 +80,12 @@ class Session:
         self._over = over
         self._closed = False
         self._frames = FrameBuffer(_ANSWER_MAX)
-        self._passed: deque[int] = deque()
+        self._passed: deque[RegularFile | PassedStream] = deque()
         self._unsent = bytearray()
-        self._line: deque[tuple[Job, wire.Ask]] = deque()
-        self._asked: Job | None = None
+        self._line: deque[tuple[Job | Call, wire.Ask]] = deque()
+        # Whose questions are open, in their order: at most the last of them is not a close.
+        self._asked: deque[Job | Call] = deque()
+        self._waits = False
         self._notes: dict[str, wire.Note] = {}
         own = Room(room, NODES_MAX)
         self._mounts = [
@@ -84,7 +94,10 @@ class Session:
         ]
         self._calls: RefusedCalls | None = None
         if ends.listener >= 0:
-            self._calls = RefusedCalls(ends.listener, self._note, self._end)
+            sockets = None
+            if ends.memory >= 0:
+                sockets = GuestSockets(ends.listener, ends.memory, self._ask)
+            self._calls = RefusedCalls(ends.listener, self._note, self._end, sockets)
         asyncio.get_running_loop().add_reader(self._stream.fileno(), self._on_readable)
 
     def close(self) -> None:
@@ -103,7 +116,7 @@ class Session:
         loop.remove_writer(self._stream.fileno())
         self._stream.close()
         while self._passed:
-            os.close(self._passed.popleft())
+            os.close(self._passed.popleft().descriptor)
         self._line.clear()
 
     def _end(self, _why: str) -> None:
@@ -115,19 +128,18 @@ class Session:
 
     # ---- what is asked ---------------------------------------------------------------------
 
-    def _ask(self, job: Job, ask: wire.Ask) -> None:
+    def _ask(self, job: Job | Call, ask: wire.Ask) -> None:
         self._line.append((job, ask))
-        if self._asked is None:
-            self._ask_next()
+        self._ask_next()
 
     def _ask_next(self) -> None:
-        while self._line and not self._closed:
+        while self._line and not self._closed and not self._waits:
             job, ask = self._line.popleft()
             if not job.dropped:
                 job.asked = True
-                self._asked = job
+                self._asked.append(job)
+                self._waits = not ask.close or len(self._asked) >= _CLOSES_MAX
                 self._send(wire.FromWorker(ask=ask))
-                return
 
     def _note(self, note: wire.Note) -> None:
         if self._closed:
@@ -174,11 +186,11 @@ class Session:
 
     def _receive(self) -> bool:
         try:
-            data, passed = receive_regular_file(self._stream, _READ)
+            data, passed = receive_passed(self._stream, _READ)
         except BlockingIOError:
             return True
         if passed is not None:
-            self._passed.append(passed.descriptor)
+            self._passed.append(passed)
         self._frames.feed(data)
         return bool(data)
 
@@ -187,18 +199,28 @@ class Session:
             frame = wire.ToWorker.FromString(message)
         except DecodeError as error:
             raise StreamBroken(str(error)) from error
-        job, self._asked = self._asked, None
-        if job is None or not frame.HasField("answer"):
+        if not self._asked or not frame.HasField("answer"):
             raise StreamBroken("an answer to nothing, or none")
+        job = self._asked.popleft()
+        self._waits = self._waits and bool(self._asked)
         answer, descriptor = frame.answer, -1
-        if answer.opened.passed:
-            if not self._passed:
-                raise StreamBroken("a descriptor is announced and did not come")
-            descriptor = self._passed.popleft()
+        if answer.opened.passed or answer.socket:
+            descriptor = self._announced(job, answer)
         told = Fault(answer.errno, answer.reason) if answer.errno else Passed(answer, descriptor)
-        job.mount.go_on(job, told)
-        if self._asked is None:
-            self._ask_next()
+        job.go_on(told)
+        self._ask_next()
+
+    def _announced(self, job: Job | Call, answer: wire.Answer) -> int:
+        """
+        The descriptor that came with an answer: a file for a mount, a socket for a guest.
+        """
+        kind = PassedStream if answer.socket else RegularFile
+        fits = isinstance(job, Call) == (kind is PassedStream)
+        if not fits or answer.errno or not self._passed:
+            raise StreamBroken("a descriptor is announced that did not come, or is for nobody")
+        if not isinstance(self._passed[0], kind):
+            raise StreamBroken("a descriptor came that is not what was announced")
+        return self._passed.popleft().descriptor
 
 
 def _tree(mount: ServedMount, room: Room) -> Tree:

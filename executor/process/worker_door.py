@@ -57,6 +57,11 @@ class Host(Protocol):
         Why a name was not resolved (`port` 0), or a connection was refused or broken.
         """
 
+    def address(self, host: str) -> Refusal:
+        """
+        The address of a name which libc does not know, in the place of a reason.
+        """
+
     def socket(self, kind: str) -> Refusal:
         """
         Why there is no socket of a kind.
@@ -145,6 +150,13 @@ class Door:
         """
         return DONE if self.host is None else self.host.refusal(host, port, own_port)
 
+    def address(self, host: str) -> Refusal:
+        """
+        The guest looked a name up where libc has nobody to ask.
+        """
+        nobody = errno.ENOENT, "no session has begun"
+        return nobody if self.host is None else self.host.address(host)
+
     def socket(self, kind: str) -> Refusal:
         """
         The guest was refused a socket.
@@ -195,7 +207,8 @@ class Door:
         {
             function.__code__
             for function in (
-                *(write, show, run, denial, verdict, refusal, socket, tool, transact, end, reason),
+                *(write, show, run, denial, verdict, refusal, address, socket, tool, transact),
+                *(end, reason),
             )
         }
     )
@@ -244,6 +257,12 @@ class Child:
         Nothing is known.
         """
         return DONE
+
+    def address(self, _host: str) -> Refusal:
+        """
+        Nothing is known.
+        """
+        return errno.ENOENT, "only the session's first process can ask for names"
 
     def socket(self, _kind: str) -> Refusal:
         """

@@ -23,6 +23,7 @@ from executor.kernel.boxing import (
     SealedBox,
 )
 from executor.kernel.orders import BoxOrder
+from executor.kernel.spawn import NUDGE_SIGNAL
 from executor.linux.cgroups import Used
 from executor.linux.errors import MechanismError, MechanismFailed
 from executor.process import selftest
@@ -46,6 +47,17 @@ from executor.process.zygote_world import ENVIRONMENT, STDLIB, NativeImage
 _LIBRARIES: Final = ("/usr/lib", "/usr/lib64", "/usr/share/zoneinfo")
 # A host with merged directories has these as links (hier(7)); where they are not, they are shown.
 _ROOTS: Final = ("/lib", "/lib64")
+
+
+def send(pidfd: int, wanted: BoxSignal) -> None:
+    """
+    Send a native worker what the server wants, and the nudge that makes C code look for it.
+
+    Raises ProcessLookupError when it has ended.
+    """
+    signal.pidfd_send_signal(pidfd, wanted.value)
+    if wanted is not BoxSignal.KILL:
+        signal.pidfd_send_signal(pidfd, NUDGE_SIGNAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +91,7 @@ class Owned:
             served=len(box.served),
             listeners=len(box.listeners),
             names=box.names is not None,
+            memory=box.memory is not None,
         )
         return said, (box.pidfd, *box.handed())
 
@@ -97,12 +110,13 @@ class Owned:
             with suppress(MechanismError):  # its first process is killed in any case
                 self.box.group.kill()
         with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.box.pidfd, wanted.value)
+            send(self.box.pidfd, wanted)
 
     def ended(self, number: int, status: int, usage: struct_rusage) -> BoxExited:
         """
         Kill what is left of it, and let go of its control group and its user; what it used, as the
-        group counted or, where there is none, its first process and the children it waited for.
+        group counted or, where there is none, the kernel says of its first process and of the
+        children that it waited for.
         """
         used, cpu = Used(0, 0), usage.ru_utime + usage.ru_stime
         try:
@@ -112,7 +126,8 @@ class Owned:
             self.box.end()
         finally:
             self.give_back()
-        return BoxExited(number, status, used.out_of_memory, int(cpu * 1e6), used.memory_peak)
+        peak = used.memory_peak or usage.ru_maxrss * 1024
+        return BoxExited(number, status, used.out_of_memory, int(cpu * 1e6), peak)
 
 
 class Boxes:

@@ -11,29 +11,35 @@ import signal
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from codecage.worker.v1 import worker_pb2 as wire
-from executor.kernel import bundles
+from executor.kernel import bundles, told
 from executor.kernel.errors import InternalError
+from executor.kernel.frames import DIVERGED, FAILED, TRAPPED
 from executor.kernel.spawn import LIMIT_SIGNAL
 from executor.kernel.toolframes import answered
-from executor.kernel.tooling import given
+from executor.kernel.tooling import cell, given
+from executor.kernel.worker_channel import ServerGoneError
 from executor.wasm.abi import Errno
 from executor.wasm.booted import LINEAR_MAX, Guest, GuestOutOfMemoryError
 from executor.wasm.broker import Broker
 from executor.wasm.calls import GuestTrapped
-from executor.wasm.channel import Channel, ServerGoneError
+from executor.wasm.channel import Channel
 from executor.wasm.commands import perform
-from executor.wasm.displays import parts
 from executor.wasm.jail import WATCHDOG_SIGNALS
 from executor.wasm.output import OutputBuffer
 from executor.wasm.process import HOME, WORK, Clock, Denial, Entropy, Exited, VirtualClock
 from executor.wasm.space import Space
+from executor.wasm.tape import Diverged, ReplayedTape, Tape
+from executor.wasm.taping import put_on_tape
 from executor.wasm.waiting import Waker
 
 _SIGINT: Final = 2
+# Before the entropy that generators are seeded from. A Mersenne Twister gives its seed away, which
+# must tell nothing of the random bytes that come from the same entropy.
+_GENERATORS: Final = b"codecage generators"
 _CELLS: Final = 2
 _NOTES_MAX: Final = 32
 # An interrupt that was sent arrives within this many seconds, or something is wrong.
@@ -178,6 +184,8 @@ class Session:
         self._notes: Counter[tuple[str, str]] = Counter()
         self._begun = False
         self._output_limit = 0
+        self._tape: Tape | None = None
+        self._segment = 0
         # Frames that go out together with the cell's end: one wake-up of the server.
         self._last: list[wire.FromWorker] = []
         guest.hooks.on_output = self._output.write
@@ -187,6 +195,7 @@ class Session:
         guest.hooks.on_wait_for = self._interrupts.wait_for
         guest.hooks.on_signal = self._interrupts.take
         guest.hooks.on_note = self._note
+        guest.hooks.on_lost = self._lost
 
     @property
     def descriptors(self) -> frozenset[int]:
@@ -237,18 +246,23 @@ class Session:
         self._channel.muted = False
         self._guest.process.kernel_entropy = entropy
         self._begun = False
+        self._segment = 0
         self._notes.clear()
 
     def _handle(self, frame: wire.ToWorker) -> bool:
         kind = frame.WhichOneof("frame")
         if kind == "begin" and not self._begun:
-            self._begin(frame.begin)
+            return self._unless_diverged(lambda: self._begin(frame.begin))
+        if kind == "inputs":
+            self._feed(frame.inputs)
             return True
+        if not self._unless_diverged(self._begin_segment):
+            return False
         if kind == "run" and self._begun:
             return self._run(frame.run)
         if kind == "file" and self._begun:
             reply = perform(self._guest.process, frame.file)
-            self._channel.send(wire.FromWorker(file=reply))
+            self._channel.send(*self._taped(), wire.FromWorker(file=reply))
             return True
         raise InternalError(f"the server sent {kind} out of order")
 
@@ -264,13 +278,17 @@ class Session:
         process.descriptors.limit = begin.max_open_files
         process.kernel_entropy = os.urandom
         process.entropy = Entropy(begin.entropy if begin.deterministic else None)
-        process.keep_time(_clock(begin))
+        self._keep_time(begin)
         process.environment = {**guest.environment, **begin.environment}
         process.broker = Broker(self._channel)
         process.network.limit = begin.max_connections
+        clock = process.clock
+        if begin.created_ns:
+            process.clock = Clock(begin.created_ns)
         self._mount(begin, total)
+        process.clock = clock
         self._output_limit = begin.output_bytes
-        seed = Entropy(begin.entropy).take(64, os.urandom).hex()
+        seed = Entropy(_GENERATORS + begin.entropy).take(64, os.urandom).hex()
         self._begun = True
         guest.call(
             {
@@ -281,6 +299,59 @@ class Session:
                 "given": given(begin),
             }
         )
+        if taped := self._taped():
+            self._channel.send(*taped)
+
+    def _keep_time(self, begin: wire.Begin) -> None:
+        """
+        Give the session its clock; over a tape where it is captured or replayed.
+        """
+        process = self._guest.process
+        if not (begin.capture or begin.replay):
+            process.keep_time(_clock(begin))
+            return
+        if self._tape is None:
+            self._tape = Tape(self._send_inputs)
+        self._tape.begin_segment()
+        put_on_tape(process, _clock(begin), self._tape)
+
+    # ---- capture and replay ---------------------------------------------------------------------
+
+    def _feed(self, inputs: wire.Inputs) -> None:
+        """
+        Take inputs of the segment that begins with the next frame.
+        """
+        if self._tape is None and not self._begun:
+            self._tape = ReplayedTape(self._send_inputs)
+        if not isinstance(self._tape, ReplayedTape):
+            raise InternalError("the server sent inputs to a session that is not replayed")
+        self._tape.feed(inputs.data, live=inputs.live)
+
+    def _begin_segment(self) -> None:
+        self._segment += 1
+        if self._tape is not None:
+            self._tape.begin_segment()
+
+    def _unless_diverged(self, act: Callable[[], None]) -> bool:
+        """
+        Do it; false where a replay diverged with it.
+        """
+        try:
+            act()
+        except Diverged as diverged:
+            self._channel.send(wire.FromWorker(done=_ended(f"{DIVERGED}{diverged}")))
+            return False
+        return True
+
+    def _send_inputs(self, data: bytes) -> None:
+        self._channel.send(_inputs(self._segment, data))
+
+    def _taped(self) -> tuple[wire.FromWorker, ...]:
+        """
+        The frame of what the tape has still to send, if anything.
+        """
+        data = self._tape.flush() if self._tape is not None else b""
+        return (_inputs(self._segment, data),) if data else ()
 
     def _mount(self, begin: wire.Begin, total: Space) -> None:
         files = self._guest.process.files
@@ -302,7 +373,7 @@ class Session:
         self._output.start(self._output_limit)
         self._interrupts.limit_message = run.timeout_message
         self._interrupts.start(run.interrupts_sent)
-        done = self._ran({"op": "cell", "cell": run.cell, "code": run.code})
+        done = self._ran(cell(run))
         self._interrupts.stop()
         self._output.flush()
         self._add_notes()
@@ -310,7 +381,7 @@ class Session:
         done.stdout_bytes = self._output.totals[1]
         done.stderr_bytes = self._output.totals[2]
         done.output_truncated = self._output.truncated
-        self._channel.send(*self._last, wire.FromWorker(done=done))
+        self._channel.send(*self._last, *self._taped(), wire.FromWorker(done=done))
         self._last.clear()
         return done.status != wire.CellDone.GUEST_ENDED
 
@@ -326,12 +397,14 @@ class Session:
             )
         except Exited as exited:
             return _ended(exited.how, exited.code)
+        except Diverged as diverged:
+            return _ended(f"{DIVERGED}{diverged}")
         except GuestTrapped as trapped:
-            return _ended(f"the guest trapped: {trapped}")
+            return _ended(f"{TRAPPED}{trapped}")
         except ServerGoneError:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever it is, the guest is over
-            return _ended(f"the cage failed: {type(error).__name__}")
+            return _ended(f"{FAILED}{type(error).__name__}")
 
     def _done(self, answer: dict[str, Any]) -> wire.CellDone:
         """
@@ -339,14 +412,14 @@ class Session:
         """
         value = answer.get("value")
         if isinstance(value, dict):
-            shown = wire.Value(text=_text(value.get("text")), full_length=_count(value))
+            shown = wire.Value(text=told.text(value.get("text")), full_length=told.length(value))
             self._last.append(wire.FromWorker(value=shown))
         code = answer.get("code")
         return wire.CellDone(
             status=_STATUS.get(str(answer.get("status")), wire.CellDone.ERROR),
-            error_name=_text(answer.get("name"))[:256],
-            error_message=_text(answer.get("message")),
-            traceback=_text(answer.get("traceback")),
+            error_name=told.text(answer.get("name"))[:256],
+            error_message=told.text(answer.get("message")),
+            traceback=told.text(answer.get("traceback")),
             exit_code=code & 0xFF if isinstance(code, int) else 0,
         )
 
@@ -357,13 +430,17 @@ class Session:
 
     def _show(self, forms: Mapping[str, bytes]) -> None:
         # In one call: nothing else may come between the parts of a bundle.
-        frames = parts(forms)
+        frames = told.display_frames(forms)
         self._output.send_whole(bundles.cost(forms), lambda: self._channel.send(*frames))
 
     def _tool(self, frame: bytes) -> bytes:
         # What was printed before is seen before.
         self._output.flush()
         return answered(frame, self._channel.answer_to)
+
+    def _lost(self, what: str) -> None:
+        if self._tape is not None:
+            self._channel.send(_inputs(self._segment, lost=what))
 
     def _note(self, name: str, errno: Errno) -> None:
         if (name, errno.name) in self._notes or len(self._notes) < _NOTES_MAX:
@@ -382,18 +459,9 @@ def _clock(begin: wire.Begin) -> Clock:
     return Clock(begin.frozen_clock_ns or None)
 
 
+def _inputs(segment: int, data: bytes = b"", lost: str = "") -> wire.FromWorker:
+    return wire.FromWorker(inputs=wire.Inputs(segment=segment, data=data, lost=lost))
+
+
 def _ended(reason: str, code: int = 0) -> wire.CellDone:
     return wire.CellDone(status=wire.CellDone.GUEST_ENDED, reason=reason, exit_code=code)
-
-
-def _text(value: object) -> str:
-    """
-    A string of the guest's, lossless and fit for a protobuf string: surrogates are escaped.
-    """
-    text = value if isinstance(value, str) else ""
-    return text[: 2**17].encode("utf-8", "backslashreplace").decode()
-
-
-def _count(value: dict[str, Any]) -> int:
-    length = value.get("length")
-    return length if isinstance(length, int) and 0 <= length < 2**63 else 0

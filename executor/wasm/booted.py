@@ -164,6 +164,7 @@ class Guest(ABC):
         try:
             self._linear.grow(self._store, pages)
         except wasmtime.WasmtimeError:
+            self.hooks.lost("the host had no memory for the guest's to grow")
             return False
         self.process.total.take(pages * PAGE)
         self.memory.check_base()

@@ -181,12 +181,17 @@ class Broker:
         """
         self._ask(wire.Ask(resolve=host))
 
-    def connect(self, host: str, port: int) -> tuple[wire.Connected, socket.socket]:
+    def connect(self, host: str, port: int) -> wire.Connected:
         """
-        Ask for a connection: its number, and the stream it has, which the caller owns.
+        Ask for a connection; `passed_stream` has the stream that came with it.
         """
-        answer = self._ask(wire.Ask(connect=wire.ConnectAsk(host=host, port=port)))
-        return answer.connected, self._channel.passed_stream()
+        return self._ask(wire.Ask(connect=wire.ConnectAsk(host=host, port=port))).connected
+
+    def passed_stream(self) -> socket.socket:
+        """
+        The stream that came with the last answer, which the caller owns.
+        """
+        return self._channel.passed_stream()
 
     def connection_end(self, connection: int) -> None:
         """

@@ -8,17 +8,14 @@ or for an error whose reason the guest is then told. A stream that is closed in 
 """
 
 import select
-import socket
 from typing import Final, Protocol
 
 from executor.kernel.errors import InternalError
 from executor.wasm.abi import Errno, GuestFault
 from executor.wasm.broker import Broker
+from executor.wasm.line import Line
 
-_AT_ONCE: Final = socket.MSG_DONTWAIT
 _MADE: Final = b"\0"
-# What FIONREAD counts at most.
-_LOOK: Final = 65_536
 
 
 class Stream(Protocol):
@@ -117,10 +114,10 @@ class Connection:
     A connection that was granted. No method waits, but for the server's word about the end.
     """
 
-    def __init__(self, broker: Broker, number: int, stream: socket.socket, *, tls: bool) -> None:
+    def __init__(self, broker: Broker, number: int, line: Line, *, tls: bool) -> None:
         self._broker = broker
         self._number = number
-        self._stream = stream
+        self._line = line
         self.tls: Final = tls
         self.made = False
         self.ended = False
@@ -132,7 +129,7 @@ class Connection:
         """
         The host's descriptor, for poll(2).
         """
-        return self._stream.fileno()
+        return self._line.descriptor
 
     def settle(self) -> None:
         """
@@ -140,12 +137,9 @@ class Connection:
         """
         if self.made or self.ended:
             return
-        try:
-            first = self._stream.recv(1, _AT_ONCE)
-        except BlockingIOError:
+        first = self._line.receive(1)
+        if first is None:
             return
-        except ConnectionError:
-            first = b""
         if first == _MADE:
             self.made = True
         elif not first:
@@ -161,14 +155,8 @@ class Connection:
 
         Raises GuestFault where the connection ended by an error, every time.
         """
-        flags = _AT_ONCE | (socket.MSG_PEEK if peek else 0)
-        try:
-            count = self._stream.recv_into(view, len(view), flags)
-        except BlockingIOError:
-            return None
-        except ConnectionError:
-            count = 0
-        if not count and self._is_hung_up():
+        count = self._line.receive_into(view, peek=peek)
+        if count == 0 and self._is_hung_up():
             self._end()
             self._raise()
         return count
@@ -180,12 +168,10 @@ class Connection:
         Raises GuestFault: the error by which the connection ended, or EPIPE after a plain end.
         What came before the end can still be received.
         """
-        try:
-            return self._stream.send(data, _AT_ONCE | socket.MSG_NOSIGNAL)
-        except BlockingIOError:
-            return None
-        except ConnectionError:
-            self._end()
+        sent = self._line.send(data)
+        if sent is None or sent >= 0:
+            return sent
+        self._end()
         self._raise()
         raise GuestFault(Errno.EPIPE)
 
@@ -193,10 +179,8 @@ class Connection:
         """
         Send no more.
         """
-        try:
-            self._stream.shutdown(socket.SHUT_WR)
-        except OSError as error:
-            raise GuestFault(Errno.ENOTCONN) from error
+        if not self._line.finish():
+            raise GuestFault(Errno.ENOTCONN)
 
     def stop_receiving(self) -> bool:
         """
@@ -208,24 +192,19 @@ class Connection:
         """
         How many bytes have come, 65,536 at most.
         """
-        try:
-            return len(self._stream.recv(_LOOK, _AT_ONCE | socket.MSG_PEEK))
-        except (BlockingIOError, ConnectionError):
-            return 0
+        return self._line.available()
 
     def events(self) -> int:
         """
         The poll(2) events of the stream that hold now.
         """
-        poller = select.poll()
-        poller.register(self._stream, select.POLLIN | select.POLLOUT)
-        return dict(poller.poll(0)).get(self.descriptor, 0)
+        return self._line.events()
 
     def close(self) -> None:
         """
         Let go of it: the other side sees the end.
         """
-        self._stream.close()
+        self._line.close()
 
     def _is_hung_up(self) -> bool:
         return bool(self.events() & (select.POLLHUP | select.POLLERR))

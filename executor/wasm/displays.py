@@ -8,12 +8,10 @@ breaks the format is refused at the write that shows it, and the file then takes
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from codecage.worker.v1 import worker_pb2 as wire
 from executor.kernel.bundles import BUNDLE_MAX, FORMS_MAX, is_media_type
-from executor.kernel.frames import MAX_OUTPUT
 from executor.wasm.abi import Errno, GuestFault, Open
 from executor.wasm.openfiles import OutputStream
 from executor.wasm.space import Space
@@ -95,24 +93,6 @@ class DisplayFile(OutputStream):
         self._space.give(self._taken)
         self._taken, self._over = 0, True
         self._data.clear()
-
-
-def parts(forms: Mapping[str, bytes]) -> Iterator[wire.FromWorker]:
-    """
-    The frames of a bundle, each with at most MAX_OUTPUT bytes of its forms.
-    """
-    part, room = wire.Display(), MAX_OUTPUT
-    for kind, data in forms.items():
-        rest = memoryview(data)
-        while True:
-            part.data[kind] = bytes(rest[:room])
-            room, rest = room - len(part.data[kind]), rest[room:]
-            if not rest:
-                break
-            part.more = True
-            yield wire.FromWorker(display=part)
-            part, room = wire.Display(), MAX_OUTPUT
-    yield wire.FromWorker(display=part)
 
 
 def _lengths(header: bytes) -> dict[str, int]:

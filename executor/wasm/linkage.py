@@ -13,6 +13,7 @@ import wasmtime
 from executor.kernel.errors import InternalError
 from executor.wasm.calls import Faults, HostFunction, host_function
 from executor.wasm.imports import Row
+from executor.wasm.marks import ways_of
 from executor.wasm.process import Process
 
 _LETTERS: Final = {"i32": "i", "i64": "I", "f32": "f", "f64": "d"}
@@ -27,6 +28,8 @@ class Linkage:
         self._store = store
         self._faults = faults
         self._rows: Final = {(row.module, row.name): row for row in rows}
+        for row in rows:
+            ways_of(row)
         self._slots: dict[tuple[str, str], _Slot] = {}
         # Callbacks that the engine holds by address only.
         self._functions: list[HostFunction] = []

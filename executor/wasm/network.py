@@ -8,9 +8,11 @@ here is only what no answer of the gate is needed for.
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from executor.kernel.names import NAMES_MAX, Names
 from executor.wasm.abi import Errno, GuestFault
 from executor.wasm.connection import Connection, Stream
-from executor.wasm.names import NAME_BYTES, Names, canonical, literal
+from executor.wasm.line import HostLine, Line
+from executor.wasm.names import NAME_BYTES, canonical, literal
 from executor.wasm.socket_abi import (
     AF_INET,
     AF_INET6,
@@ -28,6 +30,8 @@ from executor.wasm.socket_abi import (
 from executor.wasm.sockets import Socket
 
 if TYPE_CHECKING:
+    from socket import socket as HostStream  # noqa: N812 - `Socket` is the guest's
+
     from executor.wasm.broker import Broker
     from executor.wasm.process import Sleeper
 
@@ -44,6 +48,13 @@ _NO_TLS: Final = (
 )
 
 
+MakesLine = Callable[[int, Callable[[], "HostStream"]], Line]
+
+
+def _host_line(_number: int, stream: Callable[[], "HostStream"]) -> Line:
+    return HostLine(stream())
+
+
 class Network:
     """
     The network of one session.
@@ -57,6 +68,8 @@ class Network:
         self.names: Final = Names()
         # Connections that may be open at a time; 0 where the policy grants no network.
         self.limit = 0
+        # How a connection's end here is made from its number and its stream.
+        self.line: MakesLine = _host_line
         self._open: dict[Stream, str] = {}
 
     # ---- names ----------------------------------------------------------------------------------
@@ -86,7 +99,12 @@ class Network:
                 Errno.EINVAL, f"a name of {len(host)} characters; it has 1 to {NAME_BYTES}"
             )
         self._broker().resolve(host)
-        return self.names.add(host)
+        made = self.names.add(host)
+        if made is None:
+            raise GuestFault(
+                Errno.ENOMEM, f"a session may have addresses of {NAMES_MAX} names; reuse those"
+            )
+        return made
 
     def host_of(self, address: str) -> str:
         """
@@ -130,8 +148,9 @@ class Network:
                 " (`limits.connections`); close one first",
             )
         broker = self._broker()
-        answer, stream = broker.connect(host, port)
-        made = Connection(broker, answer.connection, stream, tls=answer.tls)
+        answer = broker.connect(host, port)
+        line = self.line(answer.connection, broker.passed_stream)
+        made = Connection(broker, answer.connection, line, tls=answer.tls)
         self._open[made] = host
         return made
 

@@ -120,6 +120,12 @@ class Clock:
         """
         return 0 if self.frozen_ns is not None else _floored(time.process_time_ns())
 
+    def waited_ns(self) -> int:
+        """
+        Nanoseconds of the host's, for the length of waits; the guest sees none of it.
+        """
+        return time.monotonic_ns()
+
     def wait(self, seconds: float, wait: Callable[[float], bool]) -> bool:
         """
         Let the guest wait by `wait`; what that says: true when it was interrupted.
@@ -221,6 +227,8 @@ class Sleeper:
 
     wait: Callable[[float], bool]
     wait_for: Callable[[Mapping[int, int], float], bool] = alone
+    # Nanoseconds, by which the length of a wait is told.
+    now_ns: Callable[[], int] = time.monotonic_ns
 
 
 @dataclass(slots=True)
@@ -315,6 +323,7 @@ class Process:
             lambda descriptors, seconds: clock.wait_for(
                 seconds, lambda left: wait_for(descriptors, left)
             ),
+            clock.waited_ns,
         )
 
     def deny(self, fault: GuestFault) -> None:

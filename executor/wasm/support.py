@@ -17,6 +17,7 @@ from executor.wasm.abi import Errno
 from executor.wasm.emscripten_abi import ABIS
 from executor.wasm.imports import Failure, Row, Support
 from executor.wasm.layout import LAYOUTS, PYODIDE_313, PYODIDE_314, WASI_315, Layout
+from executor.wasm.marks import word_of
 from executor.wasm.wasi_door import Door
 from executor.wasm.wasi_imports import rows as wasi_rows
 
@@ -34,6 +35,10 @@ not started. Where a file, a program or the network is concerned, an import asks
 | partial | the same, but for what the note says |
 | constant | always answers the same, and does nothing |
 | refused | always fails, with the error or value that is named, and does nothing |
+
+In a replay (replay.md) an answer is computed again where it is a function of the guest's *state*, \
+or a *constant*; the inputs come by the *frames* of the server, from the *tape* of what the worker \
+was told by clocks and connections, or from the session's *seed*.
 """
 _JAVASCRIPT: Final = "no JavaScript"
 _INTERFACES: Final[Mapping[str, str]] = MappingProxyType(
@@ -49,7 +54,8 @@ _INTERFACES: Final[Mapping[str, str]] = MappingProxyType(
 class Import:
     """
     One import of a guest: how far it is supported, what it answers where that is fixed (an
-    error's name or a number), and the note that says why not more.
+    error's name or a number), how its answer comes into a replay (`marks.py`), and the note that
+    says why not more.
     """
 
     guest: str
@@ -57,6 +63,7 @@ class Import:
     name: str
     support: Support
     answer: str
+    comes_by: str
     note: str
 
 
@@ -85,7 +92,7 @@ def _rows(guest: str) -> Iterable[Row]:
 
 
 def _import(guest: str, row: Row) -> Import:
-    return Import(guest, row.module, row.name, row.support, _answer(row), row.note)
+    return Import(guest, row.module, row.name, row.support, _answer(row), word_of(row), row.note)
 
 
 def _answer(row: Row) -> str:
@@ -160,7 +167,7 @@ def _tables(found: tuple[Import, ...]) -> str:
 
 
 def _table(found: list[Import]) -> str:
-    lines = ["| import | support | answer | note |", "| --- | --- | --- | --- |"]
+    lines = ["| import | support | answer | replay | note |", "| --- | --- | --- | --- | --- |"]
     scripted = [one for one in found if one.note == _JAVASCRIPT]
     lines += [_line(f"`{one.name}`", one) for one in found if one.note != _JAVASCRIPT]
     for answer in dict.fromkeys(one.answer for one in scripted):
@@ -170,4 +177,4 @@ def _table(found: list[Import]) -> str:
 
 
 def _line(names: str, one: Import) -> str:
-    return f"| {names} | {one.support.value} | {one.answer} | {one.note} |"
+    return f"| {names} | {one.support.value} | {one.answer} | {one.comes_by} | {one.note} |"

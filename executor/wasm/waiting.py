@@ -8,7 +8,6 @@ ends of connections do. So a wait is a poll(2) of those, and the wake-up that an
 import math
 import select
 import socket
-import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
@@ -115,7 +114,8 @@ def wait_until(
     An event need not be what was waited for (a connection that is made can be written to, and not
     yet read). Where there is no descriptor, nothing can change but the time.
     """
-    left, deadline = seconds, time.monotonic() + seconds
+    left = seconds
+    started: int | None = None
     while not done():
         wanted = descriptors()
         if not wanted:
@@ -125,9 +125,11 @@ def wait_until(
             return Waited.INTERRUPTED if sleeper.wait(left) else Waited.OVER
         if left <= 0:
             return Waited.OVER
+        # No clock is looked at before there is something to wait for.
+        started = sleeper.now_ns() if started is None else started
         if sleeper.wait_for(wanted, left):
             return Waited.INTERRUPTED
-        left = max(deadline - time.monotonic(), 0)
+        left = max(seconds - (sleeper.now_ns() - started) / 1e9, 0)
     return Waited.READY
 
 

@@ -68,6 +68,7 @@ class Hooks:
         self.on_wait_for: Callable[[Mapping[int, int], float], bool] | None = None
         self.on_signal: Callable[[], int] | None = None
         self.on_note: Callable[[str, Errno], None] | None = None
+        self.on_lost: Callable[[str], None] | None = None
 
     def output(self, stream: int, data: bytes) -> None:
         """
@@ -115,6 +116,13 @@ class Hooks:
         """
         if self.on_note is not None:
             self.on_note(name, errno)
+
+    def lost(self, what: str) -> None:
+        """
+        The host did something that no replay can do again.
+        """
+        if self.on_lost is not None:
+            self.on_lost(what)
 
 
 def build_tree(files: FileSystem, layout: Layout, parts: Parts) -> None:

@@ -10,6 +10,7 @@ import gc
 import io
 import os
 import sys
+import time
 import traceback
 import types
 
@@ -19,7 +20,9 @@ NO_PROCESSES = (
 )
 # Images of WebAssembly may have it: a session cannot have these here.
 NOWHERE = "no native image that comes with Codecage has it; use what is here"
-_exit, _abort = os._exit, os.abort
+_exit, _abort, _sleep = os._exit, os.abort, time.sleep
+# Seconds, of which most are left when the interrupt comes.
+NUDGED = 0.05
 
 
 class Output(io.RawIOBase):
@@ -89,15 +92,16 @@ def install(runtime):
 
 
 def use_parts(runtime, given, ways):
-    """Take the other files in: `given` is the door, `ways` the code of programs and of reasons."""
-    global door, programs, courtesy
+    """Take the other files in: `given` is the door, `ways` the code of its parts."""
+    global door, programs, files
     door = given
-    programs, courtesy = (runtime.module(f"_codecage_{name}", code) for name, code in ways.items())
-    programs.door = courtesy.door = given
+    parts = (runtime.module(f"_codecage_{name}", code) for name, code in ways.items())
+    programs, files, sockets = parts
+    programs.door = files.door = sockets.door = given
     if "socket" in sys.modules:
-        courtesy.install(sys.modules["socket"])
+        sockets.install(sys.modules["socket"])
     else:
-        runtime.After.ACTS["socket"] = courtesy.install
+        runtime.After.ACTS["socket"] = sockets.install
 
 
 def use_loop(runtime, shared, own):
@@ -116,6 +120,8 @@ def on_interrupt(number, frame):
     """KeyboardInterrupt, but not where the worker is at work, nor between cells."""
     if not door.running():
         return
+    if frame is not None and frame.f_code is on_nudge.__code__:
+        frame = frame.f_back
     above = frame
     while above is not None:
         if above.f_code in door.CODES:
@@ -123,6 +129,15 @@ def on_interrupt(number, frame):
             return
         above = above.f_back
     _runtime.on_interrupt(number, frame)
+
+
+def on_nudge(number, frame):
+    """
+    Let other threads run: one of them brings an interrupt. C code that holds the interpreter and
+    looks for signals, such as `re`, comes here, and then finds it.
+    """
+    if door.running():
+        _sleep(NUDGED)
 
 
 # ---- what goes out -------------------------------------------------------------------------------
@@ -183,5 +198,5 @@ def exercise():
 
 door = None
 programs = None
-courtesy = None
+files = None
 _runtime = None

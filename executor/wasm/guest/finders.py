@@ -5,6 +5,7 @@ What is asked when something is imported: runs inside the cage, like the runtime
 soon as they are imported, so that the runtime imports nothing early in order to change it.
 """
 
+import builtins
 import functools
 import importlib.machinery
 import os
@@ -43,6 +44,41 @@ class Absent:
         if reason is not None:
             raise ModuleNotFoundError(f"No module named {name!r}: {reason}", name=name)
         return None
+
+
+def authorize(given):
+    """
+    Have the cells' own import statements keep to the session's list, in smolagents' words.
+
+    Manners, and no wall: what modules import, and `importlib`, is not asked.
+    """
+    allowed = given and given["imports"]
+    if allowed is None:
+        return
+    plain, space = builtins.__import__, sys.modules["__main__"].__dict__
+
+    def import_(name, globals=None, locals=None, fromlist=(), level=0):
+        if globals is space and not level and not authorized(name.split("."), allowed):
+            how = "from" if fromlist else "of"
+            raise ImportError(
+                f"Import {how} {name} is not allowed. Authorized imports are: {allowed}", name=name
+            )
+        return plain(name, globals, locals, fromlist, level)
+
+    builtins.__import__ = import_
+
+
+def authorized(parts, allowed):
+    """Whether a list has a module: itself, one below it, or `*` for it and all below."""
+    for one in allowed:
+        listed = one.split(".")
+        if listed[-1] == "*":
+            listed.pop()
+            if parts[: len(listed)] == listed:
+                return True
+        if listed[: len(parts)] == parts:
+            return True
+    return False
 
 
 def without_proxies(request):

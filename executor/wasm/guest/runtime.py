@@ -32,8 +32,7 @@ FUTURES = 0
 for _name in __import__("__future__").all_feature_names:
     FUTURES |= getattr(__import__("__future__"), _name).compiler_flag
 AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-# As in inspect, which is too large to import for a number.
-CO_COROUTINE = 0x80
+CO_COROUTINE = 0x80  # as in inspect, which is too large to import for a number
 ALONE = (
     "this Python has one thread and one process. Call the function directly, in a plain loop, or "
     "await coroutines together with asyncio.gather."
@@ -69,6 +68,7 @@ def begin(request):
     os.chdir(request["directory"])
     reseed(bytes.fromhex(request["seed"]))
     _tools.begin(request.get("given"))
+    authorize(request.get("given"))
     return {"status": "ok"}
 
 
@@ -108,7 +108,9 @@ def run(request):
     value = None
     try:
         _tools.check()
-        result = evaluated(compiled(code, name))
+        if request.get("directory"):
+            os.chdir(request["directory"])
+        result = evaluated(compiled(code, name, request.get("assigned")))
         if result is not None and not code.rstrip().endswith(";"):
             _main.__dict__["_"] = result
             value = shown(result)
@@ -130,16 +132,16 @@ def run(request):
     return answer
 
 
-def compiled(code, name):
-    """The cell's statements, and its last expression if it ends with one."""
+def compiled(code, name, assigned=False):
+    """The cell's statements, and an expression of its value if its end has one."""
     try:
-        return parts_of(code, name)
+        return parts_of(code, name, assigned)
     except SyntaxError as error:
         wrong = error
     try:
         tree = _magics.tree(code, name, _flags | AWAIT)
         if tree is not None:
-            return parts_of(tree, name)
+            return parts_of(tree, name, assigned)
     except SyntaxError as error:
         wrong = error
     # What is found wrong in a tree, and not in text, comes without its line.
@@ -148,18 +150,30 @@ def compiled(code, name):
     raise wrong.with_traceback(None)
 
 
-def parts_of(code, name):
+def parts_of(code, name, assigned):
     global _flags
     flags = _flags | AWAIT
     tree = compile(code, name, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
-    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    last = bound(tree.body[-1]) if assigned and tree.body else None
+    if tree.body and isinstance(tree.body[-1], ast.Expr):
+        last = tree.body.pop().value
     body = compile(tree, name, "exec", flags, dont_inherit=True)
     flags |= body.co_flags & FUTURES
     parts = [body]
     if last is not None:
-        parts.append(compile(ast.Expression(last.value), name, "eval", flags, dont_inherit=True))
+        parts.append(compile(ast.Expression(last), name, "eval", flags, dont_inherit=True))
     _flags |= body.co_flags & FUTURES
     return parts
+
+
+def bound(statement):
+    """What an assignment gave to names, as an expression; to look up anything else would run code."""
+    target = getattr(statement, "targets", [getattr(statement, "target", None)])[-1]
+    names = target.elts if isinstance(target, ast.Tuple) else [target]
+    if not (names and getattr(statement, "value", None)) or {*map(type, names)} != {ast.Name}:
+        return None
+    source = ", ".join(one.id for one in names) + "," * (names != [target])
+    return ast.parse(source, mode="eval").body
 
 
 def evaluated(parts):
@@ -168,10 +182,8 @@ def evaluated(parts):
         import asyncio
 
         if _loop is None:
-            raise RuntimeError(
-                f"a cell that awaits needs the standard library's asyncio, and {asyncio!r} was "
-                "imported: give that file another name"
-            )
+            lacks = f"a cell that awaits needs the standard library's asyncio, and {asyncio!r} was"
+            raise RuntimeError(f"{lacks} imported: give that file another name")
         return _loop.drive(in_turn_awaited(parts), _context)
     return _context.run(in_turn, parts)
 
@@ -315,9 +327,9 @@ def use_tools(values, code):
 
 def use_finders(code):
     """Have `code` look at what is imported: it knows what is not here, and acts on what is."""
-    global Absent, After
+    global Absent, After, authorize
     finders = module("_codecage_finders", code)
-    Absent, After = finders.Absent, finders.After
+    Absent, After, authorize = finders.Absent, finders.After, finders.authorize
     Absent.REASONS["_multiprocessing"] = ALONE
     sys.meta_path.insert(0, After)
     sys.meta_path.append(Absent)

@@ -292,10 +292,10 @@ def patience(loop):
 # ---- the end -------------------------------------------------------------------------------------
 
 
-def final_answer(value=None, /):
+def final_answer(answer=None):
     """Give the answer to the task, and end here: no code after this runs."""
     try:
-        data = values.encode(value, values.ARGUMENTS)
+        data = values.encode(answer, values.ARGUMENTS)
     except values.CannotCross as error:
         raise TypeError(f"final_answer(): {error}") from None
     except values.Refused as error:

@@ -28,10 +28,28 @@ class Conflict(Exception):
         self.report = report
 
 
+class GateFailed(Exception):
+    """What judges this mount's commits did not agree; nothing was written."""
+
+    def __init__(self, report):
+        said = "\n".join(line for gate in report.gates for line in verdict(gate))
+        super().__init__(
+            f"nothing was committed to {report.mount}, because a gate did not agree. Your changes "
+            f"are still there: correct them, and commit again.\n{said}"
+        )
+        self.report = report
+
+
+def verdict(gate):
+    yield f"  {gate['gate']}: {gate['judgement']}{' (advice)' * gate['advisory']}"
+    yield from (f"    {line}" for line in gate["message"].splitlines())
+
+
 class Report:
     """
     What came of a commit or a dry run: `outcome`, `changes` (mappings with `path`, `kind`, `diff`
-    and more), `conflicts`, and the `digest` of the list.
+    and more), `conflicts`, `gates` (mappings with `gate`, `judgement`, `message`), and the `digest`
+    of the list.
     """
 
     def __init__(self, told):
@@ -41,10 +59,12 @@ class Report:
         self.changes = told["changes"]
         self.more = told["more"]
         self.conflicts = told["conflicts"]
+        self.gates = told["gates"]
 
     def __repr__(self):
         lines = [f"{self.mount}: {self.outcome}"]
         lines += [f"  changed on the host: {path}" for path in self.conflicts]
+        lines += [line for gate in self.gates for line in verdict(gate)]
         for change in self.changes:
             lines.append(f"  {change['kind']} {change['path']}{'/' * change['directory']}")
         if self.more:
@@ -53,10 +73,12 @@ class Report:
 
 
 def commit(mount=""):
-    """Make what was changed below `mount` the host's: all of it, or nothing and a Conflict."""
+    """Make what was changed below `mount` the host's: all of it, or nothing, and a Conflict or GateFailed."""
     report = done("commit", mount)
     if report.outcome == "conflict":
         raise Conflict(report)
+    if report.outcome == "gate failed":
+        raise GateFailed(report)
     return report
 
 
@@ -91,4 +113,4 @@ def ask(verb, mount):
     return 0, text
 
 
-__all__ = ["Conflict", "Report", "commit", "dry_run", "rollback"]
+__all__ = ["Conflict", "GateFailed", "Report", "commit", "dry_run", "rollback"]

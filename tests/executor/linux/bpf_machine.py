@@ -8,6 +8,7 @@ from executor.linux.bpf import Opcode, Program
 from executor.linux.filters import (
     ALLOW,
     KILL_PROCESS,
+    NOTIFY,
     Action,
     Allow,
     Condition,
@@ -24,25 +25,36 @@ AARCH64 = 0xC000_00B7
 X32 = 0x4000_0000
 
 
+# As plain names: a test judges a hundred thousand calls, of many instructions each.
+_LOAD, _AND, _GOTO, _RETURN = Opcode.LOAD, Opcode.AND, Opcode.GOTO, Opcode.RETURN
+_IF_EQUAL, _IF_GREATER_OR_EQUAL = Opcode.IF_EQUAL, Opcode.IF_GREATER_OR_EQUAL
+_CALL, _WORD = struct.Struct("=IIQ6Q"), struct.Struct("=I")
+
+
 def evaluate(program: Program, number: int, architecture: int, arguments: tuple[int, ...]) -> int:
-    data = struct.pack("=IIQ6Q", number, architecture, 0, *arguments)
+    data = _CALL.pack(number, architecture, 0, *arguments)
     accumulator, at = 0, 0
     for _ in program:
-        code = program[at]
+        instruction = program[at]
         at += 1
-        match code.code:
-            case Opcode.LOAD:
-                (accumulator,) = struct.unpack_from("=I", data, code.operand)
-            case Opcode.AND:
-                accumulator &= code.operand
-            case Opcode.GOTO:
-                at += code.operand
-            case Opcode.IF_EQUAL:
-                at += code.if_true if accumulator == code.operand else code.if_false
-            case Opcode.IF_GREATER_OR_EQUAL:
-                at += code.if_true if accumulator >= code.operand else code.if_false
-            case Opcode.RETURN:
-                return code.operand
+        code = instruction.code
+        if code is _IF_EQUAL:
+            at += (
+                instruction.if_true if accumulator == instruction.operand else instruction.if_false
+            )
+        elif code is _IF_GREATER_OR_EQUAL:
+            at += (
+                instruction.if_true if accumulator >= instruction.operand else instruction.if_false
+            )
+        elif code is _LOAD:
+            (accumulator,) = _WORD.unpack_from(data, instruction.operand)
+        elif code is _RETURN:
+            return instruction.operand
+        elif code is _GOTO:
+            at += instruction.operand
+        else:
+            assert code is _AND
+            accumulator &= instruction.operand
     raise AssertionError("the program does not end")
 
 
@@ -61,7 +73,7 @@ def expected(
         if isinstance(row, Refuse):
             return row.action.encoded
         if all(_holds(condition, pid, arguments) for condition in row.arguments):
-            return ALLOW.encoded
+            return (ALLOW if isinstance(row, Allow) else NOTIFY).encoded
         answer = row.otherwise or table.default
     return answer.encoded
 
@@ -81,7 +93,9 @@ def samples(table: Filter, pid: int, number: int) -> list[tuple[int, ...]]:
     """
     Arguments that satisfy the rows of `number`, and each of their near misses.
     """
-    rows = [row for row in table.rows if NUMBERS[row.name] == number and isinstance(row, Allow)]
+    rows = [
+        row for row in table.rows if NUMBERS[row.name] == number and not isinstance(row, Refuse)
+    ]
     found: list[tuple[int, ...]] = [(0,) * 6, (2**64 - 1,) * 6]
     for row in rows:
         fits = [0] * 6

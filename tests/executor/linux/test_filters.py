@@ -1,4 +1,5 @@
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -157,3 +158,9 @@ def test_the_numbers_are_those_of_this_machines_headers():
 
 def test_no_number_has_two_names():
     assert len(set(NUMBERS.values())) == len(NUMBERS)
+
+
+def test_bits_of_an_enumeration_leave_out_all_others_also_those_without_a_name():
+    named = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
+    assert only_bits(0, named) == only_bits(0, int(named))
+    assert only_bits(0, named) == MaskedEquals(0, 2**64 - 1 - int(named), 0)

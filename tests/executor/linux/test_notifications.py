@@ -4,8 +4,10 @@ Refused calls that wait for an answer, of a child that asks for real.
 
 import errno
 import os
+import resource
 import select
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -45,7 +47,7 @@ def _ask(channel):
         os.close(listener)
         while channel.recv(1):
             try:
-                call("mount", 1, 2, 3, 4, 5)
+                channel.send(b"%d" % call("mount", 1, 2, 3, 4, 5))
             except OSError as error:
                 channel.send(errno.errorcode[error.errno].encode())
     finally:
@@ -66,6 +68,48 @@ def test_a_call_waits_and_gets_the_errno_that_it_is_answered(asking, number):
     assert not notifications.refuse(listener, waiting, number)
 
 
+def _waiting(channel, listener):
+    channel.send(b"x")
+    assert select.select([listener], [], [], 20)[0], "nobody asked"
+    waiting = notifications.receive(listener)
+    assert waiting is not None
+    return waiting
+
+
+def test_a_call_waits_until_it_is_told_that_it_is_done(asking):
+    channel, listener = asking
+    waiting = _waiting(channel, listener)
+    assert notifications.is_waiting(listener, waiting)
+    assert notifications.accept(listener, waiting)
+    assert channel.recv(10) == b"0"
+    assert not notifications.is_waiting(listener, waiting)
+    assert not notifications.accept(listener, waiting)
+
+
+@pytest.mark.parametrize("cloexec", [True, False])
+def test_a_call_is_answered_with_a_descriptor_of_the_callers_own(cloexec, asking):
+    channel, listener = asking
+    waiting = _waiting(channel, listener)
+    with open(os.devnull) as given:
+        number = notifications.give(listener, waiting, given.fileno(), cloexec=cloexec)
+        assert channel.recv(10) == b"%d" % number
+        flags = Path(f"/proc/{waiting.pid}/fdinfo/{number}").read_text().split("flags:")[1]
+        assert bool(int(flags.split()[0], 8) & os.O_CLOEXEC) == cloexec
+        assert os.readlink(f"/proc/{waiting.pid}/fd/{number}") == os.devnull
+        with pytest.raises(ProcessLookupError):
+            notifications.give(listener, waiting, given.fileno(), cloexec=cloexec)
+
+
+def test_a_caller_with_no_room_for_a_descriptor_waits_on(asking):
+    channel, listener = asking
+    waiting = _waiting(channel, listener)
+    resource.prlimit(waiting.pid, resource.RLIMIT_NOFILE, (3, 3))
+    with open(os.devnull) as given, pytest.raises(OSError, match="Too many open files"):
+        notifications.give(listener, waiting, given.fileno(), cloexec=True)
+    assert notifications.refuse(listener, waiting, errno.EMFILE)
+    assert channel.recv(10) == b"EMFILE"
+
+
 def test_without_its_listener_a_call_is_said_not_to_exist(asking):
     channel, listener = asking
     # Something else under its number, so that the fixture has something to close.
@@ -82,5 +126,9 @@ def test_what_is_no_listener_is_refused():
         notifications.receive(reading)
     with pytest.raises(MechanismFailed, match="answering one"):
         notifications.refuse(reading, Notification(1, 2, 3, ()), errno.EPERM)
+    with pytest.raises(MechanismFailed, match="looking at one"):
+        notifications.is_waiting(reading, Notification(1, 2, 3, ()))
+    with pytest.raises(MechanismFailed, match="giving a descriptor"):
+        notifications.give(reading, Notification(1, 2, 3, ()), writing, cloexec=True)
     for number in (reading, writing):
         os.close(number)

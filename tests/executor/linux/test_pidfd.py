@@ -29,6 +29,19 @@ def child():
         process.communicate()
 
 
+def test_the_kernel_says_how_much_memory_a_process_has_had(child):
+    script = "kept = b'x' * (50 << 20); del kept; " + WAITING
+    less, more = child(), child(script)
+    with Process(less.pid) as one, Process(more.pid) as other:
+        peaks = one.memory_peak(), other.memory_peak()
+        assert None not in peaks
+        assert peaks[1] - peaks[0] > 40 << 20
+        more.kill()
+        assert other.ended(None)
+        with pytest.raises(ProcessLookupError):
+            other.memory_peak()
+
+
 def test_a_running_process_has_not_ended_and_a_killed_one_has(child):
     running = child()
     with Process(running.pid) as held:

@@ -108,6 +108,18 @@ print(resource.getrlimit(Limit.DESCRIPTORS))
     assert said == "(64, 64) (0, 0)\n(63, 63)"
 
 
+@pytest.mark.parametrize(
+    ("before", "found"), [((64, 128), 100), ((64, 80), 80), ((110, 128), 110), ((100, 100), 100)]
+)
+def test_a_soft_limit_is_raised_as_far_as_the_hard_one_and_never_lowered(before, found):
+    said = run(f"""
+resource.setrlimit(resource.RLIMIT_NOFILE, {before})
+rlimits.raise_soft(Limit.DESCRIPTORS, 100)
+print(*resource.getrlimit(resource.RLIMIT_NOFILE))
+""")
+    assert said == f"{found} {before[1]}"
+
+
 def test_processor_time_is_bounded_inside_and_not_afterwards():
     said = run("""
 before = resource.getrlimit(Limit.CPU)

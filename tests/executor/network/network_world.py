@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codecage.network.v1 import network_pb2 as wire
+from executor.children.launcher import program
 from executor.kernel.frames import FrameBuffer, encode
-from executor.launcher import program
 from executor.linux.descriptors import send_stream
 
 PATIENCE = 20.0

@@ -14,8 +14,8 @@ import pytest
 from network_world import NOBODY, PATIENCE, PYTHON, ROOT, echo, listening, running, until
 
 from codecage.network.v1 import network_pb2 as wire
+from executor.children.launcher import import_paths, launch, program
 from executor.kernel.frames import encode
-from executor.launcher import import_paths, launch, program
 from executor.linux.descriptors import send_regular_file, send_stream
 
 

@@ -13,7 +13,7 @@ from name_world import naming, records
 from network_world import BUDGET, PATIENCE, Guest, collect, echo, listening, running
 
 from codecage.network.v1 import network_pb2 as wire
-from executor import passing
+from executor.children import passing
 from executor.kernel.frames import encode
 from executor.linux.descriptors import send_stream
 from executor.linux.errors import DescriptorRefused

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from codecage.worker.v1 import worker_pb2 as wire
-from executor import launcher
 from executor.audit import read
 from executor.audit.record import Event, Record
 from executor.audit.session import SessionLog
 from executor.audit.store import AuditStore
-from executor.brokers import Brokers
+from executor.children import launcher
+from executor.children.brokers import Brokers
 from executor.identity import Account
 from executor.kernel.docket import Docket
 from executor.kernel.errors import GuestError

@@ -26,22 +26,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from box_kernels import be_older, refuse
 from box_others import Others
 
 from executor.linux import cgroups, descriptors, libc, mounts, prctl
 from executor.linux.errors import MechanismError, MechanismFailed
-from executor.linux.filters import (
-    ALLOW,
-    Action,
-    Allow,
-    Filter,
-    OneOf,
-    Refuse,
-    Verdict,
-    compile_filter,
-)
 from executor.linux.lock_steps import Step
-from executor.linux.seccomp import install
 from executor.process import jail, selftest
 from executor.process.plan import (
     BoxPlan,
@@ -63,8 +53,6 @@ RESULT = 3
 HELD_FILE, HELD_DIRECTORY, HELD_TERMINAL = 50, 51, 52
 FAMILIES = ("fs", "md", "pr", "sys", "net", "res")
 _LONGEST = 65536
-# The first option of prctl that Linux 6.2 does not know.
-_PR_SET_MDWE = 65
 _DONE = {"done": True}
 
 
@@ -265,6 +253,9 @@ def _boxed(attack: Attack, host: Host, job: Job) -> Outcome:
     others = Others(box)
     if "interrupt" in job:
         assert os.read(reading, 6) == b"ready "
+        # A signal just before pause(2) would be heard of after it.
+        while _state(box.pid) == "R":
+            os.sched_yield()
         signal.pidfd_send_signal(box.pidfd, signal.SIGINT)
     others.serve()
     box.close_handed()
@@ -278,6 +269,13 @@ def _boxed(attack: Attack, host: Host, job: Job) -> Outcome:
     holds = {finding.part.value: finding.hold.value for finding in box.vector.findings}
     code = 0 if killed else done.si_status
     return Outcome(outcome.said, box.vector.level.name, others.refused, holds, code)
+
+
+def _state(pid: int) -> str:
+    """
+    The letter of what a process does, proc_pid_stat(5): `S` where it waits.
+    """
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def _outcome(reading: int, status: int) -> Outcome:
@@ -314,23 +312,6 @@ def _ended(number: int, changes: Job) -> dict[str, Any]:
 def _wait_for_ever() -> Any:
     signal.pause()
     os._exit(0)
-
-
-def refuse(call: str, number: int) -> None:
-    """
-    Make this kernel one that refuses `call`, or says that it has none: by a filter, for real.
-    """
-    rows = (Refuse(call, "for a test", Action(Verdict.ERRNO, number)),)
-    install(compile_filter(Filter("test", rows, ALLOW), os.getpid()), tsync=False)
-
-
-def be_older() -> None:
-    """
-    Make this kernel one that knows the options of prctl of Linux 6.2, and answers EINVAL else.
-    """
-    known = OneOf(0, tuple(range(1, _PR_SET_MDWE)))
-    row = Allow("prctl", "of Linux 6.2", (known,), Action(Verdict.ERRNO, errno.EINVAL))
-    install(compile_filter(Filter("test", (row,), ALLOW), os.getpid()), tsync=False)
 
 
 def _changes(job: Job) -> Job:

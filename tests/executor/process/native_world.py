@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from codecage.worker.v1 import worker_pb2 as wire
+from executor.children.launcher import program
 from executor.kernel.boxing import (
     DESCRIPTORS_MAX,
     FROM_ZYGOTE_MAX,
@@ -26,7 +27,6 @@ from executor.kernel.boxing import (
 from executor.kernel.frames import MAX_FROM_WORKER, FrameBuffer, encode
 from executor.kernel.orders import BoxOrder
 from executor.kernel.spawn import ZygoteReady
-from executor.launcher import program
 
 PATIENCE = 30.0
 REASON = 'the policy "tests" grants no programs'

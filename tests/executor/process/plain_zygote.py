@@ -5,7 +5,6 @@ Argument: the socket's number. The guest works where its order says.
 """
 
 import os
-import signal
 import socket
 import sys
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from executor.kernel.boxing import BoxExited, BoxSignal, BoxSpawned, Holding, Se
 from executor.linux import descriptors
 from executor.process.images import DECLARED, image_of
 from executor.process.zygote import Born, Zygote, be_born, take_in
+from executor.process.zygote_boxes import send
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Forked:
         pass
 
     def send(self, wanted: BoxSignal) -> None:
-        signal.pidfd_send_signal(self.pidfd, wanted.value)
+        send(self.pidfd, wanted)
 
     def ended(self, number: int, status: int, _usage: struct_rusage) -> BoxExited:
         os.close(self.pidfd)

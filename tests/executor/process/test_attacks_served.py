@@ -20,7 +20,7 @@ from codecage.v1 import codecage_pb2 as pb
 from codecage.worker.v1 import worker_pb2 as wire
 from executor.audit.read import records
 from executor.audit.record import Answer, Event, Origin
-from executor.probing import NotHeld, probe
+from executor.children.probing import NotHeld, probe
 from tests.e2e.serving import Server, needs_image
 from tests.executor.fakes.harness import ended, output
 from tests.executor.process.attacked_server import (

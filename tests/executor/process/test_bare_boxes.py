@@ -102,6 +102,14 @@ def test_a_box_without_namespaces_says_what_it_lacks(bare_root, bare_user, host)
     assert raised == {"user", "memory", "tasks", "cpus"}
 
 
+def test_a_network_without_namespaces_is_told_of_as_what_it_is(bare, host):
+    plan = BARE | {"ports": [443], "names": True, "watched": True}
+    outcome = bare.run("leak_umask", host, boxed=True, plan=plan)
+    assert (outcome.said, outcome.level) == ("022", "P2")
+    assert (outcome.holds["network"], outcome.holds["audit"]) == ("partial", "enforced")
+
+
+# Whoever would have to hear of its sockets hears of nothing in a box that is not watched.
 @pytest.mark.parametrize("plan", [{"fork": True}, {"ports": [443]}, {"names": True}])
 def test_what_needs_namespaces_is_not_to_be_had(plan, bare, host):
     outcome = bare.run("leak_umask", host, boxed=True, plan=BARE | plan)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from codecage.worker.v1 import worker_pb2 as wire
+from executor.linux.pidfd import Process
 from tests.executor.process.native_world import REASON, NativeZygote, Worker, plain
 from tests.executor.waiting import until
 
@@ -152,6 +153,23 @@ def test_an_interrupt_ends_the_cell_and_keeps_the_session(worker: Worker, code: 
     worker.interrupt()
     seen = worker.finish()
     assert (seen.status, seen.done.error_name) == ("INTERRUPTED", "KeyboardInterrupt")
+    assert worker.run("x").value == "5"
+
+
+def test_an_interrupt_ends_c_code_that_looks_for_signals(worker: Worker) -> None:
+    """
+    Which holds the interpreter all the time, so that no other thread of Python runs.
+    """
+    code = "import re, time\nprint('on', flush=True)\ntime.sleep(0.1)\n"
+    worker.start(code + "x = 5\nre.match(r'(a+)+$', 'a' * 60 + 'b')")
+    worker.started()
+    with Process(worker.pid) as process:
+        busy = process.cpu_time() + 0.5
+        until(lambda: process.cpu_time() > busy)
+    worker.interrupt()
+    seen = worker.finish()
+    assert (seen.status, seen.done.error_name) == ("INTERRUPTED", "KeyboardInterrupt")
+    assert "on_nudge" not in seen.done.traceback
     assert worker.run("x").value == "5"
 
 

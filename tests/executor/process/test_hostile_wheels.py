@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from executor.launcher import program
+from executor.children.launcher import program
 from executor.process.slots import BLOCK
 from tests.executor.process.test_zygote_native import CORE, started
 

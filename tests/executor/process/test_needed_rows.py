@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from box_work import WORK
 
-from executor.linux.filters import Allow
+from executor.linux.filters import Allow, Refuse
 from executor.process.filter import Variant, box_filter
 
 HERE = Path(__file__).resolve().parent
@@ -93,6 +93,11 @@ def recorded():
 def test_each_row_is_needed_by_work_or_says_by_what(recorded):
     said = {name for names in (*OTHER_NAMES.values(), *BY_TESTS.values()) for name in names.split()}
     assert ALLOWED - recorded - said - set(BY_THE_MACHINE) == set()
+
+
+def test_without_namespaces_no_call_is_let_through_that_is_not_needed_with_them():
+    bare = box_filter(Variant(network=True, bare=True))
+    assert {row.name for row in bare.rows if not isinstance(row, Refuse)} <= ALLOWED
 
 
 def test_what_is_said_to_be_needed_is_allowed(recorded):

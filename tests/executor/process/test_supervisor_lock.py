@@ -24,7 +24,7 @@ REFUSED = [
     *("kill_own_group", "kill_parent", "kill_everybody", "pidfd_of_parent", "prctl_dumpable"),
     *("prctl_ptracer", "read_rlimit", "set_priority", "ioctl_tiocsti", "landlock_again"),
     *("getppid", "uname", "shmget", "mq_open", "setuid_own", "umask", "mlock"),
-    *("supervisor_pread", "supervisor_write", "duplicate_the_socket", "number_of_the_future"),
+    *("supervisor_pwrite", "supervisor_write", "duplicate_the_socket", "number_of_the_future"),
     *("broker_listen", "broker_accept", "broker_take_a_signal_for_input"),
 ]
 KILLED = [
@@ -52,6 +52,11 @@ def test_a_session_is_served_under_the_lock_from_its_first_request_to_its_end(sh
     assert (outcome.short, outcome.value) == ("done", [80, 144, 32, "bytes"])
 
 
+def test_a_guests_sockets_are_made_and_connected_under_the_lock(shooting):
+    outcome = shooting.run("supervisor_sockets", caged=True)
+    assert (outcome.short, outcome.value) == ("done", ["10.1.2.3:443", "hello"])
+
+
 # For each row, work that is killed when that row alone is missing.
 NEEDED_BY = {
     **dict.fromkeys(
@@ -59,6 +64,7 @@ NEEDED_BY = {
         "supervisor_serve",
     ),
     **dict.fromkeys(("fstat", "fcntl", "getsockname", "close"), "supervisor_serve"),
+    "pread64": "supervisor_sockets",
     **dict.fromkeys(("mmap", "munmap", "mremap", "brk"), "broker_memory"),
     "poll": "broker_poll",
     "futex": "broker_do_once",

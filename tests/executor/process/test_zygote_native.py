@@ -11,15 +11,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from executor.children.launcher import launch, program
+from executor.children.workers import require_locked
+from executor.children.zygotes import ImageRow, Zygotes
 from executor.images.cache import default_cache
 from executor.kernel.orders import BoxOrder
-from executor.launcher import launch, program
 from executor.linux.errors import MechanismFailed
 from executor.process import images, slots
 from executor.process.plan import identity_of
 from executor.process.zygote_boxes import plan_of
-from executor.workers import require_locked
-from executor.zygotes import ImageRow, Zygotes
 from tests.executor.process.native_world import NativeZygote, Worker, boxed
 
 CORE = images.image_of(images.declared_as("native-core"), default_cache())

@@ -61,6 +61,13 @@ def test_the_same_seed_gives_the_same_numbers_and_another_others(zygote):
     assert all(one != other for one, other in zip(drawn[1], drawn[2], strict=True))
 
 
+def test_random_bytes_of_a_seeded_session_do_not_seed_its_generators(zygote):
+    # From 624 numbers of `random` its seed can be found: that must not be somebody's token.
+    guessed = "import os, random\nrandom.Random(os.urandom(64)).random() == random.random()"
+    with zygote.session(entropy=b"a" * 32, deterministic=True) as worker:
+        assert value(worker, guessed) is False
+
+
 def test_w63_the_same_cells_give_the_same_bytes_when_seeded_and_frozen(zygote):
     cells = (
         "import time, random\nprint(time.time(), time.monotonic(), time.process_time())",

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executor.displays import PARTS_MAX, Joiner
 from executor.kernel.bundles import BUNDLE_MAX, FORMS_MAX
 from executor.kernel.frames import MAX_FROM_WORKER, MAX_OUTPUT
+from executor.kernel.told import display_frames
+from executor.sessions.displays import PARTS_MAX, Joiner
 from executor.wasm.abi import F_DUPFD, Errno, GuestFault, Open
-from executor.wasm.displays import HEADER_MAX, DisplayFile, parts
+from executor.wasm.displays import HEADER_MAX, DisplayFile
 from executor.wasm.space import Space
 from tests.executor.wasm.world import MIB
 
@@ -226,7 +227,7 @@ BUNDLES = st.dictionaries(
 @given(BUNDLES)
 def test_frames_fit_and_the_server_joins_them_to_what_was_written(sizes):
     forms = {kind: size * byte for kind, (size, byte) in sizes.items()}
-    frames, joiner = list(parts(forms)), Joiner()
+    frames, joiner = list(display_frames(forms)), Joiner()
     assert len(frames) <= PARTS_MAX
     assert all(frame.ByteSize() <= MAX_FROM_WORKER for frame in frames)
     joined = [joiner.add(frame.display) for frame in frames]
@@ -246,7 +247,7 @@ def test_frames_fit_and_the_server_joins_them_to_what_was_written(sizes):
 )
 def test_bundles_at_the_edges_of_a_frame_are_joined_as_well(sizes):
     forms = {f"{'a' * 127}/{number:0127}": bytes(size) for number, size in enumerate(sizes)}
-    frames, joiner = list(parts(forms)), Joiner()
+    frames, joiner = list(display_frames(forms)), Joiner()
     assert len(frames) <= PARTS_MAX
     assert all(frame.ByteSize() <= MAX_FROM_WORKER for frame in frames)
     assert [joiner.add(frame.display) for frame in frames][-1] == forms

@@ -8,9 +8,9 @@ import struct
 import pytest
 
 from codecage.worker.v1 import worker_pb2 as wire
-from executor.wasm import names
+from executor.kernel import names
 from executor.wasm.abi import Errno, GuestFault
-from executor.wasm.names import NAMES_MAX, Names, canonical, literal
+from executor.wasm.names import canonical, literal
 from executor.wasm.socket_abi import ADDRINFO, SOCKADDR_IN, SOCKADDR_IN6
 from tests.executor.wasm.tiny_kernel import PAGE, Gate, Kernel
 
@@ -151,21 +151,12 @@ def test_a_name_that_is_too_long_or_empty_is_not_asked_for(resolver, name):
     assert resolver.resolved == []
 
 
-def test_the_table_is_bounded(monkeypatch):
-    table = Names()
-    monkeypatch.setattr(names, "NAMES_MAX", 3)
-    assert [table.add(f"{number}.example") for number in range(3)][-1] == "198.18.0.3"
-    with pytest.raises(GuestFault) as raised:
-        table.add("more.example")
-    assert raised.value.errno is Errno.ENOMEM
-
-
-def test_every_name_of_a_full_table_has_an_address_of_its_own():
-    table = Names()
-    told = {table.add(f"{number}.example") for number in range(NAMES_MAX)}
-    assert len(told) == NAMES_MAX
-    assert table.name_of("198.18.16.0") == "4095.example"
-    assert table.address_of("4095.example") == "198.18.16.0"
+def test_a_session_has_addresses_of_so_many_names(resolver, monkeypatch):
+    monkeypatch.setattr(names, "NAMES_MAX", 2)
+    told = [resolver.resolve(f"{number}.example")[3] for number in (1, 2, 1)]
+    assert told == ["198.18.0.1", "198.18.0.2", "198.18.0.1"]
+    assert resolver.resolve("more.example") == SYSTEM
+    assert resolver.libc.errno is Errno.ENOMEM
 
 
 # ---- getaddrinfo --------------------------------------------------------------------------------

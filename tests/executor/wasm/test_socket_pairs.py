@@ -34,7 +34,7 @@ from executor.wasm.socket_abi import (
     SOL_SOCKET,
 )
 from executor.wasm.syscalls.network import PAIR
-from tests.executor.wasm.test_guest_sockets import FIONREAD, PEEK, SO_RCVTIMEO, Net
+from tests.executor.wasm.socket_kernel import FIONREAD, PEEK, SO_RCVTIMEO, Net
 from tests.executor.wasm.test_notebook_commands import notebook_of
 
 SO_DOMAIN, SO_PROTOCOL, SO_TYPE, SO_ERROR, SO_SNDBUF = 39, 38, 3, 4, 7

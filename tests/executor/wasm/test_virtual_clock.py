@@ -7,6 +7,7 @@ not, because limits are held in real time.
 
 import ast
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -103,6 +104,17 @@ def test_the_worker_is_told_the_clock_of_the_policy(clock, frozen, virtual):
     begin = begin_frame(facts).begin
     assert (begin.frozen_clock_ns, begin.virtual_clock_ns) == (frozen, virtual)
     assert begin.deterministic
+
+
+@pytest.mark.parametrize(
+    ("clock", "captured", "told"),
+    [("real", True, True), ("real", False, False), ("frozen", True, False)],
+)
+def test_the_worker_is_told_when_a_captured_session_was_created(clock, captured, told):
+    text = f"version: 1\nname: a\nclock: {clock}\n"
+    facts = new_facts(parse(text, file="a.yaml", base="/"), "core", {})
+    begin = begin_frame(replace(facts, captured=captured)).begin
+    assert begin.created_ns == (facts.created_ns if told else 0)
 
 
 # ---- sessions ---------------------------------------------------------------------------------

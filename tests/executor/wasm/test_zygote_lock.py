@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from zygote_acts import ACTS, LOCKED, PRELUDE, SIGNALS
 
-from executor import worker
+from executor.children import worker
 from executor.linux.filters import Allow, Refuse
 from executor.wasm import jail, zygote_lock
 
@@ -146,7 +146,7 @@ def test_a_zygote_does_its_work_under_the_lock(work, folder):
     assert zygote(f"zygote_lock.lock()\n{WORK[work]}", folder) == (DONE[work], 0)
 
 
-# A worker as `executor.worker` makes it: every step of the jail, the watchdog, the final filter.
+# A worker as `executor.children.worker` makes it: every step of the jail, the watchdog, the final filter.
 WORKER = """
 def worker():
     parent = os.getpid()

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import pytest
 
-from executor import launcher
+from executor.children import launcher
 from executor.images import catalog
 from executor.images.bootable import parts
 from executor.images.manifest import Image
@@ -143,7 +143,7 @@ class DataZygote(Zygote):
         image = data_image()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         user = ("--uid", "65534", "--gid", "65534") if os.getuid() == 0 else ()
-        program = launcher.program("executor.zygote", "--image", "data")
+        program = launcher.program("executor.children.zygote", "--image", "data")
         with theirs:
             self._process = subprocess.Popen(
                 [*program, "--key", image.key, "--socket", str(theirs.fileno()), *user],

@@ -19,7 +19,7 @@ from typing import Any, Final, Self
 import psutil
 
 from codecage.worker.v1 import worker_pb2 as wire
-from executor import launcher
+from executor.children import launcher
 from executor.images import catalog
 from executor.images.manifest import Image
 from executor.kernel import frames, spawn
@@ -259,7 +259,7 @@ class Zygote:
         with theirs:
             self._process = subprocess.Popen(
                 [
-                    *launcher.program("executor.zygote", "--image", "core"),
+                    *launcher.program("executor.children.zygote", "--image", "core"),
                     "--key", core_image().key,
                     "--socket", str(theirs.fileno()),
                     *user,

@@ -1,6 +1,6 @@
 """
-Reasons for refusals that the kernel gives by number alone: the gate's sentence, asked for when an
-OSError is already there.
+Reasons for refusals of files that the kernel gives by number alone: the gate's sentence, asked for
+when an OSError is already there.
 
 Runs beside the agent's code. Nothing is decided here; a guest that leaves this out is refused all
 the same, and told less. Of files below the places that the server serves, the gate is asked what
@@ -23,8 +23,6 @@ import sys
 OF_FILES = frozenset(
     {errno.ENOENT, errno.EACCES, errno.EROFS, errno.EPERM, errno.EDQUOT, errno.EIO, errno.ENOSPC}
 )
-OF_CONNECTIONS = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNREFUSED, errno.ECONNABORTED})
-OF_SOCKETS = frozenset({errno.EAFNOSUPPORT, errno.EPERM, errno.EACCES, errno.EPROTONOSUPPORT})
 # What the kernel answers by itself to a name outside every mount, or to a change of what is shown.
 OF_CHANGES = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 OF_NAMES = OF_CHANGES | {errno.ENOENT, errno.ENOTDIR}
@@ -64,16 +62,10 @@ NEVER = {
     "symlink": "symbolic links cannot be made in a granted directory",
     "chmod": "permission bits of granted files cannot be changed",
 }
-TRANSFERS = ("recv", "recv_into", "recvfrom", "recvmsg", "send", "sendall", "sendmsg")
 
-# Where each socket was last connected to, by its descriptor: a broken one does not know any more.
-_peers = {}
 _served = ()
 _granted = ()
 _shown = ()
-
-
-# ---- files ---------------------------------------------------------------------------------------
 
 
 def serve(places, mounts):
@@ -192,121 +184,6 @@ for _name, _function in _told.items():
     for _able in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks):
         if getattr(os, _name) in _able:
             _able.add(_function)
-
-
-# ---- sockets -------------------------------------------------------------------------------------
-
-
-def install(sockets):
-    """Have the module `socket` say why, by its class and its look-up of names."""
-    own = sockets.socket
-    own.__init__ = opening(own.__init__, sockets)
-    own.connect, own.connect_ex = connecting(own.connect), connecting_ex(own.connect_ex)
-    for name in TRANSFERS:
-        setattr(own, name, transferring(getattr(own, name)))
-    sockets.getaddrinfo = resolving(sockets.getaddrinfo, sockets)
-
-
-def opening(init, sockets):
-    @functools.wraps(init)
-    def opened(self, family=-1, type=-1, proto=-1, fileno=None):
-        try:
-            init(self, family, type, proto, fileno)
-        except OSError as error:
-            if error.errno in OF_SOCKETS and fileno is None:
-                told(error, door.socket(kind_of(family, type, sockets)))
-            raise
-
-    return opened
-
-
-def kind_of(family, type, sockets):
-    """The word by which the gate knows a kind of socket."""
-    if family == sockets.AF_UNIX:
-        return "unix"
-    if family not in (-1, sockets.AF_INET, sockets.AF_INET6):
-        return f"family-{int(family)}"
-    return {-1: "tcp", 1: "tcp", 2: "udp", 3: "raw"}.get(int(type), f"type-{int(type)}")
-
-
-def connecting(connect):
-    @functools.wraps(connect)
-    def connected(self, address, /):
-        try:
-            connect(self, address)
-        except OSError as error:
-            if error.errno in OF_CONNECTIONS:
-                told(error, asked(self, address, own=False))
-            raise
-        number, reason = asked(self, address, own=True)
-        if number:
-            raise OSError(number, reason)
-
-    return connected
-
-
-def connecting_ex(connect):
-    @functools.wraps(connect)
-    def connected(self, address, /):
-        return connect(self, address) or asked(self, address, own=True)[0]
-
-    return connected
-
-
-def asked(sock, address, own):
-    """What the gate says of a connection to an internet address, made or refused; else nothing."""
-    if not (isinstance(address, tuple) and len(address) >= 2 and sock.type == 1):
-        return 0, ""
-    host, port = str(address[0]), int(address[1])
-    _peers[sock.fileno()] = host, port
-    return door.refusal(host, port, port_of(sock) if own else 0)
-
-
-def port_of(sock):
-    try:
-        return sock.getsockname()[1]
-    except (OSError, IndexError):
-        return 0
-
-
-def transferring(call):
-    @functools.wraps(call)
-    def transferred(self, *args, **options):
-        try:
-            return call(self, *args, **options)
-        except OSError as error:
-            if error.errno in OF_CONNECTIONS and self.family != 1:
-                told(error, ended(self))
-            raise
-
-    return transferred
-
-
-def ended(sock):
-    """What the gate says of a connection that broke."""
-    host, port = _peers.get(sock.fileno(), ("", 0))
-    return door.refusal(host, port, port_of(sock)) if port else (0, "")
-
-
-def resolving(getaddrinfo, sockets):
-    @functools.wraps(getaddrinfo)
-    def resolved(host, *args, **options):
-        try:
-            return getaddrinfo(host, *args, **options)
-        except sockets.gaierror as error:
-            number, reason = door.refusal(os.fsdecode(host), 0, 0) if host else (0, "")
-            if number:
-                raise OSError(number, reason) from None
-            raise
-
-    return resolved
-
-
-def told(error, answer):
-    """Raise what the gate says in the place of `error`; come back where it says nothing."""
-    number, reason = answer
-    if number:
-        raise OSError(number, reason or error.strerror) from None
 
 
 door = None
