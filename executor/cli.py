@@ -49,6 +49,7 @@ class Command:
 COMMANDS = (
     Command("run", "run a file of Python in a fresh session", "agent_client.commands.run", False),
     Command("shell", "type Python into a session", "agent_client.commands.shell", False),
+    Command("approvals", "see and decide what waits", "agent_client.commands.approvals", False),
     Command("serve", "start a server", "executor.commands.serve"),
     Command("policy", "check, explain, compare and test policy files", "executor.commands.policy"),
     Command("image", "build and verify guest images", "executor.images.cli"),

@@ -12,6 +12,7 @@ What can go wrong between a client's call and its session.
     │   ├── CellNotFound           `Attach` to a cell whose events are not kept
     │   ├── LimitReached           sessions of a policy or of the server, cells of a session
     │   ├── FileRefused            a file command that the session's file system answered with no
+    │   ├── NotProved              the record is not what a client's head vouched for
     │   ├── AuditRefuses           the record cannot be written, so nothing happens
     │   ├── CageUnavailable        no worker can be had
     │   ├── Draining               the server is stopping
@@ -173,6 +174,21 @@ class AuditRefuses(ExecutorError):
             "AUDIT_UNAVAILABLE",
             "the audit record cannot be written now, so nothing was done; try again, and tell the "
             "server's administrator if it stays so",
+        )
+
+
+class NotProved(ExecutorError):
+    """
+    No proof leads from a head that the client holds to the record as it is.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(
+            Status.FAILED_PRECONDITION,
+            "AUDIT_NOT_PROVED",
+            "the record is not what this head vouched for with more added, or the head is of "
+            "another store; keep it, and have the owner run `codecage audit verify --head`",
+            detail=detail,
         )
 
 

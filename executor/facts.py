@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from codecage.worker.v1 import worker_pb2 as frames_pb2
 from executor.audit.record import Detail
@@ -17,14 +17,28 @@ from executor.kernel.cage import Caged
 from executor.kernel.orders import BoxOrder
 from executor.kernel.tooling import NOTHING, Given, told
 from policy.cages import cage_of
+from policy.redaction import Redaction
 from policy.relaxing import prepared
-from policy.types import Clock, Mode, Policy
+from policy.types import AuditLevel, Clock, Mode, Policy
 
 WORK: Final = "/work"
 # The time at which a frozen clock stands and a virtual one begins, the same for every image:
 # 2026-01-01T00:00:00Z.
 FROZEN_NS: Final = 1_767_225_600 * 10**9
 _ENTROPY: Final = 32
+
+
+class Kept(Protocol):
+    """
+    How far a session is captured.
+    """
+
+    @property
+    def status(self) -> str:
+        """
+        `complete` so far, or `incomplete (why)`.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +49,8 @@ class Facts:
 
     `created_ns` is nanoseconds since 1970; `entropy` are the 32 bytes from which the guest's
     generators are seeded. `order` is what its box was made after, in the process cage; `given` are
-    the client's tools and variables.
+    the client's tools and variables. `captured` says that what it is given is kept for a replay,
+    and `capture` how far, None where its policy asks for none.
     """
 
     id: str
@@ -46,6 +61,8 @@ class Facts:
     entropy: bytes
     order: BoxOrder | None = None
     given: Given = NOTHING
+    captured: bool = False
+    capture: "Kept | None" = None
 
 
 def new_facts(
@@ -70,6 +87,13 @@ def new_facts(
     )
 
 
+def is_captured(policy: Policy) -> bool:
+    """
+    Whether sessions under a policy are captured, so that they can be replayed.
+    """
+    return policy.audit.level is AuditLevel.REPLAY
+
+
 def begin_frame(facts: Facts) -> frames_pb2.ToWorker:
     """
     What the worker is told: guest paths and numbers, no host path and no rule.
@@ -80,7 +104,10 @@ def begin_frame(facts: Facts) -> frames_pb2.ToWorker:
         mounts=_mounts(policy) if order is None else _served(policy, order.served),
         environment=dict(policy.environment),
         entropy=facts.entropy,
-        deterministic=policy.seed is not None,
+        deterministic=policy.seed is not None or facts.captured,
+        capture=facts.captured,
+        # Said here, so that a session that looks at no clock has nothing to tell of any.
+        created_ns=facts.created_ns if facts.captured and policy.clock is Clock.REAL else 0,
         frozen_clock_ns=FROZEN_NS if policy.clock is Clock.FROZEN else 0,
         virtual_clock_ns=FROZEN_NS if policy.clock is Clock.VIRTUAL else 0,
         memory_bytes=limits.memory,
@@ -96,6 +123,9 @@ def begin_frame(facts: Facts) -> frames_pb2.ToWorker:
         variables=facts.given.variables,
         final_answer=facts.given.final_answer,
     )
+    if facts.given.imports is not None:
+        begin.imports.SetInParent()
+        begin.imports.allow.extend(facts.given.imports)
     return frames_pb2.ToWorker(begin=begin)
 
 
@@ -104,21 +134,26 @@ def creation_detail(facts: Facts, worker: Caged) -> Detail:
     What the record of the creation holds besides the policy.
 
     The entropy is there so that the session can be run again; who can read the record could
-    therefore foretell what the guest's generators gave it.
+    therefore foretell what the guest's generators gave it. That of a captured session gives all of
+    its random bytes, and is in the capture alone.
     """
     return (
         ("boot_digest", worker.boot_digest.hex()),
         ("cage", cage_of(facts.image).value),
-        ("entropy", facts.entropy.hex()),
+        *((("entropy", facts.entropy.hex()),) if not facts.captured else ()),
         ("image", facts.image),
         ("image_key", worker.image_key),
         ("isolation", worker.isolation),
         *_vector(worker),
-        ("labels", json.dumps(dict(facts.labels), sort_keys=True)),
+        ("labels", json.dumps(_labels(facts), sort_keys=True)),
         *_given(facts.given),
         *((("mode", facts.policy.mode.value),) if facts.policy.mode is Mode.AUDIT else ()),
         ("worker", worker.pid),
     )
+
+
+def _labels(facts: Facts) -> dict[str, str]:
+    return Redaction(facts.policy.audit.redact).values(dict(facts.labels))
 
 
 def _given(given: Given) -> Detail:
@@ -129,7 +164,13 @@ def _given(given: Given) -> Detail:
         return ()
     digest = hashlib.sha256(told(given.tools) + given.variables).hexdigest()
     names = " ".join(tool.name for tool in given.tools)
-    return (("given", digest), ("tools", names), ("variables_size", len(given.variables)))
+    imports = () if given.imports is None else (("imports", " ".join(given.imports)),)
+    return (
+        ("given", digest),
+        *imports,
+        ("tools", names),
+        ("variables_size", len(given.variables)),
+    )
 
 
 def _vector(worker: Caged) -> Detail:

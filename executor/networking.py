@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from executor import launcher
+from executor.children import launcher
 from executor.errors import CannotStart
 from executor.identity import Account
 from executor.linux.checks import Status, checks

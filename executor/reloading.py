@@ -15,7 +15,7 @@ from executor.audit.record import Draft, Event
 from executor.audit.store import AuditStore
 from executor.errors import AuditRefuses, CannotStart
 from executor.kernel.errors import ExecutorError, Status
-from executor.sessions import Sessions
+from executor.sessions.registry import Sessions
 from policy.errors import PolicyError
 from policy.types import Policy
 

@@ -20,26 +20,29 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from executor import launcher
+from executor.api.listening import Place, clear_stale, place, private_directory, public_directory
+from executor.api.offers import Offer, offers
+from executor.children import launcher
 from executor.choice import build_command
 from executor.errors import CannotStart
 from executor.holding import is_boxed
 from executor.identity import Account, account, become
 from executor.images.cache import default_cache
 from executor.images.host import platform_problem
-from executor.listening import Place, clear_stale, place, private_directory
+from executor.linux import rlimits
 from executor.networking import (
     NetworkOptions,
     broker_command,
     check_network_options,
     require_network,
 )
-from executor.offers import Offer, offers
 from policy.doubts import doubts
+from policy.gates import gate_images
 
 if TYPE_CHECKING:
+    from executor.api.approvers import ApprovalOptions
     from executor.audit.rotation import Rotation
-    from executor.checkpointing import CheckpointOptions
+    from executor.children.checkpointing import CheckpointOptions
     from executor.reloading import Loads
     from executor.serving import Setup
     from policy.types import Policy
@@ -60,6 +63,10 @@ _LATE: Final = (
 # Whose workers are those of a server that opens files as root: guest code is never root's.
 _NOBODY: Final = "nobody"
 _ALWAYS: Final = "core"
+# Soft limits are often 1024, for programs that use select(2). Each session has sockets and files
+# open here, some of them as many as its guest likes, up to its own limits.
+_DESCRIPTORS: Final = 2**17
+_MOST_SESSIONS: Final = 4096
 _BUILT_IN: Final = "calculator"
 _SUPERVISOR: Final = "executor.process.supervisor"
 
@@ -76,7 +83,10 @@ class Options:
     it; `grace` (seconds) how long running cells have when the server is told to stop; `network`
     what the network brokers are given; `allow_audit_mode` that policies may be in audit mode;
     `checkpoints` where heads of the record are signed and kept, None for nowhere;
-    `rotate_bytes` (65,536 or more) and `rotate_daily` when a file of the record is closed.
+    `rotate_bytes` (65,536 or more) and `rotate_daily` when a file of the record is closed;
+    `approvals` is `unix:PATH`, where the accounts `approvers` (names or numbers, one at least)
+    approve what policies want an approval for; `sessions` (1 to 4096) how many there may be at a
+    time.
     """
 
     listen: str
@@ -92,6 +102,9 @@ class Options:
     checkpoints: "CheckpointOptions | None" = None
     rotate_bytes: int | None = None
     rotate_daily: bool = False
+    approvals: str | None = None
+    approvers: tuple[str, ...] = ()
+    sessions: int = 256
 
 
 def serve(options: Options, started: launcher.Launcher) -> int:
@@ -118,10 +131,12 @@ def serve(options: Options, started: launcher.Launcher) -> int:
     _require_images(policies, names)
     require_network(policies, options.network)
     _require_mode(policies, options)
+    _require_approvers(policies, options)
+    approvals = _approvals(options, who)
     _warn(policies, names)
     reloads = partial(_reloaded, options, where, names, _secrets(policies))
     _start_ahead(started, names, {policy.image for policy in policies.values()} - {_ALWAYS})
-    return _serve(options, who, where, policies, images, started, reloads)
+    return _serve(options, who, where, policies, images, started, reloads, approvals)
 
 
 def _serve(
@@ -132,6 +147,7 @@ def _serve(
     images: list[Offer],
     started: launcher.Launcher,
     reloads: "Loads",
+    approvals: "ApprovalOptions | None",
 ) -> int:
     for name in _LATE:
         importlib.import_module(name)
@@ -141,8 +157,11 @@ def _serve(
         importlib.import_module(name)
     # All that stays: a full collection, which stops every session, need not look at it.
     gc.freeze()
+    rlimits.raise_soft(rlimits.Limit.DESCRIPTORS, _DESCRIPTORS)
     for directory in dict.fromkeys((where.path.parent, options.audit.absolute().parent)):
         private_directory(directory, who)
+    if approvals is not None:
+        public_directory(approvals.where.path.parent, who)
     setup = serving.Setup(
         where=where,
         audit=options.audit.absolute(),
@@ -151,6 +170,7 @@ def _serve(
         images=tuple(images),
         launcher=started,
         pool=options.pool,
+        sessions=options.sessions,
         lifeline=options.lifeline,
         grace=options.grace,
         resolvers=options.network.resolvers,
@@ -158,6 +178,7 @@ def _serve(
         # With the rights that we have now: the server's account may not read the key.
         signer=options.checkpoints.start() if options.checkpoints else None,
         reloads=reloads,
+        approvals=approvals,
     )
     become(who)
     if who.is_root:
@@ -185,10 +206,11 @@ def _reloaded(
     _require_images(policies, names)
     require_network(_naming_others(policies, known), options.network)
     _require_mode(policies, options)
+    _require_approvers(policies, options)
     if any(name not in sys.modules for name in serving.parts(policies)):
         raise CannotStart(
-            "the policies grant connections or have native images, and those that the server "
-            "started with did not; restart the server"
+            "the policies grant connections, have native images or capture sessions, and those "
+            "that the server started with did not; restart the server"
         )
     _warn(policies, names)
     return policies
@@ -228,11 +250,17 @@ def _check_platform() -> None:
 def _check_options(options: Options) -> None:
     if not 0 <= options.pool <= 64:
         raise CannotStart(f"--pool {options.pool}: 0 to 64 workers can wait ahead of need")
+    if not 1 <= options.sessions <= _MOST_SESSIONS:
+        raise CannotStart(
+            f"--sessions {options.sessions}: 1 to {_MOST_SESSIONS} sessions can be there at a time"
+        )
     if options.grace < 0:
         raise CannotStart(f"a grace of {options.grace} s: it is 0 or more")
     check_network_options(options.network)
     if options.checkpoints is not None:
         options.checkpoints.check()
+    if (options.approvals is None) is not (not options.approvers):
+        raise CannotStart("--approvals and --approver go together: a socket, and who may approve")
     _rotation(options)
 
 
@@ -265,6 +293,7 @@ def _policies(options: Options, where: Place) -> "Mapping[str, Policy]":
             str(default_cache().root.absolute()),
             *map(str, files),
             *options.network.protected(),
+            *([str(_door(options.approvals).path.parent)] if options.approvals else []),
             *(options.checkpoints.protected() if options.checkpoints else ()),
             *launcher.runtime_paths(),
         )
@@ -274,7 +303,8 @@ def _policies(options: Options, where: Place) -> "Mapping[str, Policy]":
 
 def _require_images(policies: "Mapping[str, Policy]", built: list[str]) -> None:
     """
-    Each policy's first image has to be there; without another only those who ask for it miss it.
+    Each policy's first image has to be there, and those of its gates: nothing is committed
+    without. Without another only those who ask for it miss it.
     """
     for policy in policies.values():
         if policy.image not in built:
@@ -283,6 +313,12 @@ def _require_images(policies: "Mapping[str, Policy]", built: list[str]) -> None:
                 f"unasked, is not built for this machine; build it with "
                 f"{build_command(policy.image)}"
             )
+        for image in gate_images(policy):
+            if image not in built:
+                raise CannotStart(
+                    f"the image {image}, in which a gate of the policy {policy.name} runs, is not "
+                    f"built for this machine; build it with {build_command(image)}"
+                )
 
 
 def _require_mode(policies: "Mapping[str, Policy]", options: Options) -> None:
@@ -297,6 +333,44 @@ def _require_mode(policies: "Mapping[str, Policy]", options: Options) -> None:
                 f"the policy {policy.name} has `mode: audit`, which lets pass what it denies; "
                 "write `mode: enforce`, or start the server with --allow-audit-mode"
             )
+
+
+def _require_approvers(policies: "Mapping[str, Policy]", options: Options) -> None:
+    """
+    What waits for an approval that nobody could give would wait for nothing.
+    """
+    from policy.offers import wants_approval  # noqa: PLC0415 - as in `_policies`
+
+    for policy in policies.values():
+        if options.approvals is None and (rule := wants_approval(policy)) is not None:
+            raise CannotStart(
+                f"the policy {policy.name} wants an approval ({rule}), and nobody could give it; "
+                "start the server with --approvals unix:PATH and --approver USER, or write "
+                "`approval: none`"
+            )
+
+
+def _approvals(options: Options, who: Account) -> "ApprovalOptions | None":
+    if options.approvals is None:
+        return None
+    # With the rights of now, and few servers have approvers.
+    from executor.api.approvers import ApprovalOptions, approvers, nobodies  # noqa: PLC0415
+
+    if _door(options.approvals).path.parent == place(options.listen).path.parent:
+        raise CannotStart(
+            f"--approvals {options.approvals}: its directory is that of --listen, which is closed "
+            "to approvers; name a path in another one"
+        )
+    others = {
+        **dict.fromkeys(nobodies(), "guests may run as it, and so may anybody of a container"),
+        who.uid: "the server runs as it, and so it can open sessions",
+        0: "root can open sessions of every server",
+    }
+    return ApprovalOptions(_door(options.approvals), approvers(options.approvers, others))
+
+
+def _door(approvals: str) -> Place:
+    return place(approvals, "--approvals")
 
 
 def _warn(policies: "Mapping[str, Policy]", built: list[str]) -> None:
@@ -347,10 +421,15 @@ def _remove(setup: "Setup") -> None:
     """
     Remove the socket's directory with what this server put there, and nothing else.
     """
-    from executor.transacting import changes_directory  # noqa: PLC0415 - as `serving` above
+    from executor.capture.place import places  # noqa: PLC0415 - as `serving` above
+    from executor.sessions.transacting import changes_directory  # noqa: PLC0415 - as `serving` above
 
     directory = setup.where.path.parent
     shutil.rmtree(changes_directory(setup.audit), ignore_errors=True)
+    if setup.audit.parent == directory:
+        # With the record, and not where that was to be kept.
+        for captures in places(setup.audit):
+            shutil.rmtree(captures, ignore_errors=True)
     names = {"server.log", *(setup.audit.name + end for end in ("", "-wal", "-shm", ".lock"))}
     for name in names:
         (directory / name).unlink(missing_ok=True)

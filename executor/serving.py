@@ -18,33 +18,38 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[i
 
 from codecage.v1 import codecage_pb2 as wire
 from codecage.v1 import codecage_pb2_grpc
-from executor import convert
+from executor.api import convert
+from executor.api.listening import Place, add_port
+from executor.api.offers import Offer
+from executor.api.service import About, Service
 from executor.audit.record import Detail, Draft, Event
 from executor.audit.rotation import Rotation
 from executor.audit.store import AuditStore
-from executor.errors import AuditRefuses, CageUnavailable, CannotStart
+from executor.children.launcher import Launcher
+from executor.children.supervision import Supervision
+from executor.children.zygotes import ImageRow, Zygotes
+from executor.errors import AuditRefuses, CageUnavailable
+from executor.facts import is_captured
 from executor.holding import CageMissing, is_boxed
 from executor.identity import Account
 from executor.kernel.cage import Attaches
 from executor.kernel.errors import SourceUnavailable
 from executor.kernel.orders import BoxOrder
 from executor.kernel.pool import FilePool
-from executor.launcher import Launcher
-from executor.listening import Place
-from executor.offers import Offer
 from executor.reloading import Loads, PoliciesRefused, Reloading, loaded
-from executor.service import About, Service
-from executor.sessions import Served, Sessions
-from executor.supervision import Supervision
-from executor.transacting import changes_directory, prepare_transactions
-from executor.zygotes import ImageRow, Zygotes
+from executor.sessions.registry import Served, Sessions
+from executor.sessions.transacting import changes_directory, prepare_transactions
+from policy.gates import gate_images
 from policy.relaxing import prepared
 from policy.types import Policy
 
 if TYPE_CHECKING:
-    from executor.attaching import BoxNetworks
-    from executor.brokers import Brokers
-    from executor.checkpointing import Checkpoints, SignerProcess
+    from executor.api.approvers import ApprovalOptions, Door
+    from executor.children.attaching import BoxNetworks
+    from executor.children.brokers import Brokers
+    from executor.children.checkpointing import Checkpoints, SignerProcess
+    from executor.sessions.approving import Desk
+    from executor.sessions.capturing import Captures
 
 _LOG = logging.getLogger(__name__)
 _SERVICE: Final = "codecage.v1.Codecage"
@@ -62,6 +67,8 @@ _OPTIONS: Final = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 )
 _LAST_EVENTS: Final = 2.0
+INNER: Final = ".approvers"
+"""The end of the name of the socket to which approvers' connections are passed on."""
 
 
 def _version(package: str) -> str:
@@ -88,12 +95,14 @@ class Setup:
     images: tuple[Offer, ...]
     launcher: Launcher
     pool: int
+    sessions: int
     lifeline: int | None
     grace: float
     resolvers: tuple[str, ...]
     signer: "SignerProcess | None"
     reloads: Loads
     rotation: Rotation | None
+    approvals: "ApprovalOptions | None" = None
 
 
 async def run(setup: Setup) -> int:
@@ -104,51 +113,83 @@ async def run(setup: Setup) -> int:
     with AuditStore.open(setup.audit, rotation=setup.rotation) as store:
         await _record_start(store, setup)
         checkpoints = await _checkpoints(setup, store)
-        rows = [ImageRow(image.name, image.key) for image in setup.images]
-        zygotes = Zygotes(setup.launcher, rows, pool=setup.pool)
-        files = FilePool()
-        # Their rows of the launcher's table come after those of the images.
-        supervision = Supervision(setup.launcher, len(rows) + 1)
-        brokers, networks = _networks(setup, len(rows))
-        attaches: tuple[Attaches, ...] = (supervision, *networks)
-        changes = await asyncio.to_thread(
-            prepare_transactions, setup.policies.values(), changes_directory(setup.audit)
-        )
-        sessions = Sessions(
-            Served(
-                setup.policies,
-                store,
-                zygotes,
-                files,
-                brokers=brokers,
-                attaches=attaches,
-                changes=changes,
-            )
-        )
+        desk, door = _approvals(setup)
+        shared = await _shared(setup, store, desk)
+        sessions = shared.sessions
         ready = health.aio.HealthServicer()
         reloading = Reloading(setup.reloads, sessions, store)
-        service = Service(_about(setup, zygotes), sessions, setup.audit, reloading.reload)
+        service = Service(_about(setup, shared.zygotes), sessions, setup.audit, reloading.reload)
         server = _server(service, ready, setup.where)
         await server.start()
+        if door is not None:
+            await door.open()
         orders.listen_for_reload(reloading)
-        starting = asyncio.get_running_loop().create_task(_start_images(setup, zygotes, ready))
+        starting = asyncio.create_task(_start_images(setup, shared.zygotes, ready))
         try:
             await orders.stop.wait()
         finally:
             starting.cancel()
             await ready.enter_graceful_shutdown()
             await _drain(sessions, orders, setup.grace)
+            if door is not None:
+                await door.close()
             await server.stop(_LAST_EVENTS)
-            if brokers is not None:
-                brokers.close()
-            supervision.close()
-            await zygotes.close()
-            files.close()
+            await shared.close()
             await store.append(Draft(event=Event.SERVER_STOP), durable=True)
             if checkpoints is not None:
                 await checkpoints.finish()
             orders.close()
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """
+    The sessions, and what they have in common, which ends after them.
+    """
+
+    sessions: Sessions
+    zygotes: Zygotes
+    files: FilePool
+    supervision: Supervision
+    brokers: "Brokers | None"
+    captures: "Captures | None"
+
+    async def close(self) -> None:
+        if self.brokers is not None:
+            self.brokers.close()
+        self.supervision.close()
+        await self.zygotes.close()
+        self.files.close()
+        if self.captures is not None:
+            self.captures.close()
+
+
+async def _shared(setup: Setup, store: AuditStore, desk: "Desk | None") -> _Shared:
+    rows = [ImageRow(image.name, image.key) for image in setup.images]
+    zygotes = Zygotes(setup.launcher, rows, pool=setup.pool)
+    files = FilePool()
+    # Their rows of the launcher's table come after those of the images.
+    supervision = Supervision(setup.launcher, len(rows) + 1)
+    brokers, networks = _networks(setup, len(rows))
+    attaches: tuple[Attaches, ...] = (supervision, *networks)
+    changes = await asyncio.to_thread(
+        prepare_transactions, setup.policies.values(), changes_directory(setup.audit)
+    )
+    captures = _captures(setup)
+    served = Served(
+        setup.policies,
+        store,
+        zygotes,
+        files,
+        setup.sessions,
+        brokers=brokers,
+        attaches=attaches,
+        changes=changes,
+        desk=desk,
+        captures=captures,
+    )
+    return _Shared(Sessions(served), zygotes, files, supervision, brokers, captures)
 
 
 def _networks(setup: Setup, row: int) -> "tuple[Brokers | None, tuple[BoxNetworks, ...]]":
@@ -158,10 +199,37 @@ def _networks(setup: Setup, row: int) -> "tuple[Brokers | None, tuple[BoxNetwork
     if not _grant_network(setup.policies):
         return None, ()
     # Imported before, see `parts`.
-    from executor.attaching import BoxNetworks  # noqa: PLC0415
-    from executor.brokers import Brokers  # noqa: PLC0415
+    from executor.children.attaching import BoxNetworks  # noqa: PLC0415
+    from executor.children.brokers import Brokers  # noqa: PLC0415
 
     return Brokers(setup.launcher, row, setup.resolvers), (BoxNetworks(),)
+
+
+def _approvals(setup: Setup) -> "tuple[Desk | None, Door | None]":
+    """
+    Where approvers are asked, and where they come in, if the server was started with any.
+    """
+    if setup.approvals is None:
+        return None, None
+    # Imported before, see `server._serve`.
+    from executor.api.approvers import Door  # noqa: PLC0415
+    from executor.sessions.approving import Desk  # noqa: PLC0415
+
+    inner = Place(setup.where.path.with_name(f"{setup.where.path.name}{INNER}"))
+    desk = Desk()
+    return desk, Door(setup.approvals, inner, desk)
+
+
+def _captures(setup: Setup) -> "Captures | None":
+    """
+    What keeps the captures, where a policy wants any.
+    """
+    if not any(map(is_captured, setup.policies.values())):
+        return None
+    # Imported before, see `parts`.
+    from executor.sessions.capturing import Captures  # noqa: PLC0415
+
+    return Captures(setup.audit)
 
 
 def parts(policies: Mapping[str, Policy]) -> Iterator[str]:
@@ -171,9 +239,18 @@ def parts(policies: Mapping[str, Policy]) -> Iterator[str]:
     To be imported as long as whoever starts the server can see where they lie.
     """
     if _grant_network(policies):
-        yield from ("executor.attaching", "executor.brokers")
-    if any(is_boxed(image) for policy in policies.values() for image in policy.images):
-        yield "executor.ordering"
+        yield from ("executor.children.attaching", "executor.children.brokers")
+    if any(is_boxed(image) for policy in policies.values() for image in images_of(policy)):
+        yield "executor.children.ordering"
+    if any(map(is_captured, policies.values())):
+        yield "executor.sessions.capturing"
+
+
+def images_of(policy: Policy) -> tuple[str, ...]:
+    """
+    The images of its sessions, and of the gates that judge their commits.
+    """
+    return (*policy.images, *gate_images(policy))
 
 
 def _grant_network(policies: Mapping[str, Policy]) -> bool:
@@ -184,7 +261,7 @@ async def _checkpoints(setup: Setup, store: AuditStore) -> "Checkpoints | None":
     if setup.signer is None:
         return None
     # Few servers have a signer, and none waits for what it brings along but those.
-    from executor.checkpointing import Checkpoints  # noqa: PLC0415
+    from executor.children.checkpointing import Checkpoints  # noqa: PLC0415
 
     made = Checkpoints(setup.signer, store)
     await made.begin()
@@ -265,13 +342,7 @@ def _server(service: Service, ready: health.aio.HealthServicer, where: Place) ->
     codecage_pb2_grpc.add_CodecageServicer_to_server(service, server)
     health_pb2_grpc.add_HealthServicer_to_server(ready, server)
     # The directory is closed to others; the socket's own mode says the same once more.
-    before = os.umask(0o177)
-    try:
-        server.add_insecure_port(where.address)
-    except RuntimeError as error:
-        raise CannotStart(f"cannot listen on {where.path}: {error}") from error
-    finally:
-        os.umask(before)
+    add_port(server, where)
     return server
 
 
@@ -306,7 +377,7 @@ async def _start_image(
 
 
 async def _order(policy: Policy) -> BoxOrder:
-    from executor.ordering import order_of  # noqa: PLC0415 - imported before, as above
+    from executor.children.ordering import order_of  # noqa: PLC0415 - imported before, as above
 
     return await asyncio.to_thread(order_of, policy)
 

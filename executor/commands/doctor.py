@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import executor.images.checks as images
 import executor.linux.checks as linux
-from executor import probing
+from executor.children import probing
 
 if TYPE_CHECKING:
+    from executor.children.probing import NotHeld
     from executor.kernel.boxing import HeldItem, Holding
-    from executor.probing import NotHeld
 
     # argparse gives this type no public name.
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from executor.commands.policy_import import register_import
 from executor.commands.policy_record import register_recorded
 from executor.commands.policy_tools import register_tools
+from executor.gating.programs import NoProgram, program_of
 from policy.doubts import doubts
 from policy.errors import PolicyError, Problem, RequestTextError, shown
 from policy.explain import explain, parse_request, to_json
 from policy.parse import load, load_directory
-from policy.types import Policy
+from policy.types import FileGrant, Policy
 
 if TYPE_CHECKING:
     # argparse gives this type no public name.
@@ -123,6 +124,26 @@ def _doubts(policy: Policy) -> Iterator[Problem]:
             message = f"{rule.name}: the source {shown(grant.source)} is no directory here"
             hint = "make it, or sessions under this policy cannot be created on this machine"
             yield Problem.of(rule, message, hint)
+        yield from _unlike_programs(grant)
+
+
+def _unlike_programs(grant: FileGrant) -> Iterator[Problem]:
+    """
+    Gates whose program is here another than the policy names, so that nothing would be committed.
+    """
+    for gate in grant.gates:
+        if not gate.program:
+            continue
+        try:
+            program_of(gate)
+        except NoProgram as error:
+            yield Problem.of(gate.rule, f"{gate.rule.name}: {error.why}", _MEANT)
+        except OSError as error:
+            why = f"{shown(gate.program)} cannot be read here: {error.strerror}"
+            yield Problem.of(gate.rule, f"{gate.rule.name}: {why}", _MEANT)
+
+
+_MEANT = "write the sha256 of the file that is meant; until then nothing is committed"
 
 
 def _tell(policies: list[Policy], problems: list[Problem]) -> None:

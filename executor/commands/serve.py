@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from executor import launcher
 from executor.audit.errors import AuditError
+from executor.children import launcher
 from executor.errors import CannotStart
 from executor.images.errors import ImageError
 from executor.kernel.errors import CodecageError
@@ -17,14 +17,14 @@ from policy.errors import PolicyError
 from policy.units import SIZE_FORMS, parse_size
 
 if TYPE_CHECKING:
-    from executor.checkpointing import CheckpointOptions
+    from executor.children.checkpointing import CheckpointOptions
     from executor.server import Options
 
     # argparse gives this type no public name.
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
 _POLICY_FAILED, _SERVER_FAILED = 1, 3
-_ZYGOTE = "executor.zygote"
+_ZYGOTE = "executor.children.zygote"
 _LEVELS = ("debug", "info", "warning", "error")
 _EXAMPLE = """\
 example:
@@ -117,6 +117,32 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--pool", type=int, default=1, metavar="N", help="workers that wait ahead (default: 1)"
     )
     parser.add_argument(
+        "--sessions",
+        type=int,
+        default=256,
+        metavar="N",
+        help="at most so many at a time (default: 256); a policy's limits.sessions holds besides",
+    )
+    _add_network_options(parser)
+    parser.add_argument(
+        "--allow-audit-mode",
+        action="store_true",
+        help="serve policies with `mode: audit` too, which let pass what they deny",
+    )
+    _add_approval_options(parser)
+    _add_checkpoint_options(parser)
+    _add_rotation_options(parser)
+    parser.add_argument("--log-level", choices=_LEVELS, default="info", help="default: info")
+    parser.add_argument(
+        "--lifeline", type=int, metavar="FD", help="stop when the other end of this pipe closes"
+    )
+    parser.add_argument(
+        "--ephemeral", action="store_true", help="remove the socket's directory at the end"
+    )
+
+
+def _add_network_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--secrets", type=Path, metavar="DIR", help="the secrets that policies name, a file each"
     )
     parser.add_argument(
@@ -132,12 +158,24 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS:PORT",
         help="a name server to ask, in place of the system's and /etc/hosts; may be repeated",
     )
+
+
+def _add_approval_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--allow-audit-mode",
-        action="store_true",
-        help="serve policies with `mode: audit` too, which let pass what they deny",
+        "--approvals",
+        metavar="unix:PATH",
+        help="the socket where approvers decide, apart from --listen; with --approver",
     )
-    _add_checkpoint_options(parser)
+    parser.add_argument(
+        "--approver",
+        action="append",
+        default=[],
+        metavar="USER",
+        help="an account that may approve, neither root nor the server's; may be repeated",
+    )
+
+
+def _add_rotation_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--audit-rotate-size",
         type=_size,
@@ -146,13 +184,6 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--audit-rotate-daily", action="store_true", help="the same once a day (UTC) has ended"
-    )
-    parser.add_argument("--log-level", choices=_LEVELS, default="info", help="default: info")
-    parser.add_argument(
-        "--lifeline", type=int, metavar="FD", help="stop when the other end of this pipe closes"
-    )
-    parser.add_argument(
-        "--ephemeral", action="store_true", help="remove the socket's directory at the end"
     )
 
 
@@ -192,7 +223,7 @@ def _checkpoints(args: argparse.Namespace) -> "CheckpointOptions | None":
     if args.checkpoints is None and args.checkpoint_key is None:
         return None
     # It brings SQLite along, which the launcher's start does not wait for.
-    from executor.checkpointing import CheckpointOptions  # noqa: PLC0415
+    from executor.children.checkpointing import CheckpointOptions  # noqa: PLC0415
 
     if args.checkpoints is None or args.checkpoint_key is None:
         raise CannotStart("--checkpoints and --checkpoint-key go together: a file, and who signs")
@@ -211,6 +242,7 @@ def _options(args: argparse.Namespace) -> "Options":
         policies=args.policies,
         run_as=args.run_as,
         pool=args.pool,
+        sessions=args.sessions,
         lifeline=args.lifeline,
         ephemeral=args.ephemeral,
         network=NetworkOptions(args.secrets, args.trust, tuple(args.resolver)),
@@ -218,4 +250,6 @@ def _options(args: argparse.Namespace) -> "Options":
         checkpoints=_checkpoints(args),
         rotate_bytes=args.audit_rotate_size,
         rotate_daily=args.audit_rotate_daily,
+        approvals=args.approvals,
+        approvers=tuple(args.approver),
     )

@@ -6,11 +6,12 @@ from google.rpc import error_details_pb2, status_pb2
 
 from codecage.v1 import codecage_pb2 as pb
 from executor import errors
-from executor.answering import details
+from executor.api.answering import details
 from executor.kernel.errors import ExecutorError, InternalError, SourceUnavailable
 from tests.executor.fakes.served import serving
 
 EXAMPLES = {
+    errors.NotProved: ("the heads differ",),
     errors.InvalidRequest: ("CODE_TOO_LONG", "too long"),
     errors.PolicyNotFound: ("x",),
     errors.SessionNotFound: (),

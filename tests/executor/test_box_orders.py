@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from executor.children.ordering import order_of
 from executor.kernel.errors import SourceUnavailable
 from executor.kernel.orders import BoxOrder, ScratchTree, ShownTree
-from executor.ordering import order_of
 from tests.executor.fakes.harness import policy
 
 READ = "access: read"

@@ -10,16 +10,16 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from executor.boxed import BoxedWorker, BoxExit, ends_of
+from executor.children.boxed import BoxedWorker, BoxExit, ends_of
+from executor.children.launcher import launch, program
+from executor.children.probing import NotHeld, probe
+from executor.children.zygotes import ImageRow, Rotation, Zygotes
 from executor.errors import CageUnavailable
 from executor.images.cache import default_cache
 from executor.kernel.boxing import BoxSpawned, Holding
 from executor.kernel.cage import BoxEnds
 from executor.kernel.orders import BoxOrder
-from executor.launcher import launch, program
-from executor.probing import NotHeld, probe
 from executor.process.images import declared_as, image_of
-from executor.zygotes import ImageRow, Rotation, Zygotes
 
 CORE = image_of(declared_as("native-core"), default_cache())
 ORDER = BoxOrder()
@@ -148,6 +148,20 @@ def test_descriptors_that_were_not_ordered_are_refused() -> None:
             ends_of(other, spawned, descriptors)
 
 
+def test_a_box_without_namespaces_comes_with_its_memory_and_no_listeners() -> None:
+    spawned = BoxSpawned(1, 2, Holding("P2", ""), listener=True, memory=True)
+    order = BoxOrder(watched=True, ports=(80, 443), names=True)
+    assert ends_of(order, spawned, [7, 8]) == BoxEnds(listener=7, memory=8)
+    for other, told in (
+        (BoxOrder(watched=True), spawned),
+        (replace(order, watched=False), replace(spawned, listener=False)),
+        (order, replace(spawned, names=True)),
+        (order, replace(spawned, listeners=2)),
+    ):
+        with pytest.raises(ValueError, match="was ordered"):
+            ends_of(other, told, [*range(7, 6 + told.descriptors)])
+
+
 @pytest.mark.parametrize(
     ("status", "killed", "said"),
     [
@@ -164,10 +178,8 @@ def test_an_end_is_told_in_words(status: int, killed: bool, said: str) -> None:
 
 
 def test_the_ends_of_a_box_are_closed_together() -> None:
-    first, second = os.pipe()
-    third, fourth = os.pipe()
-    ends = BoxEnds(first, (("/a", second),), ((80, third),), fourth)
-    ends.close()
-    for descriptor in (first, second, third, fourth):
+    one, two, three, four, five, six = numbers = [*os.pipe(), *os.pipe(), *os.pipe()]
+    BoxEnds(one, (("/a", two),), ((80, three), (443, four)), five, six).close()
+    for descriptor in numbers:
         with pytest.raises(OSError, match="Bad file"):
             os.fstat(descriptor)

@@ -1,8 +1,8 @@
 import asyncio
 
 from executor.audit.record import Head
-from executor.cells import KEPT, CellLog
-from executor.events import (
+from executor.sessions.cells import KEPT, CellLog
+from executor.sessions.events import (
     CellStatus,
     Display,
     Ended,

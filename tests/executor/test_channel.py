@@ -1,13 +1,14 @@
 import asyncio
 import os
 import socket
+import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codecage.worker.v1 import worker_pb2 as wire
-from executor.channel import Bucket, Channel, Pace
+from executor.children.channel import Bucket, Channel, Pace
 from executor.errors import ProtocolBroken, WorkerGone
 from executor.kernel.frames import MAX_FROM_WORKER, encode
 from executor.linux.descriptors import receive_regular_file
@@ -64,6 +65,37 @@ def test_a_channel_that_is_closed_wakes_who_receives():
         with pytest.raises(WorkerGone):
             await receiving
         channel.close()
+
+    connected(scenario)
+
+
+def test_what_came_for_somebody_who_has_gone_is_kept():
+    async def scenario(channel, theirs):
+        gone = asyncio.ensure_future(channel.receive())
+        await asyncio.sleep(0)
+        theirs.send(note("a"))
+        asyncio.get_running_loop().call_soon(channel._on_readable)
+        asyncio.get_running_loop().call_soon(gone.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        theirs.send(note("b"))
+        assert [(await channel.receive()).note.what for _ in range(2)] == ["a", "b"]
+
+    connected(scenario)
+
+
+def test_the_loop_reads_a_socket_once_for_each_frame_that_is_waited_for(monkeypatch):
+    async def scenario(channel, theirs):
+        registered = []
+        loop = asyncio.get_running_loop()
+        add = loop.add_reader
+        monkeypatch.setattr(loop, "add_reader", lambda *a: (registered.append(a), add(*a)))
+        for _ in range(10):
+            receiving = asyncio.ensure_future(channel.receive())
+            await asyncio.sleep(0)
+            theirs.send(note("a"))
+            await receiving
+        assert len(registered) == 1
 
     connected(scenario)
 
@@ -156,3 +188,53 @@ def test_reading_gives_way_to_others_while_frames_are_there():
         assert turns >= 200 // 16
 
     connected(scenario, Pace(rate=1e9, burst=1e9))
+
+
+def an_ask() -> bytes:
+    ask = wire.Ask(stat=wire.PathAsk(path="/data/a"))
+    return encode(wire.FromWorker(ask=ask).SerializeToString())
+
+
+# A million seconds pass before one token comes back.
+_STILL = Pace(rate=1e-6, burst=100.0, share=1e-7)
+
+
+def spent(channel: Channel) -> float:
+    return 100.0 - channel._bucket._tokens
+
+
+def test_an_ask_costs_what_it_kept_the_loop_busy():
+    async def scenario(channel, theirs):
+        theirs.send(an_ask() + note("x"))
+        await channel.receive()
+        until = time.thread_time() + 0.1  # a token is a tenth of a second of the loop
+        while time.thread_time() < until:
+            pass
+        await channel.receive()
+        assert 2.9 < spent(channel) <= 6.0
+
+    connected(scenario, _STILL)
+
+
+def test_an_ask_costs_nothing_while_the_loop_rests_and_little_when_it_is_quick():
+    async def scenario(channel, theirs):
+        theirs.send(an_ask() + note("x"))
+        await channel.receive()
+        await asyncio.sleep(0)
+        await channel.receive()
+        assert 2.0 <= spent(channel) < 2.9
+
+    connected(scenario, _STILL)
+
+
+def test_an_ask_during_which_others_ran_has_a_highest_price():
+    async def scenario(channel, theirs):
+        theirs.send(an_ask() + note("x"))
+        await channel.receive()
+        until = time.thread_time() + 0.6
+        while time.thread_time() < until:
+            pass
+        await channel.receive()
+        assert 5.9 < spent(channel) <= 6.0
+
+    connected(scenario, _STILL)

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from executor import checkpointing, launcher
 from executor.audit.checkpoint import make_key, read
 from executor.audit.read import records
 from executor.audit.record import Draft, Event, Head
 from executor.audit.store import AuditStore
 from executor.audit.verify import extends, last_head, verify
-from executor.checkpointing import (
+from executor.children import checkpointing, launcher
+from executor.children.checkpointing import (
     CheckpointOptions,
     Checkpoints,
     SignerGone,
@@ -168,7 +168,7 @@ def test_the_signer_is_locked_and_nobody_of_its_user_looks_into_it(signer):
 
 LOCKED = """
 import os, socket, subprocess, sys
-from executor import signer
+from executor.children import signer
 signer._lock(1)
 def refused(call):
     try:
@@ -300,7 +300,13 @@ def test_a_signer_ends_with_the_server_that_wanted_it(options):
     A parent that is not the one that was named: it was gone before the signer looked.
     """
     command = launcher.program(
-        "executor.signer", "--key", str(options.key), "--to", str(options.to), "--parent", "1"
+        "executor.children.signer",
+        "--key",
+        str(options.key),
+        "--to",
+        str(options.to),
+        "--parent",
+        "1",
     )
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False

@@ -381,7 +381,7 @@ def test_the_shell_goes_on_in_a_new_session_when_one_is_lost(server, terminal):
 def test_help_names_every_command_and_every_command_shows_an_example():
     shown = codecage("--help").stdout.decode()
     for command in cli.COMMANDS:
-        assert f"\n    {command.name} " in shown
+        assert f"\n    {command.name}" in shown
         assert command.help in " ".join(shown.split())
 
 

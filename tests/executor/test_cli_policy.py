@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import pytest
@@ -100,3 +101,26 @@ def test_check_warns_of_a_source_that_is_no_directory_here_and_fails_nothing(fil
     assert cli.main(["policy", "check", "--json", str(files / "good.yaml")]) == 0
     (doubt,) = json.loads(capsys.readouterr().out)["doubts"]
     assert (doubt["line"], doubt["column"]) == (4, 5)
+
+
+def test_a_gates_program_that_is_not_the_one_named_is_warned_of(tmp_path, capsys):
+    program, books, file = tmp_path / "gate.py", tmp_path / "books", tmp_path / "a.yaml"
+    books.mkdir()
+    program.write_text("pass\n")
+    digest = hashlib.sha256(b"pass\n").hexdigest()
+    file.write_text(
+        f"version: 1\nname: a\ngates: {{one: {{program: {program}, sha256: '{digest}', image: core}}}}\n"
+        f"filesystem:\n  - {{mount: /m, source: {books}, access: transaction, gate: one}}\n"
+    )
+
+    def doubts():
+        assert cli.main(["policy", "check", str(file), "--json"]) == 0
+        return [one["message"] for one in json.loads(capsys.readouterr().out)["doubts"]]
+
+    assert doubts() == []
+    program.write_text("print(1)\n")
+    (message,) = doubts()
+    assert f"and the policy names {digest}" in message
+    program.unlink()
+    (message,) = doubts()
+    assert "cannot be read here" in message

@@ -254,7 +254,7 @@ def test_a_session_that_is_lost_ends_the_command_with_3(serving, directory):
     with running(serving, directory) as process:
         assert process.stdout.readline() == "on\n"
         for inmate in psutil.Process(serving.process.pid).children(recursive=True):
-            if "executor.launching" not in inmate.cmdline():
+            if "executor.children.launching" not in inmate.cmdline():
                 inmate.kill()
         assert process.wait(PATIENCE) == 3
         assert process.stderr.read().startswith("[the session is lost: ")

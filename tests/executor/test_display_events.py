@@ -7,9 +7,9 @@ import pytest
 from codecage.v1 import codecage_pb2 as pb
 from codecage.worker.v1 import worker_pb2 as frames_pb2
 from executor.audit.record import Event
-from executor.displays import PARTS_MAX, Joiner
 from executor.errors import ProtocolBroken
 from executor.kernel.bundles import BUNDLE_COST, BUNDLE_MAX, FORMS_MAX
+from executor.sessions.displays import PARTS_MAX, Joiner
 from tests.executor.fakes.harness import ended, policy
 from tests.executor.fakes.served import OK, serving
 

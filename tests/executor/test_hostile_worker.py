@@ -11,6 +11,7 @@ import pytest
 from codecage.v1 import codecage_pb2 as pb
 from executor.audit.record import Event
 from executor.linux.descriptors import own
+from executor.sessions.session import State
 from tests.executor.fakes.harness import ended, policy
 from tests.executor.fakes.served import FOREVER, OK, refused, serving, until
 
@@ -134,6 +135,21 @@ def test_notes_are_bounded_by_the_same_budget(tmp_path):
     serving(tmp_path, scenario, [policy("limits: {requests: 10}\n")])
 
 
+def test_a_worker_that_does_not_answer_a_file_command_loses_its_session(tmp_path, monkeypatch):
+    monkeypatch.setattr("executor.sessions.commanding._PATIENCE", 0.2)
+
+    async def scenario(server):
+        session, neighbour = await server.create(), await server.create()
+        await server.run(session, "frame.__self__.file = lambda command: pause()")
+        listing = pb.ListFilesRequest(session_id=session, path="/work")
+        assert (await refused(server.stub.ListFiles(listing)))[1] == "SESSION_LOST"
+        await server.sessions.get(session)._reading
+        assert server.sessions.get(session).state is State.LOST
+        assert ended(await server.run(neighbour, "1")).status == OK
+
+    serving(tmp_path, scenario)
+
+
 def test_a_worker_that_says_it_is_locked_and_is_not_gets_no_session(tmp_path):
     async def scenario(server):
         create = server.stub.CreateSession(pb.CreateSessionRequest())
@@ -153,12 +169,13 @@ def test_a_client_that_does_not_read_holds_the_guest_and_not_the_server(tmp_path
         while not log._is_full():
             await log._change()
         assert log._size <= 4 * 2**20 + 2**20 + 2**16
+        await server.stub.Interrupt(pb.InterruptRequest(session_id=session))
         while await cell.read() is not grpc.aio.EOF:
             assert log._size <= 4 * 2**20 + 2**20 + 2**16
         last = server.records(session)[-1]
-        assert (last.event, last.outcome) == (Event.CELL_END, "timed_out")
+        assert (last.event, last.outcome) == (Event.CELL_END, "interrupted")
 
-    serving(tmp_path, scenario, [policy("limits: {output: 64Mi, wall_time: 1s}\n")])
+    serving(tmp_path, scenario, [policy("limits: {output: 64Mi}\n")])
 
 
 def test_displays_that_no_client_reads_hold_the_guest_and_not_the_server(tmp_path):
@@ -170,12 +187,13 @@ def test_displays_that_no_client_reads_hold_the_guest_and_not_the_server(tmp_pat
         log = server.sessions.get(session)._cell.log
         while not log._is_full():
             await log._change()
+        await server.stub.Interrupt(pb.InterruptRequest(session_id=session))
         while await cell.read() is not grpc.aio.EOF:
             assert log._size <= 4 * 2**20 + 2**16 + 2**12
         last = server.records(session)[-1]
-        assert (last.event, last.outcome) == (Event.CELL_END, "timed_out")
+        assert (last.event, last.outcome) == (Event.CELL_END, "interrupted")
 
-    serving(tmp_path, scenario, [policy("limits: {output: 64Mi, wall_time: 1s}\n")])
+    serving(tmp_path, scenario, [policy("limits: {output: 64Mi}\n")])
 
 
 def test_an_unfinished_frame_ends_with_the_cells_wall_time(tmp_path):

@@ -12,11 +12,11 @@ from codecage.v1 import codecage_pb2 as pb
 from executor import images
 from executor.audit.record import Answer, Event, Origin
 from executor.audit.verify import verify
+from executor.children.zygotes import ImageRow, Zygotes
 from executor.choice import build_command
 from executor.errors import CageUnavailable
 from executor.holding import is_boxed
 from executor.process import images as native
-from executor.zygotes import ImageRow, Zygotes
 from policy.doubts import SHIPPED_IMAGES
 from tests.executor.fakes.harness import KEY, key_of, launched_images, metadata, policy, reason
 from tests.executor.fakes.served import refused, serving

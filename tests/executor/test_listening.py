@@ -1,13 +1,15 @@
+import asyncio
 import os
 import pwd
 import socket
 import stat
 
+import grpc
 import pytest
 
+from executor.api.listening import Place, add_port, clear_stale, place, private_directory
 from executor.errors import CannotStart
 from executor.identity import Account, account
-from executor.listening import clear_stale, place, private_directory
 
 OWN = Account("me", os.geteuid(), os.getegid(), changes=False)
 OTHER = Account("other", 54321, 54321, changes=True)
@@ -115,6 +117,48 @@ def test_what_is_no_socket_is_left_alone(tmp_path, kind):
     with pytest.raises(CannotStart, match="no socket"):
         clear_stale(where)
     assert where.path.is_symlink() or where.path.exists()
+
+
+async def on_a_server(act):
+    server = grpc.aio.server()
+    try:
+        return act(server)
+    finally:
+        await server.stop(None)
+        # Its finaliser would schedule another stop, on a loop that may be closed by then.
+        del server._server
+
+
+def mode_of_a_new(path, act):
+    """
+    The mode of a socket that `act` makes where the mask is open, and the mask after it.
+    """
+    before = os.umask(0)
+    try:
+        asyncio.run(on_a_server(act))
+        return stat.S_IMODE(path.stat().st_mode), os.umask(0)
+    finally:
+        os.umask(before)
+
+
+def test_a_servers_socket_is_its_accounts_alone_whatever_the_mask_is(tmp_path):
+    open_to_all = tmp_path / "all"
+    mode, _ = mode_of_a_new(
+        open_to_all, lambda server: server.add_insecure_port(f"unix:{open_to_all}")
+    )
+    assert mode & 0o077
+    own = tmp_path / "own"
+    assert mode_of_a_new(own, lambda server: add_port(server, Place(own))) == (0o600, 0)
+
+
+def test_a_place_where_no_socket_can_be_is_told_and_the_mask_is_what_it_was(tmp_path):
+    before = os.umask(0o022)
+    try:
+        with pytest.raises(CannotStart, match="cannot listen on .*/none/s"):
+            asyncio.run(on_a_server(lambda one: add_port(one, Place(tmp_path / "none" / "s"))))
+        assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(before)
 
 
 @as_root

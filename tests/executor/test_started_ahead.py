@@ -10,7 +10,7 @@ import sys
 import psutil
 import pytest
 
-from executor import launcher
+from executor.children import launcher
 from executor.kernel.ahead import hand_over, take_over
 from executor.kernel.spawn import StartZygote
 
@@ -89,7 +89,7 @@ def test_it_is_started_before_the_server_imports_what_takes_long():
         check=True,
     )
     loaded = set(done.stdout.split())
-    assert "executor.launcher" in loaded
+    assert "executor.children.launcher" in loaded
     assert loaded & LATE == set()
 
 
@@ -102,7 +102,7 @@ def test_the_launcher_waits_for_nothing_that_is_installed():
 
 
 def test_the_one_that_waits_ends_with_the_launcher():
-    started = launcher.launch(ahead="executor.zygote")
+    started = launcher.launch(ahead="executor.children.zygote")
     try:
         first = _first_child(started)
         assert first.cmdline()[-2] == "--ahead"
@@ -113,9 +113,9 @@ def test_the_one_that_waits_ends_with_the_launcher():
 
 def test_the_first_row_of_its_kind_is_the_one_that_waits_and_others_are_started():
     # Of an image that there is not: each ends when it has its row.
-    row = launcher.program("executor.zygote", "--image", "none", "--key", "00")
+    row = launcher.program("executor.children.zygote", "--image", "none", "--key", "00")
     other = (sys.executable, "-c", "import time; time.sleep(60)")
-    started = launcher.launch(ahead="executor.zygote")
+    started = launcher.launch(ahead="executor.children.zygote")
     try:
         waiting = _first_child(started)
         started.give([row, other])

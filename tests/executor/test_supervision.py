@@ -10,10 +10,10 @@ import sys
 
 import pytest
 
-from executor import launcher
+from executor.children import launcher
+from executor.children.supervision import Supervision
 from executor.errors import CageUnavailable
 from executor.kernel.cage import BoxEnds
-from executor.supervision import Supervision
 
 
 def ask_a_liar(limits=contextlib.nullcontext):

@@ -308,3 +308,27 @@ def test_a_final_answer_is_told_once_and_within_the_output_limit(tmp_path):
         assert (await client.until("output")).data == b"[122, 0, 114]\n"
 
     given(tmp_path, scenario, TOOLS + "limits: {output: 100Ki}\n")
+
+
+def test_an_argument_that_the_policy_hides_is_nowhere_in_the_record_and_reaches_the_client(
+    tmp_path,
+):
+    async def scenario(server):
+        session = await create(server, labels={"the-token": "hunter2", "who": "Ann"})
+        client = await cell(server, session, "call('echo', value=1234); call('bound', n=7)")
+        call = await client.until("tool_call")
+        assert values.decode(call.arguments) == ((), {"value": 1234})
+        await client.answer(1)
+        await client.answer((await client.until("tool_call")).call)
+        await client.until("ended")
+        hidden, shown = seen(server, session, Event.DECISION)
+        assert (hidden.request, shown.request) == (
+            "call echo(value=[redacted])",
+            "call bound(n=7, other=<Composite>)",
+        )
+        first, second = (dict(one.detail) for one in seen(server, session, Event.OUTCOME))
+        assert (first["arguments"], len(second["arguments"])) == ("[redacted]", 64)
+        (created,) = seen(server, session, Event.SESSION_CREATE)
+        assert dict(created.detail)["labels"] == '{"the-token": "[redacted]", "who": "Ann"}'
+
+    given(tmp_path, scenario, TOOLS + 'audit: {redact: [value, "*token"]}\n')

@@ -73,7 +73,7 @@ LIES = {
 def test_what_no_client_sends_ends_its_cell_and_nothing_else(tmp_path, lie):
     async def scenario(server):
         session, neighbour = await create(server), await create(server)
-        client = await cell(server, session, "call('echo', 1)\nimport signal\nsignal.pause()")
+        client = await cell(server, session, "call('echo', 1)\npause()")
         await client.until("tool_call")
         with pytest.raises((grpc.aio.AioRpcError, asyncio.InvalidStateError)):
             await told(client, lie)
@@ -93,7 +93,7 @@ def test_what_no_client_sends_ends_its_cell_and_nothing_else(tmp_path, lie):
 def test_unfinished_results_of_many_calls_are_bounded_together(tmp_path):
     async def scenario(server):
         session = await create(server)
-        code = "[call('echo', n, begin=True) for n in range(8)]\nimport signal\nsignal.pause()"
+        code = "[call('echo', n, begin=True) for n in range(8)]\npause()"
         client = await cell(server, session, code)
         for _ in range(8):
             await client.until("tool_call")

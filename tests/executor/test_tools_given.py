@@ -54,6 +54,11 @@ BAD = {
     "a variable called as a tool": {"tools": [ECHO], "variables": {"echo": b"x"}},
     "a variable with a blank in its name": {"variables": {"a b": b"x"}},
     "2 MiB of variables": {"variables": {"a": bytes(2**21)}},
+    "an import that is no module": {"imports": pb.Imports(allow=["os; print"])},
+    "an import of nothing": {"imports": pb.Imports(allow=[""])},
+    "a wildcard in the middle": {"imports": pb.Imports(allow=["a.*.b"])},
+    "an import of 129 letters": {"imports": pb.Imports(allow=["x" * 129])},
+    "257 imports": {"imports": pb.Imports(allow=["x"] * 257)},
 }
 
 
@@ -86,11 +91,14 @@ def test_parameters_of_every_kind_in_their_order_are_a_signature(tmp_path):
 
 def test_what_a_session_was_given_is_in_the_record_by_name_and_digest(tmp_path):
     async def scenario(server):
-        session = await create(server, variables={"secret": values.encode("very secret")})
+        imports = pb.Imports(allow=["math", "numpy.*"])
+        variables = {"secret": values.encode("very secret")}
+        session = await create(server, variables=variables, imports=imports)
         (created,) = seen(server, session, Event.SESSION_CREATE)
         detail = dict(created.detail)
         assert (detail["tools"], detail["variables_size"]) == ("echo bound", 27)
         assert len(detail["given"]) == 64
+        assert detail["imports"] == "math numpy.*"
         assert "very secret" not in str(created)
 
     given(tmp_path, scenario)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from executor.children.vouching import ROOM, vouched
 from executor.errors import ProtocolBroken
-from executor.vouching import ROOM, vouched
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = """

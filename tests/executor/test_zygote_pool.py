@@ -4,7 +4,7 @@ The pool's next worker: made when the last one was taken a while ago, and given 
 
 import asyncio
 
-from executor import zygotes as zygotes_module
+from executor.children import zygotes as zygotes_module
 from tests.executor.test_zygotes import settled, with_zygotes, zygote_of
 
 # Seconds that no test lasts.

@@ -1,15 +1,21 @@
 import asyncio
+import fcntl
 import os
+import resource
+import select
 import signal
+import subprocess
+import sys
 
 import psutil
 import pytest
 
+from executor.children.launcher import environment, program
+from executor.children.spawning import _identified
+from executor.children.zygotes import ImageRow, Rotation, Zygotes
 from executor.choice import ImageNotBuilt
 from executor.errors import CageUnavailable
 from executor.kernel.spawn import StartZygote
-from executor.launcher import environment, program
-from executor.zygotes import ImageRow, Rotation, Zygotes
 from tests.executor.fakes.harness import KEY, ended, launched
 from tests.executor.fakes.served import OK, serving
 
@@ -155,6 +161,31 @@ def test_a_zygote_that_never_gets_ready_is_reported_and_not_started_in_a_loop():
     with_zygotes(scenario, "--broken")
 
 
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_worker_is_known_by_a_descriptor_of_any_number(alive):
+    """
+    select(2) takes none from 1024 up, and sessions have files and sockets open in the server.
+    """
+    before = soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2000), hard))
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        low = os.pidfd_open(child.pid)
+        high = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 1500)
+        try:
+            if not alive:
+                child.kill()
+                select.select([low], [], [], 20)
+            found = _identified(child.pid, high)
+            assert (found is not None) == alive
+            if found is not None:
+                assert found.pid == child.pid
+                found.close()
+        finally:
+            for number in (low, high):
+                os.close(number)
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 def test_closing_ends_every_worker_and_zygote():
     async def scenario(zygotes):
         worker = await zygotes.take("core")
@@ -201,4 +232,4 @@ def test_zygotes_see_little_of_the_servers_environment():
 
 
 def test_programs_are_run_isolated_from_environment_and_directory():
-    assert program("executor.zygote")[1:3] == ("-I", "-B")
+    assert program("executor.children.zygote")[1:3] == ("-I", "-B")

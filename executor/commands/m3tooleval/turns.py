@@ -4,6 +4,7 @@ The three ways in which an agent acts on a task, each through cells of a session
 
 import ast
 import builtins
+import itertools
 import json
 import time
 from collections.abc import Sequence
@@ -99,6 +100,24 @@ def act_plainly(kit: Kit, task: Task, style: Style) -> float:
     if style is Style.JSON:
         functions = Browsing(functions, _needless(kit, task)).functions()
     return run_blocks(blocks(task, style), functions).seconds
+
+
+def calls_of(kit: Kit, task: Task) -> int:
+    """
+    How many calls of tools the task's one block makes, counted in plain Python. Raises BlockFailed.
+    """
+    calls = itertools.count()
+
+    def counted(function: Function) -> Function:
+        def call(*positional: object, **named: object) -> object:
+            next(calls)
+            return function(*positional, **named)
+
+        return call
+
+    functions = {name: counted(one) for name, one in kit.functions(task.family).items()}
+    run_blocks(blocks(task, Style.ONE_BLOCK), functions)
+    return next(calls)
 
 
 def blocks(task: Task, style: Style) -> tuple[str, ...]:

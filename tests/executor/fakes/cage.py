@@ -50,6 +50,7 @@ class Worker:
             "files": self.files,
             "frame": self.frame,
             "passed": self.passed,
+            "pause": self.pause,
             "print": self.print,
             "raw": self.sock.sendall,
             "receive": self.receive,
@@ -72,6 +73,17 @@ class Worker:
     def print(self, *words: object, stream: int = 1) -> None:
         text = " ".join(map(str, words)) + "\n"
         self.frame(output=wire.Output(stream=stream, data=text.encode()))
+
+    def pause(self) -> None:
+        """
+        Sleep until an interrupt comes; signal.pause() would miss one that comes just before it.
+        """
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            signal.sigwait(_SIGNALS)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self.interrupted()
 
     def receive(self) -> wire.ToWorker:
         while (data := self.buffer.take()) is None:

@@ -17,15 +17,18 @@ import grpc
 
 from codecage.v1 import codecage_pb2 as pb
 from codecage.v1 import codecage_pb2_grpc
-from executor import launcher
+from executor.api.approvers import ApprovalOptions, Door
+from executor.api.listening import Place
+from executor.api.service import About, Service
 from executor.audit import read
 from executor.audit.record import Record
 from executor.audit.store import AuditStore
-from executor.brokers import Brokers
+from executor.children import launcher
+from executor.children.brokers import Brokers
+from executor.children.zygotes import ImageRow, Rotation, Zygotes
 from executor.kernel.pool import FilePool
-from executor.service import About, Service
-from executor.sessions import Served, Sessions
-from executor.zygotes import ImageRow, Rotation, Zygotes
+from executor.sessions.approving import Approver, Desk
+from executor.sessions.registry import Served, Sessions
 from policy.builtin import CALCULATOR
 from policy.parse import parse
 from policy.types import Policy
@@ -79,6 +82,7 @@ class Running:
     channel: grpc.aio.Channel
     address: str
     launcher: launcher.Launcher
+    desk: Desk | None = None
     open: list[Any] = field(default_factory=list)
 
     async def create(self, name: str = "calculator", *, image: str = "", **labels: str) -> str:
@@ -112,6 +116,7 @@ async def running(
     most_sessions: int = 64,
     most_message: int = 4 * 2**20,
     broker: Sequence[str] = (),
+    approvers: Sequence[Approver] = (),
 ) -> AsyncIterator[Running]:
     place.mkdir(0o700, exist_ok=True)  # noqa: ASYNC240 - nothing else runs yet
     offered: Mapping[str, Policy] = {one.name: one for one in (CALCULATOR, *policies)}
@@ -122,20 +127,30 @@ async def running(
         zygotes = Zygotes(started, rows, pool=pool, rotation=rotation)
         files = FilePool()
         brokers = Brokers(started, len(table))
-        sessions = Sessions(Served(offered, store, zygotes, files, most_sessions, brokers))
+        desk = Desk() if approvers else None
+        served = Served(offered, store, zygotes, files, most_sessions, brokers, desk=desk)
+        sessions = Sessions(served)
+        door = desk and Door(
+            ApprovalOptions(Place(place / "door"), tuple(approvers)), Place(place / "inner"), desk
+        )
         server = grpc.aio.server(options=(("grpc.max_receive_message_length", most_message),))
         about = About("test", "0", "nobody", ())
         codecage_pb2_grpc.add_CodecageServicer_to_server(Service(about, sessions, audit), server)
         address = f"unix:{place / 'sock'}"
         server.add_insecure_port(address)
         await server.start()
+        if door is not None:
+            await door.open()
         channel = grpc.aio.insecure_channel(address)
         stub = codecage_pb2_grpc.CodecageStub(channel)
         try:
-            yield Running(stub, sessions, zygotes, store, audit, channel, address, started)
+            yield Running(stub, sessions, zygotes, store, audit, channel, address, started, desk)
         finally:
             await channel.close()
             await sessions.drain(0.0, _never())
+            if door is not None:
+                await door.close()
+                del door._server._server  # as below
             await server.stop(None)
             # Its finaliser would schedule another stop, on a loop that may be closed by then.
             del server._server

@@ -12,7 +12,7 @@ from tests.executor.fakes.harness import reason, running
 
 OK = pb.CELL_STATUS_OK
 # The worker sleeps in the kernel until a signal comes.
-FOREVER = "import signal\nprint('up')\nwhile True: signal.pause()"
+FOREVER = "print('up')\nwhile True: pause()"
 
 
 def serving(tmp_path, scenario, *args, **options):

@@ -31,8 +31,8 @@ WORDS = (
 )
 
 
-def given(tmp_path, scenario, text=TOOLS):
-    serving(tmp_path, scenario, [policy(text)])
+def given(tmp_path, scenario, text=TOOLS, **options):
+    serving(tmp_path, scenario, [policy(text)], **options)
 
 
 async def create(server, *tools, **more):

@@ -1,0 +1,3 @@
+"""
+The rows: what is measured, each beside its floor.
+"""

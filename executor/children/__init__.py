@@ -1,0 +1,3 @@
+"""
+The server's other processes: how they are started, looked at, talked to and ended.
+"""

@@ -1,0 +1,164 @@
+"""
+The launcher: a small process that starts zygotes, so that the server never forks.
+
+The server holds gRPC's threads and, later, users' sessions; a fork of it would copy both. So it
+executes this program before it imports anything large, and asks it by one datagram for each
+zygote. The datagram names an index into a table that was the first datagram of all, sent before
+anybody was served: whoever takes the server over later can have a known zygote started again, and
+nothing else. Until the table comes, the launcher starts one program ahead, which imports and
+waits for its row (`kernel/ahead.py`): a zygote's imports then run beside the server's.
+
+It ends when the server does: its socket closes, and the kernel sends SIGKILL when the thread
+that started it is gone. Zygotes hold the same two ropes to it and to the server.
+
+Programs run with `-I`: no environment variable and no current directory adds to what can be
+imported. Because that also hides a source checkout, the directories that the server itself was
+loaded from are passed as an argument, and only those that the isolated interpreter does not
+know by itself are put in front. (Rejected: `-P` with PYTHONPATH, which would leave the user's
+site directory and every other PYTHON* variable in force.)
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from executor.kernel.ahead import TABLE_MAX
+
+_BOOT: Final = (
+    "import json, runpy, sys; "
+    "sys.path[:0] = [p for p in json.loads(sys.argv[1]) if p not in sys.path]; "
+    "sys.argv = sys.argv[2:]; "
+    "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
+)
+# Where caches of images are found, and how programs and certificates are; nothing of the user's.
+_KEPT: Final = ("PATH", "HOME", "XDG_CACHE_HOME", "CODECAGE_CACHE")
+_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+_PROCESS: Final = "executor.children.launching"
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """
+    The running launcher, seen from the server: the socket to ask on, and its process.
+    """
+
+    channel: socket.socket
+    process: subprocess.Popen[bytes]
+    ahead: dict[int, socket.socket] = field(default_factory=dict)
+
+    def give(self, table: Sequence[Sequence[str]]) -> None:
+        """
+        Give the command lines that may be run, once and before anything is asked for;
+        `--socket FD` is added to them.
+
+        Raises ValueError for a table of more than 100,000 bytes, OSError when the launcher is gone.
+        """
+        data = json.dumps([list(row) for row in table]).encode()
+        if len(data) > TABLE_MAX:
+            raise ValueError(f"a table of {len(data)} bytes; {TABLE_MAX} are possible")
+        self.channel.send(data)
+
+    def start_zygote(self, number: int, image: int, end: socket.socket) -> None:
+        """
+        Ask for zygote `number` of table row `image`; `end` is its side of a SOCK_SEQPACKET pair.
+
+        Raises OSError when the launcher is gone.
+        """
+        from executor.kernel.spawn import StartZygote  # noqa: PLC0415 - after the launcher's start
+
+        message = StartZygote(number, image).pack()
+        socket.send_fds(self.channel, [message], [end.fileno()])
+
+    def start_ahead(self, image: int) -> None:
+        """
+        Start a zygote of table row `image` that nobody has asked for yet; `take_ahead` gives it.
+
+        The server does so before it imports gRPC: the guest boots while Python reads files.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self.start_zygote(0, image, theirs)
+        self.ahead[image] = ours
+
+    def take_ahead(self, image: int) -> socket.socket | None:
+        """
+        Our end of a zygote that was started ahead, once; None where there is none.
+        """
+        return self.ahead.pop(image, None)
+
+    def stop(self) -> None:
+        """
+        End the launcher and wait for it; its zygotes end with it.
+        """
+        for unclaimed in (*self.ahead.values(), self.channel):
+            unclaimed.close()
+        try:
+            self.process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def launch(table: Sequence[Sequence[str]] | None = None, *, ahead: str = "") -> Launcher:
+    """
+    Start the launcher, and give it the table if there is one yet (else: `Launcher.give`).
+
+    `ahead` is a module that waits for its row if it is run as `MODULE --ahead FD`; it is started
+    at once. Call it from the main thread, before threads start: the parent-death signal is bound
+    to the calling thread. Raises OSError when it cannot be started.
+    """
+    waiting = program(ahead) if ahead else ()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        number = theirs.fileno()
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            # Without what is installed, of which it needs nothing: no .pth file is run for it.
+            [sys.executable, "-S", *program(_PROCESS, str(number), str(os.getpid()), *waiting)[1:]],
+            env=environment(os.environ),
+            pass_fds=(number,),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    started = Launcher(ours, process)
+    if table is not None:
+        started.give(table)
+    return started
+
+
+def program(module: str, *arguments: str) -> tuple[str, ...]:
+    """
+    The command line that runs `module` in an isolated interpreter with our import path.
+    """
+    paths = json.dumps(import_paths())
+    return (sys.executable, "-I", "-B", "-c", _BOOT, paths, module, *arguments)
+
+
+def import_paths() -> list[str]:
+    """
+    The directories from which this process has our packages; the generated ones lie in `proto/`.
+    """
+    root = Path(__file__).resolve().parents[2]
+    return [str(path) for path in (root, root / "proto") if path.is_dir()]
+
+
+def runtime_paths() -> list[str]:
+    """
+    The directories that hold the server's own code and the interpreter's environment.
+    """
+    packages = (package for package in ("agent_client", "codecage", "executor", "policy"))
+    found = {str(Path(path) / name) for name in packages for path in import_paths()}
+    return [*sorted(path for path in found if Path(path).is_dir()), sys.prefix]
+
+
+def environment(given: Mapping[str, str]) -> dict[str, str]:
+    """
+    What a zygote sees of the server's environment.
+    """
+    kept = {name: given[name] for name in _KEPT if name in given}
+    return {"PATH": _PATH, **kept, "LANG": "C.UTF-8"}

@@ -1,0 +1,3 @@
+"""
+Sessions and their cells: made, found, run, and ended.
+"""
