@@ -20,14 +20,19 @@ if TYPE_CHECKING:
     from agent_client.adapters.anthropic import AnthropicMessages
     from agent_client.adapters.endpoint import Patience
     from agent_client.adapters.litellm import LiteLLM
+    from agent_client.adapters.mcp import mcp_tools
     from agent_client.adapters.openai import OpenAIChat
+    from agent_client.adapters.smolagents import SmolagentsExecutor
     from agent_client.aio import AsyncCage, AsyncSession, connect_async
+    from agent_client.approvals import Approval, ApprovalEnding, ApprovalOver, Approvals
     from agent_client.client import Cage, Session, connect
+    from agent_client.command import CommandResult
     from agent_client.course import Ending, LoopLimits, Outcome, Turn
     from agent_client.displays import Display
     from agent_client.errors import (
         CellRunning,
         CodecageError,
+        CodeFailed,
         Denied,
         InvalidRequest,
         LimitReached,
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
         NoAnswer,
         PathNotFound,
         PolicyNotFound,
+        RecordChanged,
         ServerFailed,
         ServerMissing,
         ServerUnavailable,
@@ -60,7 +66,7 @@ if TYPE_CHECKING:
     )
     from agent_client.extraction import BareText, Reply
     from agent_client.loop import AsyncCodeActLoop, CodeActLoop
-    from agent_client.observation import Observation
+    from agent_client.observation import Cut, Observation
     from agent_client.records import (
         AuditHead,
         AuditRecord,
@@ -77,7 +83,14 @@ if TYPE_CHECKING:
         SessionInfo,
         SessionState,
     )
-    from agent_client.transactions import Change, ChangeKind, CommitOutcome, CommitReport
+    from agent_client.transactions import (
+        Change,
+        ChangeKind,
+        CommitOutcome,
+        CommitReport,
+        GateVerdict,
+        Judgement,
+    )
     from agent_client.transcript import (
         Recorded,
         Replay,
@@ -90,6 +103,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AnthropicMessages": "adapters.anthropic",
+    "Approval": "approvals",
+    "ApprovalEnding": "approvals",
+    "ApprovalOver": "approvals",
+    "Approvals": "approvals",
     "AsyncCage": "aio",
     "AsyncCodeActLoop": "loop",
     "AsyncSession": "aio",
@@ -103,9 +120,14 @@ _HOMES = {
     "Change": "transactions",
     "ChangeKind": "transactions",
     "CodeActLoop": "loop",
+    "CodeFailed": "errors",
     "CodecageError": "errors",
+    "CommandResult": "command",
     "CommitOutcome": "transactions",
     "CommitReport": "transactions",
+    "Cut": "observation",
+    "GateVerdict": "transactions",
+    "Judgement": "transactions",
     "Denied": "errors",
     "Display": "displays",
     "Ended": "events",
@@ -136,6 +158,7 @@ _HOMES = {
     "Patience": "adapters.endpoint",
     "PolicyInfo": "records",
     "PolicyNotFound": "errors",
+    "RecordChanged": "errors",
     "Recorded": "transcript",
     "Replay": "transcript",
     "Reply": "extraction",
@@ -149,6 +172,7 @@ _HOMES = {
     "SessionLost": "errors",
     "SessionNotFound": "errors",
     "SessionState": "records",
+    "SmolagentsExecutor": "adapters.smolagents",
     "Started": "events",
     "Status": "events",
     "Stream": "events",
@@ -161,12 +185,17 @@ _HOMES = {
     "connect": "client",
     "connect_async": "aio",
     "load_transcript": "transcript",
+    "mcp_tools": "adapters.mcp",
     "replay": "transcript",
     "save_transcript": "transcript",
 }
 
 __all__ = [
     "AnthropicMessages",
+    "Approval",
+    "ApprovalEnding",
+    "ApprovalOver",
+    "Approvals",
     "AsyncCage",
     "AsyncCodeActLoop",
     "AsyncSession",
@@ -180,9 +209,12 @@ __all__ = [
     "Change",
     "ChangeKind",
     "CodeActLoop",
+    "CodeFailed",
     "CodecageError",
+    "CommandResult",
     "CommitOutcome",
     "CommitReport",
+    "Cut",
     "Denied",
     "Display",
     "Ended",
@@ -190,10 +222,12 @@ __all__ = [
     "Event",
     "FileInfo",
     "Final",
+    "GateVerdict",
     "Hold",
     "ImageInfo",
     "InvalidRequest",
     "IsolationPart",
+    "Judgement",
     "LimitReached",
     "Limits",
     "LiteLLM",
@@ -213,6 +247,7 @@ __all__ = [
     "Patience",
     "PolicyInfo",
     "PolicyNotFound",
+    "RecordChanged",
     "Recorded",
     "Replay",
     "Reply",
@@ -226,6 +261,7 @@ __all__ = [
     "SessionLost",
     "SessionNotFound",
     "SessionState",
+    "SmolagentsExecutor",
     "Started",
     "Status",
     "Stream",
@@ -238,6 +274,7 @@ __all__ = [
     "connect",
     "connect_async",
     "load_transcript",
+    "mcp_tools",
     "replay",
     "save_transcript",
 ]

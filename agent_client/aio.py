@@ -23,13 +23,13 @@ import grpc
 import grpc.aio
 
 from agent_client import calls, embedded, reading
-from agent_client.calls import Call, Gives
-from agent_client.cell import CellReader, Collector
-from agent_client.client import OnDisplay, OnOutput
-from agent_client.displays import Display
+from agent_client.aiocells import events_of, performed
+from agent_client.calls import PLAINLY, Call, Gives, Manner
+from agent_client.cell import CellReader, Collector, OnDisplay, OnOutput
+from agent_client.command import CommandResult, code_of, result_of
 from agent_client.embedded import AnyPath
 from agent_client.errors import CodecageError, ServerUnavailable, SessionNotFound
-from agent_client.events import Event, Output, ToolCalled, ToolCancelled
+from agent_client.events import Event
 from agent_client.failures import closed
 from agent_client.link import (
     CHANNEL_OPTIONS,
@@ -49,9 +49,9 @@ from agent_client.records import (
     ServerInfo,
     SessionInfo,
 )
+from agent_client.resuming import AsyncMessages, resumed_async
 from agent_client.tools import Function, Toolbox
 from agent_client.transactions import CommitReport
-from codecage.v1 import codecage_pb2 as pb
 
 Result = TypeVar("Result")
 
@@ -132,6 +132,15 @@ class AsyncCage:
         """
         return await self.call(calls.reload_policies())
 
+    async def verify(self, held: AuditHead) -> AuditHead:
+        """
+        Have the server prove that its record has only grown since a head that was kept
+        (`Observation.audit_head`), check the proof here, and give the head of now, to keep instead.
+
+        Raises RecordChanged where that is not shown: something before `held` was cut or changed.
+        """
+        return await self.call(calls.growth_since(held))
+
     async def sessions(self) -> tuple[SessionInfo, ...]:
         """
         The sessions that the server holds now.
@@ -147,6 +156,7 @@ class AsyncCage:
         tools: Sequence[Function] = (),
         variables: Mapping[str, object] = NO_VARIABLES,
         final_answer: bool = False,
+        imports: Sequence[str] | None = None,
     ) -> "Opening":
         """
         Open a session: `await` it, or enter it with `async with`, which also closes it.
@@ -154,7 +164,7 @@ class AsyncCage:
         See `Cage.session`. Async functions of `tools` run on this event loop, others in threads.
         """
         toolbox = Toolbox(tools)
-        gives = Gives(toolbox, variables, final_answer)
+        gives = Gives(toolbox, variables, final_answer, imports)
         return Opening(self, calls.create_session(policy, image, labels, gives), toolbox)
 
     def attach(self, session_id: str, *, tools: Sequence[Function] = ()) -> "Opening":
@@ -177,11 +187,12 @@ class AsyncCage:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def call(self, call: Call[Result]) -> Result:
+    async def call(self, call: Call[Result], patience: float | None = PATIENCE_SECONDS) -> Result:
         """
-        Make one call and wait for its reply. Raises what `failures.py` makes of its status.
+        Make one call and wait for its reply, at most `patience` seconds, or for as long as it takes
+        where that is None. Raises what `failures.py` makes of its status.
         """
-        return call.read(await self.wait(call.method, call.request, PATIENCE_SECONDS))
+        return call.read(await self.wait(call.method, call.request, patience))
 
     async def wait(self, method: str, request: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - gRPC has a deadline of its own, which also reaches the server
         """
@@ -206,6 +217,18 @@ class AsyncCage:
             raise link.failure(error) from None
         finally:
             replies.cancel()
+
+    async def reconnected(self, seconds: float) -> bool:
+        """
+        Wait until the server can be reached again; tells whether it could within `seconds`.
+        """
+        if self._channel is None or not self._open_link().may_come_back():
+            return False
+        try:
+            await asyncio.wait_for(self._channel.channel_ready(), seconds)
+        except TimeoutError:
+            return False
+        return True
 
     async def _reach(self) -> Link:
         if self._asked is not None:
@@ -278,39 +301,57 @@ class AsyncSession(SessionHandle):
         max_chars: int = DEFAULT_MAX_CHARS,
         keep: float | None = None,
         narrow: Collection[str] = (),
+        cwd: str = "",
+        assigned: bool = False,
     ) -> Observation:
         """
         Run Python and wait for its end; see `Session.run`. Cancelling this interrupts the cell.
         """
-        collector = Collector(calls.checked_max_chars(max_chars))
-        reader = CellReader()
+        collector = Collector(calls.checked_max_chars(max_chars), on_output, on_display)
+        reader, manner = CellReader(), Manner(narrow, cwd, assigned)
         try:
-            async with aclosing(self._cell(code, timeout, keep, reader, narrow)) as events:
+            async with aclosing(self._cell(code, timeout, keep, reader, manner)) as events:
                 async for event in events:
                     collector.add(event)
-                    if on_output is not None and isinstance(event, Output):
-                        on_output(event.stream.value, event.text)
-                    elif on_display is not None and isinstance(event, Display):
-                        on_display(event)
         except ServerUnavailable as error:
             error.chunks = collector.chunks()
             raise
         return collector.observation(reader.shown_bytes)
 
     def stream(
-        self, code: str, *, timeout: float | None = None, keep: float | None = None
+        self,
+        code: str,
+        *,
+        timeout: float | None = None,
+        keep: float | None = None,
+        narrow: Collection[str] = (),
+        cwd: str = "",
+        assigned: bool = False,
     ) -> AsyncIterator[Event]:
         """
         Run Python and give its events as they happen; see `Session.stream`.
         """
-        return self._cell(code, timeout, keep, CellReader())
+        manner = Manner(narrow, cwd, assigned)
+        return self._cell(code, timeout, keep, CellReader(), manner)
+
+    async def command(
+        self,
+        words: Sequence[str],
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - as above
+        cwd: str = "",
+    ) -> CommandResult:
+        """
+        Run a program; see `Session.command`.
+        """
+        return result_of(await self.run(code_of(words), timeout=timeout, cwd=cwd))
 
     def follow(self, cell: int, *, after: int = 0) -> AsyncIterator[Event]:
         """
         Come back to a cell by its number; see `Session.follow`.
         """
         request = calls.attach(self._open_id(), cell, after)
-        return _events(self._cage.listen("Attach", request), CellReader())
+        return events_of(self._cage.listen("Attach", request), CellReader())
 
     async def interrupt(self) -> bool:
         """
@@ -356,7 +397,8 @@ class AsyncSession(SessionHandle):
         A conflict is an answer. Raises Denied where the policy grants no commit, InvalidRequest
         where there is no transaction or a file is still open, CellRunning, SessionLost.
         """
-        return await self._cage.call(calls.commit(self._open_id(), mount, dry_run=dry_run))
+        # As long as gates and approvers take, which the policy bounds.
+        return await self._cage.call(calls.commit(self._open_id(), mount, dry_run=dry_run), None)
 
     async def rollback(self, mount: str = "") -> None:
         """
@@ -370,6 +412,17 @@ class AsyncSession(SessionHandle):
         """
         records = self._cage.listen("ReadAudit", calls.read_audit(self.id, after))
         return tuple([reading.record(record) async for record in records])
+
+    async def verify(self, held: AuditHead) -> AuditHead:
+        """
+        Have the server prove that its record has only grown since `held`, and has each record of
+        this session; see `Session.verify`.
+        """
+        now = await self._cage.verify(held)
+        for record in await self.audit():
+            if record.sequence <= now.sequence:
+                await self._cage.call(calls.inclusion(self.id, record, now))
+        return now
 
     async def close(self) -> AuditHead | None:
         """
@@ -405,60 +458,23 @@ class AsyncSession(SessionHandle):
         timeout: float | None,
         keep: float | None,
         reader: CellReader,
-        narrow: Collection[str] = (),
+        manner: Manner = PLAINLY,
     ) -> AsyncGenerator[Event, None]:
         answers = bool(self._toolbox)
         request = calls.execute(
-            self._open_id(), code, timeout, keep, answers=answers, narrow=narrow
+            self._open_id(), code, timeout, keep, answers=answers, manner=manner
         )
         if answers:
-            return self._performed(request, reader)
-        return _events(self._cage.listen("Execute", request), reader)
+            return performed(self._cage.listen, self._toolbox, request, reader)
+        messages = self._cage.listen("Execute", request)
+        if keep is not None:
+            messages = resumed_async(messages, lambda: self._again(reader, keep), reader)
+        return events_of(messages, reader)
 
-    async def _performed(
-        self, request: pb.ExecuteRequest, reader: CellReader
-    ) -> AsyncGenerator[Event, None]:
-        """
-        The events of a cell; its calls of tools are tasks beside it, which end with it.
-        """
-        sending: asyncio.Queue[pb.ExecuteRequest] = asyncio.Queue()
-        sending.put_nowait(request)
-        performing: dict[int, asyncio.Task[None]] = {}
-        messages = self._cage.listen("Converse", _queued(sending))
-        try:
-            async with aclosing(_events(messages, reader)) as events:
-                async for event in events:
-                    yield event
-                    if isinstance(event, ToolCalled):
-                        work = _perform(self._toolbox, event, sending)
-                        performing[event.number] = asyncio.create_task(work)
-                    elif isinstance(event, ToolCancelled) and event.number in performing:
-                        performing.pop(event.number).cancel()
-        finally:
-            for task in performing.values():
-                task.cancel()
-
-
-async def _events(
-    messages: AsyncGenerator[pb.Event, None], reader: CellReader
-) -> AsyncGenerator[Event, None]:
-    async with aclosing(messages):
-        async for message in messages:
-            for event in reader.read(message):
-                yield event
-    reader.finish()
-
-
-async def _queued(sending: asyncio.Queue[pb.ExecuteRequest]) -> AsyncIterator[pb.ExecuteRequest]:
-    while True:
-        yield await sending.get()
-
-
-async def _perform(
-    toolbox: Toolbox, called: ToolCalled, sending: asyncio.Queue[pb.ExecuteRequest]
-) -> None:
-    for message in await toolbox.call_async(called):
-        sending.put_nowait(message)
+    async def _again(self, reader: CellReader, seconds: float) -> AsyncMessages | None:
+        request = calls.attach(self._open_id(), reader.cell, reader.sequence)
+        found = await self._cage.reconnected(seconds)
+        return self._cage.listen("Attach", request) if found else None
 
 
 def _stop_unwanted(starting: "asyncio.Future[embedded.PrivateServer]") -> None:

@@ -6,7 +6,7 @@ how they wait for it. Arguments are checked here, before anything is sent.
 """
 
 import io
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,17 @@ from typing import Any, Generic, TypeVar, cast
 from google.protobuf.duration_pb2 import Duration
 
 from agent_client import reading, transactions
-from agent_client.errors import InvalidRequest
+from agent_client.errors import InvalidRequest, RecordChanged
 from agent_client.observation import MIN_MAX_CHARS
-from agent_client.records import AuditHead, FileInfo, PolicyInfo, ServerInfo, SessionInfo
+from agent_client.proofs import proves_growth, proves_inclusion
+from agent_client.records import (
+    AuditHead,
+    AuditRecord,
+    FileInfo,
+    PolicyInfo,
+    ServerInfo,
+    SessionInfo,
+)
 from agent_client.tools import Toolbox, variables_of
 from agent_client.transactions import CommitReport
 from codecage.v1 import codecage_pb2 as pb
@@ -70,12 +78,14 @@ def _policies(
 @dataclass(frozen=True, slots=True)
 class Gives:
     """
-    What a session is given when it is opened: tools, variables, and whether it may give an answer.
+    What a session is given when it is opened: tools, variables, whether it may give an answer,
+    and what its import statements may name (None: anything).
     """
 
     toolbox: Toolbox
     variables: Mapping[str, object]
     final_answer: bool
+    imports: Sequence[str] | None
 
 
 def create_session(
@@ -94,6 +104,9 @@ def create_session(
         variables=variables_of(gives.variables),
         final_answer=gives.final_answer,
     )
+    if gives.imports is not None:
+        request.imports.SetInParent()
+        request.imports.allow.extend(_several(gives.imports, "imports", "['math', 'numpy.*']"))
     return Call("CreateSession", request, reading.session)
 
 
@@ -201,6 +214,21 @@ def put_file(session_id: str, path: str, source: io.BufferedIOBase) -> Iterator[
         yield pb.PutFileRequest(data=piece)
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """
+    How a cell is run: rights that it does without, the directory in which it begins (empty: where
+    the last one left), and whether a last assignment's value is its own.
+    """
+
+    narrow: Collection[str] = ()
+    directory: str = ""
+    assigned: bool = False
+
+
+PLAINLY = Manner()
+
+
 def execute(
     session_id: str,
     code: str,
@@ -208,24 +236,37 @@ def execute(
     keep: float | None,
     *,
     answers: bool = False,
-    narrow: Collection[str] = (),
+    manner: Manner = PLAINLY,
 ) -> pb.ExecuteRequest:
     """
     Start a cell. `timeout` and `keep` are seconds; `keep` lets it outlive a broken connection.
-    `answers` says that calls of tools are performed here, `narrow` which rights it does without.
+    `answers` says that calls of tools are performed here.
     """
-    start = pb.StartCell(session_id=session_id, code=_text(code, "the code"), together=True)
+    start = pb.StartCell(
+        session_id=session_id,
+        code=_text(code, "the code"),
+        together=True,
+        directory=guest_path(manner.directory) if manner.directory else "",
+        assigned=manner.assigned,
+    )
     if timeout is not None:
         start.wall_time.CopyFrom(_duration(timeout, "timeout"))
     start.answers_tools = answers
-    if isinstance(narrow, str):
-        raise InvalidRequest(f"narrow is a list of rights: [{narrow!r}]")
-    start.narrow.extend(narrow)
+    start.narrow.extend(_several(manner.narrow, "narrow", "['network', 'tools.send']"))
     if keep is None:
         start.cancel.SetInParent()
     else:
         start.keep.duration.CopyFrom(_duration(keep, "keep"))
     return pb.ExecuteRequest(start=start)
+
+
+def _several(given: Collection[str], name: str, example: str) -> Iterable[str]:
+    """
+    Each of several texts; a single one would be taken for its letters.
+    """
+    if isinstance(given, str):
+        raise InvalidRequest(f"{name} is {given!r}; give a list, such as {example}")
+    return (_text(one, name) for one in given)
 
 
 def attach(session_id: str, cell: int, after: int) -> pb.AttachRequest:
@@ -245,6 +286,42 @@ def read_audit(session_id: str, after: int) -> pb.ReadAuditRequest:
     if not 0 <= after < 2**64:
         raise InvalidRequest(f"records after {after} were asked for; they count from 0 (all)")
     return pb.ReadAuditRequest(session_id=session_id, after_sequence=after)
+
+
+def growth_since(held: AuditHead) -> Call[AuditHead]:
+    """
+    Ask for the proof that the record has only grown since a head, check it, and give the head of
+    now. Its reading raises RecordChanged.
+    """
+
+    def read(reply: pb.ReadProofResponse) -> AuditHead:
+        now = reading.head(reply.head)
+        sizes = held.sequence + 1, now.sequence + 1
+        if not proves_growth(reply.path, sizes[0], held.hash, sizes[1], now.hash):
+            raise RecordChanged(f"the server's head {now} is not shown to extend {held}")
+        return now
+
+    return Call("ReadProof", pb.ReadProofRequest(head=_head(held)), read)
+
+
+def inclusion(session_id: str, record: AuditRecord, held: AuditHead) -> Call[None]:
+    """
+    Ask for the proof that a record is under a head, and check it. Its reading raises RecordChanged.
+    """
+
+    def read(reply: pb.ReadProofResponse) -> None:
+        size = held.sequence + 1
+        if not proves_inclusion(reply.path, record.leaf, record.sequence, size, held.hash):
+            raise RecordChanged(f"record {record.sequence} is not shown to be under {held}")
+
+    request = pb.ReadProofRequest(head=_head(held), sequence=record.sequence, session_id=session_id)
+    return Call("ReadProof", request, read)
+
+
+def _head(held: AuditHead) -> pb.AuditHead:
+    if not 0 <= held.sequence < 2**62 or len(held.hash) != 32:
+        raise InvalidRequest(f"{held} is no head; Observation.audit_head and Ended.audit_head are")
+    return pb.AuditHead(sequence=held.sequence, hash=held.hash)
 
 
 def checked_max_chars(max_chars: int) -> int:

@@ -5,6 +5,7 @@ Both clients feed it; it does no waiting of its own.
 """
 
 import codecs
+from collections.abc import Callable
 
 from agent_client.displays import Display
 from agent_client.errors import ServerUnavailable
@@ -25,6 +26,8 @@ from agent_client.records import AuditHead, CellFailure
 from codecage import values
 from codecage.v1 import codecage_pb2 as pb
 
+OnOutput = Callable[[str, str], None]
+OnDisplay = Callable[[Display], None]
 _STREAMS = {pb.STREAM_STDOUT: Stream.STDOUT, pb.STREAM_STDERR: Stream.STDERR}
 _STATUSES = {
     pb.CELL_STATUS_OK: Status.OK,
@@ -113,11 +116,18 @@ class CellReader:
 
 class Collector:
     """
-    Adds the events of one cell up to its observation.
+    Adds the events of one cell up to its observation, and hands on what is written and shown.
     """
 
-    def __init__(self, max_chars: int = DEFAULT_MAX_CHARS) -> None:
+    def __init__(
+        self,
+        max_chars: int = DEFAULT_MAX_CHARS,
+        on_output: OnOutput | None = None,
+        on_display: OnDisplay | None = None,
+    ) -> None:
         self._max_chars = max_chars
+        self._on_output = on_output
+        self._on_display = on_display
         self._runs: list[tuple[Stream, list[str]]] = []
         self._displays: list[tuple[int, Display]] = []
         self._value: Value | None = None
@@ -132,8 +142,12 @@ class Collector:
         match event:
             case Output():
                 self._write(event)
+                if self._on_output is not None:
+                    self._on_output(event.stream.value, event.text)
             case Display():
                 self._displays.append((len(self._runs), event))
+                if self._on_display is not None:
+                    self._on_display(event)
             case Value():
                 self._value = event
             case Final():

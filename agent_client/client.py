@@ -5,10 +5,9 @@ The client for ordinary programs: every call waits for its answer.
 Sessions and connections may be used from several threads, for example to interrupt a cell.
 """
 
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -16,12 +15,13 @@ import grpc
 import grpc.experimental
 
 from agent_client import calls, embedded, reading
-from agent_client.calls import Call, Gives
-from agent_client.cell import CellReader, Collector
-from agent_client.displays import Display
+from agent_client.calls import PLAINLY, Call, Gives, Manner
+from agent_client.cell import CellReader, Collector, OnDisplay, OnOutput
+from agent_client.cells import events_of, performed
+from agent_client.command import CommandResult, code_of, result_of
 from agent_client.embedded import AnyPath
 from agent_client.errors import CodecageError, ServerUnavailable, SessionNotFound
-from agent_client.events import Event, Output, ToolCalled, ToolCancelled
+from agent_client.events import Event
 from agent_client.link import (
     CHANNEL_OPTIONS,
     NO_LABELS,
@@ -40,16 +40,14 @@ from agent_client.records import (
     ServerInfo,
     SessionInfo,
 )
-from agent_client.tools import Background, Function, Send, Toolbox
+from agent_client.resuming import Messages, resumed
+from agent_client.tools import Background, Function, Toolbox
 from agent_client.transactions import CommitReport
-from codecage.v1 import codecage_pb2 as pb
 
 Result = TypeVar("Result")
 # Replies that come as a stream are read by the thread that waits for them: else gRPC starts one
 # for each call, which costs a short cell a fifth of its time.
 _OWN_THREAD: Final = ((grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),)
-OnOutput = Callable[[str, str], None]
-OnDisplay = Callable[[Display], None]
 
 
 def connect(
@@ -126,6 +124,15 @@ class Cage:
         """
         return self.call(calls.reload_policies())
 
+    def verify(self, held: AuditHead) -> AuditHead:
+        """
+        Have the server prove that its record has only grown since a head that was kept
+        (`Observation.audit_head`), check the proof here, and give the head of now, to keep instead.
+
+        Raises RecordChanged where that is not shown: something before `held` was cut or changed.
+        """
+        return self.call(calls.growth_since(held))
+
     def sessions(self) -> tuple[SessionInfo, ...]:
         """
         The sessions that the server holds now.
@@ -141,6 +148,7 @@ class Cage:
         tools: Sequence[Function] = (),
         variables: Mapping[str, object] = NO_VARIABLES,
         final_answer: bool = False,
+        imports: Sequence[str] | None = None,
     ) -> "Session":
         """
         Open a session under a policy of the server; without a name, one that may only compute.
@@ -152,14 +160,16 @@ class Cage:
         `tools` are functions of yours that the session's code can call, as far as the policy's
         `tools:` grant it; they are called in the thread that runs the cell, async ones in one of
         their own. `variables` are values that the code finds by these names. With `final_answer`
-        it has a function of that name, which ends its cell; see `Observation.final`.
+        it has a function of that name, which ends its cell; see `Observation.final`. `imports` is
+        what the code's own import statements may name, `math` or `numpy.*` or `*`: guidance for a
+        model, in smolagents' words, and no protection.
 
         Raises PolicyNotFound, Denied for an image that the policy does not have, InvalidRequest
         for one that the server's machine does not have (the message says how to build it), and
         LimitReached where no further session is possible.
         """
         toolbox = Toolbox(tools)
-        gives = Gives(toolbox, variables, final_answer)
+        gives = Gives(toolbox, variables, final_answer, imports)
         info = self.call(calls.create_session(policy, image, labels, gives))
         return Session(self, info, toolbox)
 
@@ -187,11 +197,12 @@ class Cage:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def call(self, call: Call[Result]) -> Result:
+    def call(self, call: Call[Result], patience: float | None = PATIENCE_SECONDS) -> Result:
         """
-        Make one call and wait for its reply. Raises what `failures.py` makes of its status.
+        Make one call and wait for its reply, at most `patience` seconds, or for as long as it takes
+        where that is None. Raises what `failures.py` makes of its status.
         """
-        return call.read(self.wait(call.method, call.request, PATIENCE_SECONDS))
+        return call.read(self.wait(call.method, call.request, patience))
 
     def wait(self, method: str, request: Any, timeout: float | None = None) -> Any:
         """
@@ -210,6 +221,21 @@ class Cage:
         self._link.check_open()
         replies = getattr(self._stub, method)(request)
         return self._messages(replies)
+
+    def reconnected(self, seconds: float) -> bool:
+        """
+        Wait until the server can be reached again; tells whether it could within `seconds`.
+        """
+        if not self._link.may_come_back():
+            return False
+        ready = grpc.channel_ready_future(self._channel)
+        try:
+            ready.result(timeout=seconds)
+        except grpc.FutureTimeoutError:
+            return False
+        finally:
+            ready.cancel()
+        return True
 
     def _messages(self, replies: Any) -> Generator[Any, None, None]:
         try:
@@ -241,51 +267,70 @@ class Session(SessionHandle):
         max_chars: int = DEFAULT_MAX_CHARS,
         keep: float | None = None,
         narrow: Collection[str] = (),
+        cwd: str = "",
+        assigned: bool = False,
     ) -> Observation:
         """
         Run Python and wait for its end.
 
-        `timeout` is in seconds, and can only shorten what the policy allows. `on_output` is
-        called with the stream's name and a text as the output arrives, `on_display` with what is
-        shown. `max_chars` (500 or more) bounds the observation's `text`. `keep` lets the cell go
-        on for so many seconds if the connection breaks; else it is interrupted, as it is when an
-        exception leaves this call. `narrow` names rights that the cell does without, whatever the
-        policy grants: `network`, `tools`, or `tools.` and a tool's name.
+        `timeout` is in seconds, and can only shorten what the policy allows. `on_output` is called
+        with the stream's name and a text as the output arrives, `on_display` with what is shown.
+        `max_chars` (500 or more) bounds the observation's `text`. `keep` lets the cell go on for so
+        many seconds if the connection breaks, and has this call come back to it; else it is
+        interrupted, as it is when an exception leaves this call. `narrow` names rights that the
+        cell does without, whatever the policy grants: `network`, `tools`, or `tools.` and a tool's
+        name. `cwd` is the directory from this cell on, an absolute path of the session; with
+        `assigned` what a last statement assigns to names is the value.
 
         What the code does wrong is in the observation. Raises CellRunning, SessionLost,
         SessionNotFound, LimitReached, InvalidRequest, ServerUnavailable.
         """
-        collector = Collector(calls.checked_max_chars(max_chars))
-        reader = CellReader()
+        collector = Collector(calls.checked_max_chars(max_chars), on_output, on_display)
+        reader, manner = CellReader(), Manner(narrow, cwd, assigned)
         try:
-            with closing(self._cell(code, timeout, keep, reader, narrow)) as events:
+            with closing(self._cell(code, timeout, keep, reader, manner)) as events:
                 for event in events:
                     collector.add(event)
-                    if on_output is not None and isinstance(event, Output):
-                        on_output(event.stream.value, event.text)
-                    elif on_display is not None and isinstance(event, Display):
-                        on_display(event)
         except ServerUnavailable as error:
             error.chunks = collector.chunks()
             raise
         return collector.observation(reader.shown_bytes)
 
     def stream(
-        self, code: str, *, timeout: float | None = None, keep: float | None = None
+        self,
+        code: str,
+        *,
+        timeout: float | None = None,
+        keep: float | None = None,
+        narrow: Collection[str] = (),
+        cwd: str = "",
+        assigned: bool = False,
     ) -> Iterator[Event]:
         """
         Run Python and give its events as they happen; the last one is `Ended`.
 
         Arguments and errors are those of `run`. Leaving the iterator early interrupts the cell.
         """
-        return self._cell(code, timeout, keep, CellReader())
+        manner = Manner(narrow, cwd, assigned)
+        return self._cell(code, timeout, keep, CellReader(), manner)
+
+    def command(
+        self, words: Sequence[str], *, timeout: float | None = None, cwd: str = ""
+    ) -> CommandResult:
+        """
+        Run a program with its arguments, where the policy's `process.programs` has it, and wait for
+        its end. `timeout` and `cwd` are those of `run`, and so are the errors.
+
+        No shell reads the words. A refusal, and a program that is not there, are in the result.
+        """
+        return result_of(self.run(code_of(words), timeout=timeout, cwd=cwd))
 
     def follow(self, cell: int, *, after: int = 0) -> Iterator[Event]:
         """
         Come back to a cell, running or last, by its number: its events after event `after`.
         """
         request = calls.attach(self._open_id(), cell, after)
-        return _events(self._cage.listen("Attach", request), CellReader())
+        return events_of(self._cage.listen("Attach", request), CellReader())
 
     def interrupt(self) -> bool:
         """
@@ -330,7 +375,8 @@ class Session(SessionHandle):
         A conflict is an answer. Raises Denied where the policy grants no commit, InvalidRequest
         where there is no transaction or a file is still open, CellRunning, SessionLost.
         """
-        return self._cage.call(calls.commit(self._open_id(), mount, dry_run=dry_run))
+        # As long as gates and approvers take, which the policy bounds.
+        return self._cage.call(calls.commit(self._open_id(), mount, dry_run=dry_run), None)
 
     def rollback(self, mount: str = "") -> None:
         """
@@ -344,6 +390,19 @@ class Session(SessionHandle):
         """
         request = calls.read_audit(self.id, after)
         return tuple(map(reading.record, self._cage.listen("ReadAudit", request)))
+
+    def verify(self, held: AuditHead) -> AuditHead:
+        """
+        What `Cage.verify` does, and have the server prove too that each record of this session,
+        by its hash, is under the head that comes back. Also once the session is closed.
+
+        Raises RecordChanged. That a record says what was hashed is for `codecage audit verify`.
+        """
+        now = self._cage.verify(held)
+        for record in self.audit():
+            if record.sequence <= now.sequence:
+                self._cage.call(calls.inclusion(self.id, record, now))
+        return now
 
     def close(self) -> AuditHead | None:
         """
@@ -382,47 +441,19 @@ class Session(SessionHandle):
         timeout: float | None,
         keep: float | None,
         reader: CellReader,
-        narrow: Collection[str] = (),
+        manner: Manner = PLAINLY,
     ) -> Generator[Event, None, None]:
         answers = bool(self._toolbox)
         request = calls.execute(
-            self._open_id(), code, timeout, keep, answers=answers, narrow=narrow
+            self._open_id(), code, timeout, keep, answers=answers, manner=manner
         )
         if answers:
-            return self._performed(request, reader)
-        return _events(self._cage.listen("Execute", request), reader)
+            return performed(self._cage.listen, self._toolbox, self._background, request, reader)
+        messages = self._cage.listen("Execute", request)
+        if keep is not None:
+            messages = resumed(messages, lambda: self._again(reader, keep), reader)
+        return events_of(messages, reader)
 
-    def _performed(
-        self, request: pb.ExecuteRequest, reader: CellReader
-    ) -> Generator[Event, None, None]:
-        """
-        The events of a cell, and between them its calls of tools.
-        """
-        sending: SimpleQueue[pb.ExecuteRequest | None] = SimpleQueue()
-        sending.put(request)
-        messages = self._cage.listen("Converse", iter(sending.get, None))
-        try:
-            with closing(_events(messages, reader)) as events:
-                for event in events:
-                    yield event
-                    self._perform(event, sending.put)
-        finally:
-            sending.put(None)
-
-    def _perform(self, event: Event, send: Send) -> None:
-        if isinstance(event, ToolCancelled):
-            self._background.cancel(event.number)
-        elif isinstance(event, ToolCalled) and self._toolbox.is_async(event.name):
-            self._background.begin(self._toolbox, event, send)
-        elif isinstance(event, ToolCalled):
-            for message in self._toolbox.call(event):
-                send(message)
-
-
-def _events(
-    messages: Generator[pb.Event, None, None], reader: CellReader
-) -> Generator[Event, None, None]:
-    with closing(messages):
-        for message in messages:
-            yield from reader.read(message)
-    reader.finish()
+    def _again(self, reader: CellReader, seconds: float) -> Messages | None:
+        request = calls.attach(self._open_id(), reader.cell, reader.sequence)
+        return self._cage.listen("Attach", request) if self._cage.reconnected(seconds) else None

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from agent_client.errors import InvalidRequest
 from agent_client.extraction import Answer, BareText, Code, Problem, Reply, checked_reply, extract
-from agent_client.observation import DEFAULT_MAX_CHARS, MIN_MAX_CHARS, Observation
+from agent_client.observation import DEFAULT_MAX_CHARS, MIN_MAX_CHARS, Cut, Observation
 from agent_client.wording import Wording, worded, worded_text
 
 Messages: TypeAlias = list[dict[str, str]]
@@ -61,13 +61,15 @@ class LoopLimits:
 @dataclass(frozen=True, slots=True)
 class Manner:
     """
-    How a loop speaks: what the model is told first, in whose words, and in how many characters.
+    How a loop speaks: what the model is told first, in whose words, in how many characters, and
+    what a longer text loses.
     """
 
     system: str
     wording: Wording = Wording.PLAIN
     bare: BareText = BareText.ANSWER
     max_chars: int = DEFAULT_MAX_CHARS
+    cut: Cut = Cut.MIDDLE
 
     def __post_init__(self) -> None:
         """
@@ -223,7 +225,8 @@ class Course:
             self._end(Ending.FINAL_ANSWER, observation.final)
         elif observation.session_lost:
             self._end(Ending.SESSION_LOST, None)
-        told = worded(observation, self._manner.wording, self._manner.max_chars, self._left() - 1)
+        manner = self._manner
+        told = worded(observation, manner.wording, manner.max_chars, self._left() - 1, manner.cut)
         told = f"{told}\n{code.note}" if code.note else told
         return self._add(reply, code.text, told if told.strip() else _BLANK, observation)
 

@@ -121,7 +121,8 @@ class Options:
     the audit store (none: it goes with the server), `run_as` an account, see `account`. For
     policies that grant connections: `secrets` is the directory of the secrets that they name,
     `trust` a file of certificates (PEM) that are believed besides the system's, `resolvers` are
-    name servers as `ADDRESS:PORT` in place of the system's.
+    name servers as `ADDRESS:PORT` in place of the system's. `sessions` is how many there may be
+    at a time (1 to 4096; none: 256).
     """
 
     policies: AnyPath | None = None
@@ -130,6 +131,7 @@ class Options:
     secrets: AnyPath | None = None
     trust: AnyPath | None = None
     resolvers: Sequence[str] = ()
+    sessions: int | None = None
 
     @property
     def given(self) -> bool:
@@ -137,7 +139,7 @@ class Options:
         Whether anything was asked for.
         """
         paths = (self.policies, self.audit, self.secrets, self.trust)
-        return any((*paths, self.run_as, self.resolvers))
+        return any((*paths, self.run_as, self.resolvers, self.sessions))
 
 
 _PLAIN = Options()
@@ -226,6 +228,8 @@ def _options(directory: Path, asked: Options, user: str | None) -> list[str]:
             options += [option, str(_absolute(path))]
     for resolver in asked.resolvers:
         options += ["--resolver", resolver]
+    if asked.sessions is not None:
+        options += ["--sessions", str(asked.sessions)]
     if user is not None:
         options += ["--run-as", user]
     return options

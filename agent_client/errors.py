@@ -10,11 +10,13 @@ What can go wrong on the way to an observation.
     ├── CellRunning            the session is busy with another cell
     ├── Denied                 the policy does not grant what was asked
     ├── LimitReached           a limit of the policy, or of the server, is used up
+    ├── RecordChanged          the server's record is not what a head that you kept vouches for
     ├── SessionLost            the session's process ended; its variables and files are gone
     ├── ServerUnavailable      nobody answers at the address, or the connection broke
     │   ├── NoAnswer           the server is there and did not answer in time
     │   └── ServerMissing      a private server was wanted, and the server is not installed
     ├── ServerFailed           the server reports a mistake of its own
+    ├── CodeFailed             the agent's code failed, and its caller wants that as an exception
     └── ModelFailed            a language model's endpoint gave no reply that can be used
         ├── ModelRefused       it takes the request, or the key, never: change something
         ├── ModelBusy          too many requests, or a failure of its own: ask again later
@@ -22,7 +24,8 @@ What can go wrong on the way to an observation.
         └── ModelUnreadable    its answer is not what its interface promises
 
 "Closed" is something that your code did; "Lost" and "Failed" are what the other side did. What the
-agent's own Python does wrong is none of these: it is the observation's `error`.
+agent's own Python does wrong is the observation's `error`, and none of these but CodeFailed, which
+adapters raise where a foreign interface asks for it.
 """
 
 from collections.abc import Mapping
@@ -103,6 +106,13 @@ class SessionLost(CodecageError):
     """
 
 
+class RecordChanged(CodecageError):
+    """
+    The server's audit record is not what a head that was kept vouches for, or the server proves it
+    wrongly: keep the head, it is the evidence.
+    """
+
+
 class ServerUnavailable(CodecageError):
     """
     Nobody answers at the address, or the connection broke.
@@ -129,6 +139,12 @@ class ServerMissing(ServerUnavailable):
 class ServerFailed(CodecageError):
     """
     The server met a mistake of its own; its log has the incident that the message names.
+    """
+
+
+class CodeFailed(CodecageError):
+    """
+    The agent's code failed; the message is what its model should read: a traceback, and marks.
     """
 
 

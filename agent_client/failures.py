@@ -23,6 +23,7 @@ from agent_client.errors import (
     NoAnswer,
     PathNotFound,
     PolicyNotFound,
+    RecordChanged,
     ServerFailed,
     ServerUnavailable,
     SessionClosed,
@@ -46,6 +47,7 @@ _REASONS: dict[str, tuple[type[CodecageError], str]] = {
     "SESSION_LOST": (SessionLost, ""),
     "CELL_RUNNING": (CellRunning, ""),
     "CELL_NOT_FOUND": (InvalidRequest, ""),
+    "AUDIT_NOT_PROVED": (RecordChanged, ""),
 }
 _CODES: dict[grpc.StatusCode, tuple[type[CodecageError], str]] = {
     grpc.StatusCode.INVALID_ARGUMENT: (InvalidRequest, ""),

@@ -59,6 +59,13 @@ class Link:
             )
         return meant
 
+    def may_come_back(self) -> bool:
+        """
+        Whether a broken connection may be mended: not after `close`, and not where the private
+        server has ended.
+        """
+        return not self._closed and not (self._server and self._server.ended())
+
     def mark_closed(self) -> bool:
         """
         Refuse what comes after; tells whether it was open.

@@ -17,7 +17,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar, cast
 from agent_client.course import Clock, Course, LoopLimits, Manner, Messages, Outcome, Turn
 from agent_client.errors import InvalidRequest
 from agent_client.extraction import BareText, Reply
-from agent_client.observation import DEFAULT_MAX_CHARS, Observation
+from agent_client.observation import DEFAULT_MAX_CHARS, Cut, Observation
 from agent_client.wording import Wording
 
 Model: TypeAlias = Callable[[Messages], str | Reply]
@@ -36,6 +36,15 @@ the value of its last expression and its errors are your next message.
 Work in small steps, look at the results, and mend what fails. What the session's policy does not \
 allow raises an exception that says so: do not try it again, find another way.
 When you are done, give your answer between <solution> and </solution>, in a reply without code."""
+
+INSTRUCTIONS_FOR_CALLS = """\
+You solve tasks by writing Python, which the tool `python` runs for you in a session that keeps \
+its variables and files from one call to the next.
+Work in small steps, one call at a time, look at the results, and mend what fails. What the \
+session's policy does not allow raises an exception that says so: do not try it again, find \
+another way.
+When you are done, give your answer between <solution> and </solution>, without a call."""
+"""What to say to a model that is offered the tool (`calls=True`)."""
 
 
 class Runs(Protocol):
@@ -75,12 +84,13 @@ class _Loop(Generic[_Asked, _Running]):
         wording: Wording = Wording.PLAIN,
         bare: BareText = BareText.ANSWER,
         max_chars: int = DEFAULT_MAX_CHARS,
+        cut: Cut = Cut.MIDDLE,
         on_turn: OnTurn | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self._model = model
         self._session = session
-        self._manner = Manner(system, Wording(wording), BareText(bare), max_chars)
+        self._manner = Manner(system, Wording(wording), BareText(bare), max_chars, Cut(cut))
         self._limits = limits or LoopLimits()
         self._on_turn = on_turn
         self._clock = clock
@@ -97,9 +107,10 @@ class CodeActLoop(_Loop[Model, Runs]):
     """
     A model and a session at work on a task.
 
-    `system` is the first message, `limits` how far it may go, `wording` whose words a model is
-    told results in, `bare` what a reply without code is, `max_chars` (500 or more) the most
-    characters of a result, and `on_turn` is called with each Turn as it is over.
+    `system` is the first message, `limits` how far it may go, `wording` whose words a model is told
+    results in, `bare` what a reply without code is, `max_chars` (500 or more) the most characters
+    of a result and `cut` what a longer one loses, and `on_turn` is called with each Turn as it is
+    over.
     """
 
     def run(self, task: str) -> Outcome:

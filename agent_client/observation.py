@@ -7,6 +7,7 @@ own output may contain anything, also lines that look like our marks: decide by 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from agent_client.displays import Display
 from agent_client.events import Ended, Final, Status, Stream, Value
@@ -15,6 +16,16 @@ from agent_client.records import AuditHead, CellFailure
 DEFAULT_MAX_CHARS = 20_000
 MIN_MAX_CHARS = 500  # a text with less room would be marks alone
 _REASON_CHARS = 200
+
+
+class Cut(StrEnum):
+    """
+    What a text loses that is too long: its middle, or all but its head; NONE leaves it as it is.
+    """
+
+    MIDDLE = "middle"
+    HEAD = "head"
+    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +103,22 @@ class Observation:
         """
         return self.render(self.max_chars)
 
-    def render(self, max_chars: int, empty: str = "[no output]") -> str:
+    def render(self, max_chars: int, empty: str = "[no output]", cut: Cut = Cut.MIDDLE) -> str:
         """
         The output and what was shown, the value, the traceback and what else is to be said, in
         this order. Of what was shown it has the text, and in brackets what else there is.
 
-        Takes at most `max_chars` characters (500 or more): a longer text loses its middle, and
-        says how much. The marks in brackets at the end are never cut. `empty` is the text where
+        Takes at most `max_chars` characters (500 or more): a longer text loses what `cut` names,
+        and says how much. The marks in brackets at the end are never cut. `empty` is the text where
         there is nothing else to say.
         """
         marks = "\n".join(self.marks())
         body = self._body()
         if not marks:
-            return cut_middle(body, max_chars) or empty
+            return shortened(body, max_chars, cut) or empty
         if not body:
             return marks
-        return f"{cut_middle(body, max_chars - len(marks) - 1)}\n{marks}"
+        return f"{shortened(body, max_chars - len(marks) - 1, cut)}\n{marks}"
 
     def marks(self) -> list[str]:
         """
@@ -239,19 +250,20 @@ def observe(
     )
 
 
-def cut_middle(text: str, limit: int) -> str:
+def shortened(text: str, limit: int, cut: Cut) -> str:
     """
-    `text` in at most `limit` characters: its beginning and its end, and how much is missing.
+    `text` in at most `limit` characters: its beginning, its end unless that is `cut`, and how much
+    is missing. With Cut.NONE it is the whole text.
 
     The end keeps as much as the beginning, since a traceback says at its end what happened. A
     limit that leaves no room for the mark gives the mark alone.
     """
-    if len(text) <= limit:
+    if len(text) <= limit or cut is Cut.NONE:
         return text
     # The number is never longer than that of the whole text, so that this is room enough.
     room = max(0, limit - len(_gap(len(text))))
-    head = room - room // 2
-    tail = room // 2
+    tail = room // 2 if cut is Cut.MIDDLE else 0
+    head = room - tail
     return text[:head] + _gap(len(text) - head - tail) + text[len(text) - tail :]
 
 

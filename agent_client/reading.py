@@ -88,6 +88,7 @@ def session(info: pb.Session) -> SessionInfo:
         lost_reason=info.lost_reason,
         cage=_CAGES.get(info.cage, CageKind.UNKNOWN),
         isolation_parts=tuple(map(_part, info.isolation_parts)),
+        capture=info.capture,
     )
 
 
@@ -122,6 +123,7 @@ def record(record: pb.AuditRecord) -> AuditRecord:
         policy_digest=record.policy_digest,
         detail=record.detail,
         hash=record.hash,
+        leaf=record.leaf,
     )
 
 

@@ -128,7 +128,8 @@ class IsolationPart:
 class SessionInfo:
     """
     A session as its server describes it, at the moment of asking. `isolation_parts` is empty in
-    the WebAssembly cage.
+    the WebAssembly cage. `capture` says how far the session can be replayed, `complete` so far or
+    `incomplete (why)`; it is empty where its policy has no `audit: {level: replay}`.
     """
 
     id: str
@@ -142,6 +143,7 @@ class SessionInfo:
     lost_reason: str
     cage: CageKind = CageKind.UNKNOWN
     isolation_parts: tuple[IsolationPart, ...] = ()
+    capture: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +191,8 @@ class FileInfo:
 class AuditRecord:
     """
     One record of the audit log; `origin` says whose word it is, a worker's being a suspect's.
+
+    `hash` is the tree's root when this is its last record, `leaf` the hash of the record itself.
     """
 
     sequence: int
@@ -203,3 +207,4 @@ class AuditRecord:
     policy_digest: str
     detail: str
     hash: bytes
+    leaf: bytes = b""

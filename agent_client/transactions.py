@@ -18,6 +18,7 @@ class CommitOutcome(StrEnum):
     UNCHANGED = "unchanged"
     CONFLICT = "conflict"
     PREVIEW = "preview"
+    GATE_FAILED = "gate failed"
     UNKNOWN = "unknown"
 
 
@@ -49,12 +50,42 @@ class Change:
     diff: str
 
 
+class Judgement(StrEnum):
+    """
+    What a gate says. Only PASSED is a yes; REFUSED is about what it does not look at, and BROKEN
+    one that came to no answer.
+    """
+
+    PASSED = "passed"
+    FAILED = "failed"
+    REFUSED = "refused"
+    BROKEN = "broken"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class GateVerdict:
+    """
+    One gate's answer. `message` is what it wrote, which the changed files may have dictated;
+    `advisory` says that its yes decides nothing. `session_id` is the session that it ran in, as the
+    audit record has it, and `output_digest` the SHA-256, in hex, of all that it wrote.
+    """
+
+    gate: str
+    judgement: Judgement
+    message: str
+    advisory: bool = False
+    session_id: str = ""
+    output_digest: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class CommitReport:
     """
     What came of a commit, or would come of it. `digest` is that of the list of changes, which the
     audit record of the commit has; `more_changes` counts those that are not shown here. `conflicts`
-    are paths that changed on the host since the session first saw them.
+    are paths that changed on the host since the session first saw them, `gates` what the mount's
+    gates said.
     """
 
     mount: str
@@ -63,6 +94,7 @@ class CommitReport:
     changes: tuple[Change, ...]
     more_changes: int
     conflicts: tuple[str, ...]
+    gates: tuple[GateVerdict, ...] = ()
 
     @property
     def committed(self) -> bool:
@@ -82,6 +114,9 @@ class CommitReport:
         yield _SENTENCES[self.outcome].format(mount=self.mount)
         for path in self.conflicts:
             yield f"  changed on the host: {path}"
+        for gate in self.gates:
+            yield f"  {gate.gate}: {gate.judgement}{' (advice)' if gate.advisory else ''}"
+            yield from (f"    {line}" for line in gate.message.splitlines())
         for change in self.changes:
             yield f"  {change.kind.value} {change.path}{'/' if change.directory else ''}"
         if self.more_changes:
@@ -97,6 +132,10 @@ _SENTENCES = {
         "them. Roll back, look at them again, and repeat the changes."
     ),
     CommitOutcome.PREVIEW: "A commit of {mount} would do this:",
+    CommitOutcome.GATE_FAILED: (
+        "Nothing was written to {mount}: what judges its commits did not agree. The changes are "
+        "still there; correct them, and commit again."
+    ),
     CommitOutcome.UNKNOWN: "This client is too old to say what came of {mount}.",
 }
 _OUTCOMES = {
@@ -104,6 +143,13 @@ _OUTCOMES = {
     pb.COMMIT_OUTCOME_UNCHANGED: CommitOutcome.UNCHANGED,
     pb.COMMIT_OUTCOME_CONFLICT: CommitOutcome.CONFLICT,
     pb.COMMIT_OUTCOME_PREVIEW: CommitOutcome.PREVIEW,
+    pb.COMMIT_OUTCOME_GATE_FAILED: CommitOutcome.GATE_FAILED,
+}
+_JUDGEMENTS = {
+    pb.JUDGEMENT_PASSED: Judgement.PASSED,
+    pb.JUDGEMENT_FAILED: Judgement.FAILED,
+    pb.JUDGEMENT_REFUSED: Judgement.REFUSED,
+    pb.JUDGEMENT_BROKEN: Judgement.BROKEN,
 }
 _KINDS = {
     pb.CHANGE_KIND_ADDED: ChangeKind.ADDED,
@@ -120,13 +166,28 @@ def report(reply: pb.CommitResponse) -> CommitReport:
         mount=reply.mount,
         outcome=_OUTCOMES.get(reply.outcome, CommitOutcome.UNKNOWN),
         digest=reply.digest,
-        changes=tuple(map(_change, reply.changes)),
+        changes=tuple(map(change_of, reply.changes)),
         more_changes=reply.more_changes,
         conflicts=tuple(reply.conflicts),
+        gates=tuple(map(_verdict, reply.gates)),
     )
 
 
-def _change(change: pb.Change) -> Change:
+def _verdict(verdict: pb.GateVerdict) -> GateVerdict:
+    return GateVerdict(
+        gate=verdict.gate,
+        judgement=_JUDGEMENTS.get(verdict.judgement, Judgement.UNKNOWN),
+        message=verdict.message,
+        advisory=verdict.advisory,
+        session_id=verdict.session_id,
+        output_digest=verdict.output_digest,
+    )
+
+
+def change_of(change: pb.Change) -> Change:
+    """
+    A change as its server tells of it.
+    """
     return Change(
         path=change.path,
         kind=_KINDS.get(change.kind, ChangeKind.UNKNOWN),

@@ -20,6 +20,7 @@ from agent_client.course import Ending, LoopLimits, Manner, Messages, Outcome, T
 from agent_client.errors import InvalidRequest
 from agent_client.extraction import BareText, Reply
 from agent_client.loop import CodeActLoop, Runs
+from agent_client.observation import Cut
 from agent_client.wording import Wording
 
 FORMAT = 1
@@ -155,6 +156,7 @@ def replay(transcript: Transcript, session: Runs, *, cell_seconds: float | None 
         wording=manner.wording,
         bare=manner.bare,
         max_chars=manner.max_chars,
+        cut=manner.cut,
     )
     outcome = loop.run(transcript.task)
     return Replay(outcome, differences(transcript, outcome))
@@ -223,6 +225,7 @@ def _lines(outcome: Outcome) -> Iterator[dict[str, object]]:
         "wording": manner.wording.value,
         "bare": manner.bare.value,
         "max_chars": manner.max_chars,
+        "cut": manner.cut.value,
     }
     for turn in outcome.turns:
         yield _turn_line(turn)
@@ -254,7 +257,9 @@ def _line(number: int, text: str) -> dict[str, Any]:
 
 def _read(first: dict[str, Any], turns: list[dict[str, Any]], last: dict[str, Any]) -> Transcript:
     wording, bare = Wording(first["wording"]), BareText(first["bare"])
-    manner = Manner(_text(first, "system"), wording, bare, int(first["max_chars"]))
+    # Transcripts of earlier builds have no word for it, and lost their middle.
+    cut = Cut(first.get("cut", Cut.MIDDLE))
+    manner = Manner(_text(first, "system"), wording, bare, int(first["max_chars"]), cut)
     answer = last["answer_repr"] if "answer_repr" in last else last["answer"]
     played = tuple(_read_turn(turn) for turn in turns)
     return Transcript(_text(first, "task"), manner, played, Ending(last["ending"]), answer)

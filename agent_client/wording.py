@@ -7,7 +7,7 @@ lines. What the cell wrote stands between them as in `Observation.text`.
 
 from enum import StrEnum
 
-from agent_client.observation import Observation, cut_middle
+from agent_client.observation import Cut, Observation, shortened
 
 
 class Wording(StrEnum):
@@ -30,23 +30,30 @@ _SILENT = "[Code executed successfully with no output]"
 _SILENT_M3 = "[Executed Successfully with No Output, Did you forget to print?]"
 
 
-def worded(observation: Observation, wording: Wording, max_chars: int, turns_left: int) -> str:
+def worded(
+    observation: Observation,
+    wording: Wording,
+    max_chars: int,
+    turns_left: int,
+    cut: Cut = Cut.MIDDLE,
+) -> str:
     """
-    An observation for a model; what the cell wrote takes at most `max_chars` (500 or more) of it.
+    An observation for a model; what the cell wrote takes at most `max_chars` (500 or more) of it,
+    and loses what `cut` names.
     """
     match wording:
         case Wording.PLAIN:
-            return observation.render(max_chars)
+            return observation.render(max_chars, cut=cut)
         case Wording.CODEACT:
-            return f"Execution Output:\n{observation.render(max_chars, _SILENT)}"
+            return f"Execution Output:\n{observation.render(max_chars, _SILENT, cut)}"
         case Wording.MINT:
-            return worded_text(observation.render(max_chars, _SILENT), wording, turns_left)
+            return worded_text(observation.render(max_chars, _SILENT, cut), wording, turns_left)
         case Wording.M3TOOLEVAL:
-            return observation.render(max_chars, _SILENT_M3)
+            return observation.render(max_chars, _SILENT_M3, cut)
         case Wording.SMOLAGENTS:
-            return _smolagents(observation, max_chars)
+            return _smolagents(observation, max_chars, cut)
         case Wording.OPENHANDS:
-            shown = observation.render(max_chars, _SILENT)
+            shown = observation.render(max_chars, _SILENT, cut)
             return f"EXECUTION RESULT of [execute_ipython_cell]:\n{shown}"
 
 
@@ -62,7 +69,7 @@ def worded_text(text: str, wording: Wording, turns_left: int) -> str:
     return f"Observation:\n{text}\n{left}{last}"
 
 
-def _smolagents(observation: Observation, max_chars: int) -> str:
+def _smolagents(observation: Observation, max_chars: int, cut: Cut) -> str:
     logs = "".join(text for _, text in observation.chunks)
     shown = [mark for display in observation.displays if (mark := display.mark())]
     if observation.error is None:
@@ -72,4 +79,4 @@ def _smolagents(observation: Observation, max_chars: int) -> str:
     said = "\n".join([*([logs.rstrip("\n")] if logs else []), *shown, end])
     marks = observation.marks()
     room = max_chars - sum(len(mark) + 1 for mark in marks)
-    return "\n".join(["Observation:\nExecution logs:", cut_middle(said, room), *marks])
+    return "\n".join(["Observation:\nExecution logs:", shortened(said, room, cut), *marks])

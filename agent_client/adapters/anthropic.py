@@ -7,6 +7,11 @@ from typing import Any
 
 from agent_client.adapters.endpoint import Patience
 from agent_client.adapters.key import Key
+from agent_client.adapters.toolcalls import (
+    calls_of_anthropic,
+    for_anthropic,
+    offered_to_anthropic,
+)
 from agent_client.adapters.way import through, to_endpoint
 from agent_client.course import Messages
 from agent_client.errors import InvalidRequest, ModelUnreadable
@@ -31,7 +36,8 @@ class AnthropicMessages:
 
     `key` is the environment's ANTHROPIC_API_KEY where it is left out. `options` go into each
     request (`max_tokens`, 4096 where it is left out; `temperature`, `stop_sequences`). With
-    `client`, an `anthropic.Anthropic()`, that one is called instead.
+    `client`, an `anthropic.Anthropic()`, that one is called instead. With `calls` the model is
+    offered a tool `python`, and its uses of that are its code.
     """
 
     def __init__(
@@ -43,8 +49,10 @@ class AnthropicMessages:
         options: Mapping[str, object] | None = None,
         patience: Patience | None = None,
         client: Any = None,
+        calls: bool = False,
     ) -> None:
         self._model = model
+        self._calls = calls
         self._options = {"max_tokens": DEFAULT_MAX_TOKENS, **(options or {})}
         if self._options.get("stream"):
             raise InvalidRequest("one whole reply is read; leave out 'stream'")
@@ -63,7 +71,9 @@ class AnthropicMessages:
         """
         system = "\n\n".join(one["content"] for one in messages if one["role"] == "system")
         rest = [one for one in messages if one["role"] != "system"]
-        body = {**self._options, "model": self._model, "messages": rest}
+        body: dict[str, Any] = {**self._options, "model": self._model, "messages": rest}
+        if self._calls:
+            body |= {"messages": for_anthropic(rest), "tools": offered_to_anthropic()}
         return read_message(
             self._way.post({**body, "system": system} if system else body), self._way.key
         )
@@ -79,7 +89,8 @@ def read_message(message: Mapping[str, Any], key: Key) -> Reply:
     texts = [part.get("text") for part in content if part.get("type") == "text"]
     text = "".join(one for one in texts if isinstance(one, str))
     cut = message.get("stop_reason") == "max_tokens"
-    return Reply(key.hide_in_reply(text), cut=cut, tokens=_tokens(message.get("usage")))
+    called = calls_of_anthropic(content, key.hide_in_reply)
+    return Reply(key.hide_in_reply(text) + called, cut=cut, tokens=_tokens(message.get("usage")))
 
 
 def _tokens(usage: object) -> int | None:

@@ -9,6 +9,7 @@ from typing import Any
 from agent_client.adapters.foreign import called, failures_of, package_of
 from agent_client.adapters.key import Key
 from agent_client.adapters.openai import read_completion
+from agent_client.adapters.toolcalls import for_openai, offered_to_openai
 from agent_client.course import Messages
 from agent_client.errors import InvalidRequest
 from agent_client.extraction import Reply
@@ -20,7 +21,7 @@ class LiteLLM:
 
     `key` is left out where LiteLLM finds it in the environment; `options` go into each call.
     `completion` is LiteLLM's own function, which is imported where it is left out; raises
-    InvalidRequest where the package is not installed.
+    InvalidRequest where the package is not installed. `calls` is as in `OpenAIChat`.
     """
 
     def __init__(
@@ -30,8 +31,10 @@ class LiteLLM:
         key: str | None = None,
         options: Mapping[str, object] | None = None,
         completion: Callable[..., object] | None = None,
+        calls: bool = False,
     ) -> None:
         self._model = model
+        self._calls = calls
         self._key = Key(key or "")
         self._options = dict(options or {})
         if self._options.get("stream") or "api_key" in self._options:
@@ -50,8 +53,10 @@ class LiteLLM:
         secret = {"api_key": self._key.reveal()} if self._key else {}
 
         def ask() -> object:
-            asked = {**self._options, **secret}
-            return self._completion(model=self._model, messages=messages, **asked)
+            asked = {**self._options, "model": self._model, "messages": messages, **secret}
+            if self._calls:
+                asked |= {"messages": for_openai(messages), "tools": offered_to_openai()}
+            return self._completion(**asked)
 
         return read_completion(called(ask, self._failures, self._key), self._key)
 

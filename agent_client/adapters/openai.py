@@ -9,6 +9,7 @@ from typing import Any
 
 from agent_client.adapters.endpoint import Patience
 from agent_client.adapters.key import Key
+from agent_client.adapters.toolcalls import calls_of_openai, for_openai, offered_to_openai
 from agent_client.adapters.way import through, to_endpoint
 from agent_client.course import Messages
 from agent_client.errors import InvalidRequest, ModelUnreadable
@@ -25,7 +26,8 @@ class OpenAIChat:
 
     `key` is the environment's OPENAI_API_KEY where it is left out, and none where it is empty.
     `options` go into each request (`temperature`, `max_tokens`, `stop`). With `client`, an
-    `openai.OpenAI()`, that one is called instead, with its own address, key and retries.
+    `openai.OpenAI()`, that one is called instead, with its own address, key and retries. With
+    `calls` the model is offered a tool `python`, and its calls of that are its code.
     """
 
     def __init__(
@@ -37,8 +39,10 @@ class OpenAIChat:
         options: Mapping[str, object] | None = None,
         patience: Patience | None = None,
         client: Any = None,
+        calls: bool = False,
     ) -> None:
         self._model = model
+        self._calls = calls
         self._options = dict(options or {})
         if self._options.get("stream") or self._options.get("n", 1) != 1:
             raise InvalidRequest("one whole reply is read; leave out 'stream' and 'n'")
@@ -55,7 +59,9 @@ class OpenAIChat:
         """
         Ask for the next message. Raises ModelFailed.
         """
-        body = {**self._options, "model": self._model, "messages": messages}
+        body: dict[str, Any] = {**self._options, "model": self._model, "messages": messages}
+        if self._calls:
+            body |= {"messages": for_openai(messages), "tools": offered_to_openai()}
         return read_completion(self._way.post(body), self._way.key)
 
 
@@ -67,13 +73,14 @@ def read_completion(completion: Mapping[str, Any], key: Key) -> Reply:
         choice = completion["choices"][0]
         message = choice["message"]
         content = message.get("content") or message.get("refusal") or ""
+        called = calls_of_openai(message, key.hide_in_reply)
         cut = choice.get("finish_reason") == "length"
     except (LookupError, TypeError, AttributeError):
         raise ModelUnreadable(f"the endpoint's answer is not {_ALLOWED}") from None
     usage = completion.get("usage")
     used = usage.get("total_tokens") if isinstance(usage, dict) else None
     tokens = used if isinstance(used, int) and used >= 0 else None
-    return Reply(key.hide_in_reply(_text(content)), cut=cut, tokens=tokens)
+    return Reply(key.hide_in_reply(_text(content)) + called, cut=cut, tokens=tokens)
 
 
 def _text(content: object) -> str:

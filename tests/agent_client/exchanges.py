@@ -90,3 +90,30 @@ def breaking(*_: object) -> Answer:
 
 def closing(*_: object) -> Answer:
     return Answer([], goes_on=False)
+
+
+def calling(*codes: str, said: str | None = None) -> dict[str, Any]:
+    """
+    A completion with calls of the tool, as OpenAI and its kin send them.
+    """
+    made = [
+        {
+            "id": f"call_Yz{place}",
+            "type": "function",
+            "function": {"name": "python", "arguments": json.dumps({"code": code})},
+        }
+        for place, code in enumerate(codes)
+    ]
+    return completion(said, finish="tool_calls", tool_calls=made)
+
+
+def using(*codes: str, said: str = "I run it.") -> dict[str, Any]:
+    """
+    A message with uses of the tool, as Anthropic sends them.
+    """
+    whole = message(said, stop="tool_use")
+    whole["content"] += [
+        {"type": "tool_use", "id": f"toolu_01{place}", "name": "python", "input": {"code": code}}
+        for place, code in enumerate(codes)
+    ]
+    return whole

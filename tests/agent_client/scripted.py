@@ -209,6 +209,9 @@ class Scripted(CodecageServicer):
         for sequence in range(request.after_sequence + 1, 4):
             yield pb.AuditRecord(sequence=sequence, event="decision", decision="deny")
 
+    def ReadProof(self, request, context):
+        return self.proof
+
     def _file(self, path: str, context: Any) -> bytes:
         if path not in self.files:
             refuse(context, grpc.StatusCode.NOT_FOUND, "FILE_REFUSED", errno="ENOENT")

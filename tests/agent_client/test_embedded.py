@@ -195,7 +195,7 @@ def test_a_session_whose_worker_is_killed_is_lost_and_a_new_one_can_be_opened():
         events = session.stream("print('on', flush=True)\nwhile True: pass")
         assert [type(next(events)).__name__ for _ in range(2)] == ["Started", "Output"]
         for inmate in family(cage._link._server.pid)[1:]:
-            if "executor.launching" not in inmate.cmdline():
+            if "executor.children.launching" not in inmate.cmdline():
                 inmate.kill()
         *_, end = events
         assert end.session_lost
@@ -210,8 +210,8 @@ def test_the_first_zygote_has_imported_before_its_image_was_known():
     with agent_client.connect() as cage:
         assert cage.session().run("1").value == "1"
         lines = [one.cmdline() for one in family(cage._link._server.pid)[1:]]
-        running = [line for line in lines if "executor.launching" not in line]
-        zygotes = [line for line in running if "executor.zygote" in line]
+        running = [line for line in lines if "executor.children.launching" not in line]
+        zygotes = [line for line in running if "executor.children.zygote" in line]
         assert zygotes
         assert all(line[-2] == "--ahead" for line in zygotes)
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 import agent_client
 from agent_client import Status, Stream
-from agent_client.observation import MIN_MAX_CHARS, cut_middle
+from agent_client.observation import MIN_MAX_CHARS, Cut, shortened
 
 
 def text_of(session, code, **options):
@@ -132,8 +132,19 @@ def test_max_chars_below_the_least_is_refused_before_anything_runs(session, serv
 
 
 @given(st.text(max_size=3000), st.integers(0, 2000))
-def test_cut_middle_never_gives_more_than_asked(text, limit):
-    cut = cut_middle(text, limit)
+def test_what_is_shortened_never_gives_more_than_asked(text, limit):
+    cut = shortened(text, limit, Cut.MIDDLE)
     gap = len(f"\n[... {len(text):,} characters cut here ...]\n")
     assert len(cut) <= max(limit, gap)
     assert cut == text if len(text) <= limit else " characters cut here ...]" in cut
+
+
+def test_a_text_may_lose_all_but_its_head_or_nothing(session):
+    whole = "".join(f"line {number}\n" for number in range(1000))
+    head = shortened(whole, 600, Cut.HEAD)
+    assert len(head) <= 600
+    assert whole.startswith(head.split("\n[... ")[0])
+    assert head.endswith(" characters cut here ...]\n")
+    assert shortened(whole, 600, Cut.NONE) == whole
+    text = session.run("late").render(MIN_MAX_CHARS, cut=Cut.HEAD)
+    assert text.endswith("[timed out after 10 s; the session's variables are kept]")

@@ -91,6 +91,7 @@ def test_no_id_and_no_address_is_in_the_file(cage, directory, server):
     assert sorted(first) == [
         "bare",
         "codecage_transcript",
+        "cut",
         "max_chars",
         "system",
         "task",
