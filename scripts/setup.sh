@@ -17,6 +17,12 @@ if ! "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null; then
         exit 1
     fi
 fi
+# The tests of the review page ask a browser; without one they are skipped, and say so.
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v chromedriver >/dev/null; then
+    echo "Installing chromium for the tests of the review page ..." >&2
+    { apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+        chromium chromium-driver fonts-liberation >/dev/null; } || echo "There is no chromium here; its tests will be skipped." >&2
+fi
 echo "Setting up .venv (locked dependencies, about a minute) ..." >&2
 rm -f .venv/.ready
 [ -x .venv/bin/python ] || "$PYTHON" -m venv .venv

@@ -13,12 +13,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from executor.children.probing import NotHeld, probe
 from executor.cli import COMMANDS, parser_for
 from executor.images import catalog
 from executor.images.declaration import Declaration, load, parse, shipped_names
 from executor.images.guests import GUESTS
 from executor.images.unpack import _FORBIDDEN_MODULES, _FORBIDDEN_SUFFIXES, MAX_FILES
-from executor.probing import NotHeld, probe
 from executor.process import images as native_images
 from policy.parse import load as load_policy
 from policy.parse import parse as parse_policy
@@ -27,7 +27,11 @@ from policy.types import Limits
 from tests.e2e.serving import environment
 from tests.pages import README, ROOT, blocks, excerpt, missing, section
 
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "benchmarks" / "README.md",
+]
 IMAGES = (ROOT / "docs" / "images.md").read_text()
 
 

@@ -24,24 +24,37 @@ RANKS = {
     "executor.linux": 1,
     "executor.kernel.descriptors": 1.2,
     "executor.transactions": 1.5,
+    "executor.capture": 1.7,
     "executor.kernel": 2,
     "executor.audit": 1,
     "executor.wasm": 3,
     "executor.network": 3,
     "executor.process": 3,
     "executor.images": 4,
-    "executor.worker": 4,
-    "executor.zygote": 5,
+    "executor.children.worker": 4,
+    "executor.children.zygote": 5,
     "executor.process.zygote": 5.5,
     "executor.process.zygote_boxes": 5,
     "executor.process.images": 5,
     "executor.process.images_build": 5.5,
     "executor.process.images_kept": 5.5,
     "executor.process.probe": 5.5,
-    "executor": 6,
-    "executor.service": 7,
+    "executor.errors": 5.6,
+    "executor.choice": 5.7,
+    "executor.facts": 5.7,
+    "executor.holding": 5.7,
+    "executor.identity": 5.7,
+    "executor.children": 6,
+    "executor.sessions": 6.5,
+    "executor.gating": 6.6,
+    "executor.sessions.registry": 6.7,
+    "executor.api": 7,
+    "executor": 7.5,
     "executor.serving": 8,
     "executor.server": 9,
+    "executor.review": 9,
+    "executor.commands.m3tooleval": 9.2,
+    "executor.bench": 9.5,
     "executor.commands": 10,
     "executor.cli": 11,
     "agent_client": 1,
@@ -102,7 +115,7 @@ def modules_after(program):
 
 
 def test_a_zygote_never_imports_grpc():
-    loaded = modules_after("import executor.zygote")
+    loaded = modules_after("import executor.children.zygote")
     assert "wasmtime" in loaded
     assert not loaded & {"grpc", "pydantic", "ruamel", "asyncio"}
 

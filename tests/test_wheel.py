@@ -18,6 +18,8 @@ import pytest
 from tests.pages import ROOT, excerpt, missing
 
 VERSIONS = ("3.11", "3.12", "3.13")
+# What is no source; caches are written by other tests meanwhile.
+UNSOURCED = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__")
 
 
 def interpreters():
@@ -57,8 +59,7 @@ def place():
 @pytest.fixture(scope="module")
 def wheel(place):
     source = place / "source"
-    ignored = shutil.ignore_patterns(".git", ".venv", "build", "*.egg-info", "__pycache__")
-    shutil.copytree(ROOT, source, ignore=ignored)
+    shutil.copytree(ROOT, source, ignore=UNSOURCED)
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", place, source],
         check=True,
@@ -107,7 +108,7 @@ def pip(python, *what):
 def test_the_wheel_alone_passes_the_demo(installed, version, tmp_path):
     if version not in installed:
         pytest.skip(f"no Python {version} here")
-    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=UNSOURCED)
     done = subprocess.run(
         [installed[version], tmp_path / "examples" / "demo.py"],
         cwd=tmp_path,
@@ -137,7 +138,7 @@ def test_with_the_extra_build_the_audit_counts_imports_and_reads_pyodides_lock(i
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extra = project["optional-dependencies"]["build"]
     pip(python, *extra, "pytest", "hypothesis", "psutil")
-    shutil.copytree(ROOT / "tests", tmp_path / "tests")
+    shutil.copytree(ROOT / "tests", tmp_path / "tests", ignore=UNSOURCED)
     files = ("test_wheel_audit.py", "test_wheel_sources.py")
     done = subprocess.run(
         [python, "-m", "pytest", "-q", "-rs", *(f"tests/executor/images/{name}" for name in files)],

@@ -21,6 +21,9 @@ CELLS = (
     "bytearray(2**28)",
     "while True: pass",
     "'alive'",
+    # Of what the worker, which is the guest's process, tells by itself the guest can make anything.
+    "import resource; resource.getrusage = lambda _: type('Lie', (), {'ru_maxrss': 1})\n"
+    "len(b'x' * (30 << 20))",
 )
 
 
@@ -32,10 +35,12 @@ def main() -> None:
             events = server.run(session.id, code)
             last = ended(events)
             value = [event.value.text for event in events if event.HasField("value")]
+            peak = last.usage.peak_memory_bytes
             told.append([pb.CellStatus.Name(last.status), last.error.name, *value])
         parts = {part.name: pb.Hold.Name(part.hold) for part in session.isolation_parts}
         server.stub.CloseSession(pb.CloseSessionRequest(session_id=session.id))
         said = {"user": os.getuid(), "isolation": session.isolation, "parts": parts, "cells": told}
+        said["peak"] = peak
         said["strict"] = refused(server, "strict")
         print(json.dumps(said | {"status": server.stop()}))
 

@@ -37,7 +37,9 @@ def test_a03_a20_a_servers_heads_are_signed_by_a_process_that_alone_has_the_key(
             session = server.create()
             events = server.run(session, "open('/etc/passwd')")
             assert events
-            (signer,) = [p for p in server.descendants() if "executor.signer" in p.cmdline()]
+            (signer,) = [
+                p for p in server.descendants() if "executor.children.signer" in p.cmdline()
+            ]
             if os.geteuid() == 0:
                 # The server is another account, which may not read the key.
                 assert signer.uids().real == 0

@@ -9,7 +9,7 @@ on its standard error, on timing, and in the rows of `tests/cases/known.py`.
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from tests.cases.known import CHANGED, LACKING, Version, expected, table
 from tests.cases.program import Program, programs
 from tests.cases.told import Told, differences, frames
 from tests.e2e.serving import find, private_directory
+from tests.side_by_side import answers, selected
 
 pytestmark = pytest.mark.image
 
@@ -76,8 +77,9 @@ def version(cage: agent_client.Cage, image: str) -> Version:
 
 
 @pytest.fixture(scope="module")
-def natives() -> dict[str, Told]:
-    codes = {program.name: program.code for program in PROGRAMS if program.needs <= HERE}
+def natives(request: pytest.FixtureRequest) -> dict[str, Told]:
+    wanted = selected(request, "program")
+    codes = {one.name: one.code for one in PROGRAMS if one in wanted and one.needs <= HERE}
     ran = subprocess.run(
         [sys.executable, "-I", native.__file__],
         input=json.dumps(codes),
@@ -101,6 +103,16 @@ def told_natively(name: str, answer: dict[str, str]) -> Told:
     )
 
 
+@pytest.fixture(scope="module")
+def told(
+    request: pytest.FixtureRequest, cage: agent_client.Cage, image: str, version: Version
+) -> Iterator[Callable[[Program], Told]]:
+    wanted = selected(request, "program", image=image)
+    runnable = [program for program in PROGRAMS if program in wanted and program.needs <= version]
+    with answers(runnable, lambda program: told_in(cage, image, program)) as answer:
+        yield answer
+
+
 def told_in(cage: agent_client.Cage, image: str, program: Program) -> Told:
     with cage.session("conformance", image=image) as session:
         seen = session.run(program.code)
@@ -119,13 +131,13 @@ def told_in(cage: agent_client.Cage, image: str, program: Program) -> Told:
 def test_a_program_tells_the_same_in_the_cage_and_on_native_python(
     program: Program,
     image: str,
-    cage: agent_client.Cage,
     version: Version,
     natives: dict[str, Told],
+    told: Callable[[Program], Told],
 ) -> None:
     if program.needs > version:
         pytest.skip(f"needs Python {program.needs}, the guest is {version}")
-    seen = told_in(cage, image, program)
+    seen = told(program)
     if program.writes is not None:
         assert seen == Told(program.writes, None, "", "", ())
     if program.needs <= HERE:

@@ -229,7 +229,7 @@ def test_a_damaged_image_is_missing_and_the_others_are_served(directory, policie
         assert reason(refused(server, "second")) == "IMAGE_NOT_BUILT"
         assert create(server).image == "core"
     said = capfd.readouterr().err
-    assert "ERROR executor.offers: the image second is left out: The manifest of" in said
+    assert "ERROR executor.api.offers: the image second is left out: The manifest of" in said
 
 
 def test_a_damaged_image_that_is_needed_keeps_the_server_from_starting(

@@ -13,10 +13,10 @@ import pytest
 
 from agent_client.errors import InvalidRequest
 from executor import cli
+from executor.children.probing import NotHeld, probe
 from executor.commands.m3tooleval import kit, running
 from executor.commands.m3tooleval.turns import Style
 from executor.images.catalog import find
-from executor.probing import NotHeld, probe
 from executor.process import images as native_images
 from tests.e2e.serving import needs_image, private_directory
 from tests.executor import small_kit

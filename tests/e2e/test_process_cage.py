@@ -20,7 +20,7 @@ import pytest
 from codecage.v1 import codecage_pb2 as pb
 from executor.audit.read import records
 from executor.audit.record import Answer, Event
-from executor.probing import NotHeld, probe
+from executor.children.probing import NotHeld, probe
 from policy.cages import ISOLATION_ITEMS
 from tests.e2e.serving import ACCOUNT, Server, needs_image, private_directory, serving
 from tests.executor.fakes.harness import ended, metadata, output, reason

@@ -1,33 +1,18 @@
 """
 The process cage of an ordinary user: user namespaces instead of root, and no control group.
 
-Run by root, it makes another user of itself; Python may lie where only root may look, so that user
-gets a view of it through an overlay in a mount namespace of its own.
+Run by root, it makes another user of itself (`another_user.py`).
 """
 
 import json
 import os
-import shutil
-import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from executor.images.cache import default_cache
-from executor.images.catalog import find
+from tests.e2e.another_user import USER, cache_of_core, overlaid
 from tests.e2e.serving import ROOT, needs_image, private_directory
 
-USER = 65533
-_AS_USER = """
-set -e
-mount -t tmpfs none /mnt
-mkdir /mnt/upper /mnt/work
-mount -t overlay overlay -o lowerdir=/root,upperdir=/mnt/upper,workdir=/mnt/work /root
-chmod 755 /root
-exec setpriv --reuid={user} --regid={user} --clear-groups "$@"
-"""
 HEAD = (
     "version: 1\nname: {name}\ndescription: a test's policy\ncage: process\n"
     "image: native-core\nlimits: {{memory: 64Mi, cpu_time: 1s}}\n"
@@ -37,32 +22,6 @@ pytestmark = [
     needs_image,
     pytest.mark.skipif(os.geteuid() != 0, reason="for root, who becomes an ordinary user"),
 ]
-
-
-def overlaid(*command: str, **more: Any) -> "subprocess.CompletedProcess[str]":
-    script = _AS_USER.format(user=USER)
-    return subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script, "sh", *command],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        **more,
-    )
-
-
-def cache_of_core(place: Path) -> None:
-    """
-    A cache that belongs to the user, with the one image that every server needs.
-    """
-    image = find("core")
-    assert image is not None
-    for name in ("images", "inputs", "staging"):
-        (place / name).mkdir(mode=0o700)
-    shutil.copytree(image.path, place / "images" / image.path.name, symlinks=True)
-    shutil.copy(default_cache().index, place / "index.json")
-    for path in (place, *place.rglob("*")):
-        os.chown(path, USER, USER, follow_symlinks=False)
 
 
 def test_an_ordinary_user_serves_native_sessions_at_p3() -> None:
@@ -106,7 +65,9 @@ def test_an_ordinary_user_serves_native_sessions_at_p3() -> None:
         ["CELL_STATUS_ERROR", "MemoryError"],
         ["CELL_STATUS_CPU_LIMIT", "KeyboardInterrupt"],
         ["CELL_STATUS_OK", "", "'alive'"],
+        ["CELL_STATUS_OK", "", f"{30 << 20}"],
     ]
+    assert 30 << 20 < told["peak"] < 1 << 30
     assert told["strict"].startswith("ISOLATION_TOO_WEAK: ")
     assert "user is partial (" in told["strict"]
     assert "files is" not in told["strict"]

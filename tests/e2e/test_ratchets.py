@@ -139,7 +139,7 @@ def test_a_cell_that_was_run_without_network_has_none_and_the_next_has(world, ca
         assert session.run(before).error is None
         with pytest.raises(agent_client.InvalidRequest, match="narrow names"):
             session.run("1", narrow=["files"])
-        with pytest.raises(agent_client.InvalidRequest, match="a list of rights"):
+        with pytest.raises(agent_client.InvalidRequest, match="give a list"):
             session.run("1", narrow="network")
     assert "b'secre'" not in lines
     assert "the cell was run without network" in lines[2]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 import agent_client
-from executor.probing import NotHeld, probe
+from executor.children.probing import NotHeld, probe
 from tests.e2e.serving import ACCOUNT, find, needs_image, private_directory
 
 pytestmark = [pytest.mark.image, needs_image]

@@ -77,6 +77,20 @@ def test_every_process_but_the_launcher_works_as_the_account(directory):
         assert stat.S_IMODE((directory / "sock").stat().st_mode) & 0o077 == 0
 
 
+def test_a_server_has_as_many_descriptors_as_it_may_and_its_processes_no_more_than_before(
+    directory,
+):
+    def descriptors(pid):
+        lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+        (found,) = (line.split()[3:5] for line in lines if line.startswith("Max open files"))
+        return [int(one) for one in found]
+
+    with serving(directory, under=("prlimit", "--nofile=600:4000")) as server:
+        assert descriptors(server.process.pid) == [4000, 4000]
+        softs = [descriptors(one.pid)[0] for one in server.descendants()]
+        assert max(softs) <= 600
+
+
 def test_a_killed_server_leaves_nothing_running_and_a_record_that_verifies(directory):
     with serving(directory) as server:
         session = server.create()
@@ -158,6 +172,21 @@ def test_an_unknown_account_is_refused(directory):
 @pytest.mark.parametrize("listen", ["127.0.0.1:50051", "tcp:1", "0.0.0.0:1", "unix-abstract:x"])
 def test_only_unix_sockets_are_listened_on(directory, listen):
     assert "only unix:PATH" in refusal(directory, *RUN_AS, "--listen", listen)
+
+
+def test_there_are_as_many_sessions_at_a_time_as_the_server_was_told(directory):
+    with serving(directory, ["--sessions", "1"]) as server:
+        first = server.stub.CreateSession(pb.CreateSessionRequest())
+        with pytest.raises(grpc.RpcError) as caught:
+            server.stub.CreateSession(pb.CreateSessionRequest())
+        assert "sessions of the server: 1 are allowed" in caught.value.details()
+        server.stub.CloseSession(pb.CloseSessionRequest(session_id=first.id))
+        server.stub.CreateSession(pb.CreateSessionRequest())
+
+
+@pytest.mark.parametrize("count", ["0", "4097"])
+def test_a_number_of_sessions_has_bounds(directory, count):
+    assert "1 to 4096 sessions" in refusal(directory, *RUN_AS, "--sessions", count)
 
 
 def test_a_directory_that_others_may_enter_is_refused(directory):

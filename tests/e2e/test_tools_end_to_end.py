@@ -17,8 +17,8 @@ import pytest
 import agent_client
 from agent_client import Status
 from codecage.values import Record
+from executor.children.probing import NotHeld, probe
 from executor.images.catalog import find
-from executor.probing import NotHeld, probe
 from tests.e2e.serving import ACCOUNT, needs_image, private_directory
 
 pytestmark = [pytest.mark.image, needs_image]
@@ -291,7 +291,7 @@ def test_variables_are_there_before_the_first_cell(session):
 def test_ten_thousand_calls_fit_into_one_cell(cage):
     """
     In one guest, of a tool that only reads: of others each call is on disk before it is made, and
-    how long that takes is the disk's (benchmarks/bench_tools.py).
+    how long that takes is the disk's (executor/bench/rows/cells.py).
     """
     calls = []
 

@@ -184,17 +184,20 @@ class World:
 
 
 @contextlib.contextmanager
-def world():
+def world(more=lambda _folder, _ports: {}):
+    """
+    `more` gives further policies, their texts by name, from the folder and the servers' ports.
+    """
     folder = Path(tempfile.mkdtemp(prefix="codecage-world-"))
     folder.chmod(0o755)
     try:
         with contextlib.ExitStack() as stack:
-            yield _started(folder, stack)
+            yield _started(folder, stack, more)
     finally:
         shutil.rmtree(folder)
 
 
-def _started(folder, stack):
+def _started(folder, stack, more):
     authority = Authority()
     enter = stack.enter_context
     api = enter(HttpServer(PAGES, tls=authority.context()))
@@ -208,6 +211,8 @@ def _started(folder, stack):
     ports = {name: server.port for name, server in servers.items()}
     ports |= {flaw.name: server.port for flaw, server in flawed.items()}
     _fill(folder, authority, ports)
+    for name, text in more(folder, ports).items():
+        (folder / "policies" / f"{name}.yaml").write_text(text)
     audit = folder / "audit" / "audit.sqlite3"
     cage = enter(
         agent_client.connect(
