@@ -14,6 +14,7 @@ import json
 import linecache
 import os
 import resource
+import signal
 import sys
 import tempfile
 import traceback
@@ -47,6 +48,8 @@ def _run_apart(code: str) -> Any:
 
 def _be_the_child(code: str, directory: str, writing: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    # A shell that starts tests in the background has them ignore it, and so would the program.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(directory)
     os.environ["TMPDIR"] = os.environ["HOME"] = directory
     with os.fdopen(writing, "w", encoding="utf-8") as pipe:
