@@ -24,6 +24,7 @@ import grpc.aio
 
 from agent_client import calls, embedded, reading
 from agent_client.aiocells import events_of, performed
+from agent_client.aiostreams import AsyncStreams
 from agent_client.calls import PLAINLY, Call, Gives, Manner
 from agent_client.cell import CellReader, Collector, OnDisplay, OnOutput
 from agent_client.command import CommandResult, code_of, result_of
@@ -87,6 +88,7 @@ class AsyncCage:
         self._link: Link | None = None
         self._channel: grpc.aio.Channel | None = None
         self._stub: Any = None
+        self.streams = AsyncStreams(self.listen, self._converse)
         self._info: ServerInfo | None = None
 
     async def open(self) -> Self:
@@ -178,6 +180,7 @@ class AsyncCage:
         Close the connection, and end the private server if there is one; may be called twice.
         """
         if self._link is not None and self._channel is not None and self._link.mark_closed():
+            self.streams.close()
             await self._channel.close()
             await asyncio.to_thread(self._link.stop_server)
 
@@ -242,6 +245,10 @@ class AsyncCage:
             starting.add_done_callback(_stop_unwanted)
             raise
         return Link(server.address, server)
+
+    def _converse(self) -> tuple[Any, Link]:
+        link = self._open_link()
+        return self._stub.Converse(), link
 
     def _open_link(self) -> Link:
         if self._link is None:
@@ -431,6 +438,7 @@ class AsyncSession(SessionHandle):
         if self._closed:
             return None
         self._closed = True
+        self._cage.streams.drop(self.id)
         try:
             return await self._cage.call(calls.close_session(self.id))
         except SessionNotFound:
@@ -466,7 +474,7 @@ class AsyncSession(SessionHandle):
         )
         if answers:
             return performed(self._cage.listen, self._toolbox, request, reader)
-        messages = self._cage.listen("Execute", request)
+        messages = self._cage.streams.run(request, first=self._is_first())
         if keep is not None:
             messages = resumed_async(messages, lambda: self._again(reader, keep), reader)
         return events_of(messages, reader)

@@ -41,6 +41,7 @@ from agent_client.records import (
     SessionInfo,
 )
 from agent_client.resuming import Messages, resumed
+from agent_client.streams import Streams
 from agent_client.tools import Background, Function, Toolbox
 from agent_client.transactions import CommitReport
 
@@ -92,6 +93,7 @@ class Cage:
         self._link = link
         self._channel = grpc.insecure_channel(link.address, (*CHANNEL_OPTIONS, *_OWN_THREAD))
         self._stub = calls.stub(self._channel)
+        self.streams = Streams(self.listen, self._converse, link.failure)
         try:
             self._info = self.call(calls.server_info())
         except BaseException:
@@ -188,6 +190,7 @@ class Cage:
         Sessions of another server stay, until they are closed or their idle time is over.
         """
         if self._link.mark_closed():
+            self.streams.close()
             self._channel.close()
             self._link.stop_server()
 
@@ -236,6 +239,10 @@ class Cage:
         finally:
             ready.cancel()
         return True
+
+    def _converse(self, requests: Iterator[Any]) -> Any:
+        self._link.check_open()
+        return self._stub.Converse(requests)
 
     def _messages(self, replies: Any) -> Generator[Any, None, None]:
         try:
@@ -414,6 +421,7 @@ class Session(SessionHandle):
             return None
         self._closed = True
         self._background.close()
+        self._cage.streams.drop(self.id)
         try:
             return self._cage.call(calls.close_session(self.id))
         except SessionNotFound:
@@ -449,7 +457,7 @@ class Session(SessionHandle):
         )
         if answers:
             return performed(self._cage.listen, self._toolbox, self._background, request, reader)
-        messages = self._cage.listen("Execute", request)
+        messages = self._cage.streams.run(request, first=self._is_first())
         if keep is not None:
             messages = resumed(messages, lambda: self._again(reader, keep), reader)
         return events_of(messages, reader)

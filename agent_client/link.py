@@ -91,6 +91,7 @@ class SessionHandle:
     def __init__(self, info: SessionInfo) -> None:
         self.info = info
         self._closed = False
+        self._has_run = False
 
     @property
     def id(self) -> str:
@@ -117,6 +118,10 @@ class SessionHandle:
         state = "closed" if self._closed else "open"
         what = f"policy={self.policy!r} image={self.image!r}"
         return f"<{type(self).__name__} {self.id} {what} {state}>"
+
+    def _is_first(self) -> bool:
+        had_run, self._has_run = self._has_run, True
+        return not had_run
 
     def _open_id(self) -> str:
         if self._closed:

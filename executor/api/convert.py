@@ -41,13 +41,14 @@ _LONGEST_SECONDS: Final = 10**7
 @dataclass(frozen=True, slots=True)
 class CellRequest:
     """
-    A checked `StartCell`: which session runs what, and whether events that happen together come
-    in one message.
+    A checked `StartCell`: which session runs what, whether events that happen together come in
+    one message, and whether another may follow on its stream.
     """
 
     session: str
     asked: Asked
     together: bool
+    another: bool
 
 
 def cell_request(first: wire.ExecuteRequest | None) -> CellRequest:
@@ -80,7 +81,21 @@ def cell_request(first: wire.ExecuteRequest | None) -> CellRequest:
         _directory(message.directory),
         message.assigned,
     )
-    return CellRequest(message.session_id, asked, message.together)
+    # Whoever answers tools goes on sending, and what is read for one cell is lost for the next.
+    another = message.another and not message.answers_tools
+    return CellRequest(message.session_id, asked, message.together, another)
+
+
+def next_request(request: wire.ExecuteRequest, session: str) -> CellRequest:
+    """
+    What is to be run next on the stream of a cell of `session`. Raises InvalidRequest.
+    """
+    cell = cell_request(request)
+    if cell.session != session:
+        raise InvalidRequest(
+            "SESSION_INVALID", "another `start` on a stream is one of the same session"
+        )
+    return cell
 
 
 def _directory(path: str) -> str:
@@ -245,7 +260,8 @@ def event(numbered: events.Numbered) -> wire.Event:
     """
     match numbered.event:
         case events.Started(identity, cell):
-            body = wire.Event(started=wire.CellStarted(session_id=identity, cell=cell))
+            started = wire.CellStarted(session_id=identity, cell=cell, another=True)
+            body = wire.Event(started=started)
         case events.Output(stream, data):
             body = wire.Event(output=wire.Output(stream=_STREAMS[stream], data=data))
         case events.Display(forms):

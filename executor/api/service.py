@@ -147,22 +147,28 @@ class Service(codecage_pb2_grpc.CodecageServicer):
         self, requests: AsyncIterator[wire.ExecuteRequest], _: _Context
     ) -> AsyncIterator[wire.Event]:
         """
-        Run one cell.
+        Run one cell, or those of a session that follow each other on this stream.
         """
         self._sessions.require_serving()
         cell = convert.cell_request(await _first(requests))
-        session = self._sessions.get(cell.session)
-        with await session.execute(cell.asked) as reader:
-            performing: AbstractAsyncContextManager[object] = nullcontext()
-            if cell.asked.answers:
-                performing = Performing(session.tools, reader, requests)
-            async with performing:
-                if cell.together:
-                    async for group in reader.groups(_HOLD):
-                        yield convert.together(group)
-                    return
-                async for numbered in reader:
-                    yield convert.event(numbered)
+        while True:
+            session = self._sessions.get(cell.session)
+            with await session.execute(cell.asked) as reader:
+                performing: AbstractAsyncContextManager[object] = nullcontext()
+                if cell.asked.answers:
+                    performing = Performing(session.tools, reader, requests)
+                async with performing:
+                    if cell.together:
+                        async for group in reader.groups(_HOLD):
+                            yield convert.together(group)
+                    else:
+                        async for numbered in reader:
+                            yield convert.event(numbered)
+            request = await session.following.next(requests) if cell.another else None
+            if request is None:
+                return
+            self._sessions.require_serving()
+            cell = convert.next_request(request, cell.session)
 
     @many
     async def Attach(self, request: wire.AttachRequest, _: _Context) -> AsyncIterator[wire.Event]:

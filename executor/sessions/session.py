@@ -42,6 +42,7 @@ from executor.linux.errors import MechanismError
 from executor.sessions.cells import Reader
 from executor.sessions.commanding import FileCommands
 from executor.sessions.events import CellStatus, Ended, Started, Usage
+from executor.sessions.following import Following
 from executor.sessions.idle import IdleTime
 from executor.sessions.running import GRACE, Asked, RunningCell, Start, Stop, detail_of
 from policy.types import Mode
@@ -81,6 +82,7 @@ class Session:
     ) -> None:
         self.facts = facts
         self.cells = 0
+        self.following = Following()
         self.lost_reason = ""
         self._worker = worker
         self._gate = gate
@@ -221,6 +223,7 @@ class Session:
         if self._asked_to_end:
             raise SessionNotFound
         self._asked_to_end = why
+        self.following.end()
         self._idle.stop()
         self._worker.kill()
         # A stuck host file system may hold the reading task; the session does not wait for it.

@@ -281,11 +281,11 @@ def refuse(context: Any, code: grpc.StatusCode, reason: str, **metadata: str) ->
 
 
 @contextmanager
-def serving(directory: Path) -> Iterator[tuple[Scripted, str]]:
+def serving(directory: Path, scripted: Scripted | None = None) -> Iterator[tuple[Scripted, str]]:
     """
     A scripted server and its address; stopped at the end.
     """
-    scripted = Scripted()
+    scripted = scripted or Scripted()
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
     add_CodecageServicer_to_server(scripted, server)
     address = f"unix:{directory}/sock"

@@ -28,6 +28,7 @@ from agent_client import (
     calls,
     cells,
     client,
+    streams,
 )
 from agent_client.wording import worded
 from codecage.v1 import codecage_pb2 as pb
@@ -453,7 +454,7 @@ def test_must_19_a_client_finds_out_what_there_is(cage):
 def test_must_20_the_client_stands_beside_the_wire(cage):
     # Every method of the wire has one in the client: nothing needs the stub.
     methods = {method.name for method in pb.DESCRIPTOR.services_by_name["Codecage"].methods}
-    used = "".join(Path(one.__file__).read_text() for one in (client, calls, cells))
+    used = "".join(Path(one.__file__).read_text() for one in (client, calls, cells, streams))
     assert {name for name in methods if f'"{name}"' not in used} == set()
 
 

@@ -899,6 +899,7 @@ class StartCell(google.protobuf.message.Message):
     NARROW_FIELD_NUMBER: builtins.int
     DIRECTORY_FIELD_NUMBER: builtins.int
     ASSIGNED_FIELD_NUMBER: builtins.int
+    ANOTHER_FIELD_NUMBER: builtins.int
     session_id: builtins.str
     code: builtins.str
     together: builtins.bool
@@ -911,6 +912,12 @@ class StartCell(google.protobuf.message.Message):
     """The guest's directory from this cell on, an absolute path; left as it is where it is empty."""
     assigned: builtins.bool
     """Where the last statement assigns to names, what they have is the cell's value."""
+    another: builtins.bool
+    """After `ended` the stream stays open for another `start` of the session, until the client closes
+    its side, the session ends, or another stream waits in this one's place. Not with
+    `answers_tools`. A `start` that was sent and has no `started` when the stream ends with OK was
+    not run.
+    """
     @property
     def wall_time(self) -> google.protobuf.duration_pb2.Duration:
         """Less than the policy's wall time, if set; never more."""
@@ -938,9 +945,10 @@ class StartCell(google.protobuf.message.Message):
         narrow: collections.abc.Iterable[builtins.str] | None = ...,
         directory: builtins.str = ...,
         assigned: builtins.bool = ...,
+        another: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["cancel", b"cancel", "keep", b"keep", "on_disconnect", b"on_disconnect", "wall_time", b"wall_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["answers_tools", b"answers_tools", "assigned", b"assigned", "cancel", b"cancel", "code", b"code", "directory", b"directory", "keep", b"keep", "narrow", b"narrow", "on_disconnect", b"on_disconnect", "session_id", b"session_id", "together", b"together", "wall_time", b"wall_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["another", b"another", "answers_tools", b"answers_tools", "assigned", b"assigned", "cancel", b"cancel", "code", b"code", "directory", b"directory", "keep", b"keep", "narrow", b"narrow", "on_disconnect", b"on_disconnect", "session_id", b"session_id", "together", b"together", "wall_time", b"wall_time"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["on_disconnect", b"on_disconnect"]) -> typing.Literal["cancel", "keep"] | None: ...
 
 global___StartCell = StartCell
@@ -1040,15 +1048,19 @@ class CellStarted(google.protobuf.message.Message):
 
     SESSION_ID_FIELD_NUMBER: builtins.int
     CELL_FIELD_NUMBER: builtins.int
+    ANOTHER_FIELD_NUMBER: builtins.int
     session_id: builtins.str
     cell: builtins.int
+    another: builtins.bool
+    """The server knows `StartCell.another`."""
     def __init__(
         self,
         *,
         session_id: builtins.str = ...,
         cell: builtins.int = ...,
+        another: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["cell", b"cell", "session_id", b"session_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["another", b"another", "cell", b"cell", "session_id", b"session_id"]) -> None: ...
 
 global___CellStarted = CellStarted
 

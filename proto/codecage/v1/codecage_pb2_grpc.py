@@ -181,7 +181,8 @@ class CodecageServicer(object):
 
     def Execute(self, request_iterator, context):
         """Run one cell. The first message starts it; the stream of events ends with exactly one
-        `ended`. FAILED_PRECONDITION: a cell is already running, or the session is lost.
+        `ended`. With `StartCell.another` the cells of a session follow each other on one stream.
+        FAILED_PRECONDITION: a cell is already running, or the session is lost.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -74,7 +74,8 @@ class CodecageStub:
         codecage.v1.codecage_pb2.Event,
     ]
     """Run one cell. The first message starts it; the stream of events ends with exactly one
-    `ended`. FAILED_PRECONDITION: a cell is already running, or the session is lost.
+    `ended`. With `StartCell.another` the cells of a session follow each other on one stream.
+    FAILED_PRECONDITION: a cell is already running, or the session is lost.
     """
 
     Attach: grpc.UnaryStreamMultiCallable[
@@ -190,7 +191,8 @@ class CodecageAsyncStub:
         codecage.v1.codecage_pb2.Event,
     ]
     """Run one cell. The first message starts it; the stream of events ends with exactly one
-    `ended`. FAILED_PRECONDITION: a cell is already running, or the session is lost.
+    `ended`. With `StartCell.another` the cells of a session follow each other on one stream.
+    FAILED_PRECONDITION: a cell is already running, or the session is lost.
     """
 
     Attach: grpc.aio.UnaryStreamMultiCallable[
@@ -322,7 +324,8 @@ class CodecageServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[codecage.v1.codecage_pb2.Event], collections.abc.AsyncIterator[codecage.v1.codecage_pb2.Event]]:
         """Run one cell. The first message starts it; the stream of events ends with exactly one
-        `ended`. FAILED_PRECONDITION: a cell is already running, or the session is lost.
+        `ended`. With `StartCell.another` the cells of a session follow each other on one stream.
+        FAILED_PRECONDITION: a cell is already running, or the session is lost.
         """
 
     @abc.abstractmethod
