@@ -132,7 +132,8 @@ def prepare() -> None:
     """
     Compile the usual filter and find the usual rights now, in the zygote: its boxes need not then.
 
-    Also removes the control groups of boxes whose maker was killed: others may need their number.
+    Also removes the control groups of boxes whose maker was killed, for others may need their
+    number, and their directories.
     """
     _prepared(Variant())
     _handlers()
@@ -140,6 +141,7 @@ def prepare() -> None:
         steps_mounts.grants(abi)
     with suppress(MechanismMissing):
         cgroups.remove_left(_GROUP_PREFIX)
+    private_places.remove_left()
 
 
 def clone_box(plan: BoxPlan, run: Callable[[], NoReturn]) -> Box:

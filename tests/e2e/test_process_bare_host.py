@@ -3,6 +3,8 @@ The process cage on a host that makes no namespaces: what asks for them is refus
 what is content with less is held by what there is.
 """
 
+import contextlib
+import fcntl
 import os
 import subprocess
 import sys
@@ -26,14 +28,20 @@ pytestmark = [pytest.mark.image, needs_image]
 HEAD = "version: 1\ndescription: a test's policy\ncage: process\nimage: native-core\n"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
+@contextlib.contextmanager
+def starting() -> Iterator[Server]:
     with private_directory() as directory, private_directory() as policies:
         policies.chmod(0o755)
         (policies / "usual.yaml").write_text(f"name: usual\n{HEAD}")
         (policies / "content.yaml").write_text(f"name: content\n{HEAD}isolation: {{min: P2}}\n")
         with serving(directory, ["--policies", str(policies)], under=UNDER) as server:
             yield server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with starting() as server:
+        yield server
 
 
 def create(server: Server, policy: str) -> Any:
@@ -74,6 +82,41 @@ def test_what_is_content_with_less_runs_and_is_told_so(server: Server) -> None:
     posix = server.run(session.id, "import posix; posix.open('/etc/passwd', 0)")
     assert ended(posix).error.name == "PermissionError"
     server.stub.CloseSession(pb.CloseSessionRequest(session_id=session.id))
+
+
+def wait_until_nobody_has(directory: Path) -> None:
+    """
+    Until no process is left that has made it; it may be gone even before, for whoever makes boxes
+    on this machine removes what is nobody's.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        number = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(number, fcntl.LOCK_EX)
+        os.close(number)
+
+
+def places(server: Server) -> Path:
+    """
+    Where the own places of a new session lie.
+    """
+    told = "import os; print(os.path.dirname(os.environ['TMPDIR']))"
+    return Path(output(server.run(create(server, "content").id, told)).strip())
+
+
+@held
+def test_what_a_killed_server_leaves_the_next_one_removes(server: Server) -> None:
+    living = places(server)
+    with starting() as killed:
+        left = places(killed)
+        assert left.is_dir()
+        killed.process.kill()
+        killed.process.wait()
+    wait_until_nobody_has(left)
+    with starting() as following:
+        assert places(following).is_dir()
+        assert not left.exists()
+        assert living.is_dir()
+        following.stop()
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or OPEN, reason="everybody may read Python here")
