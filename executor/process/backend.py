@@ -345,6 +345,12 @@ class Session:
         """
         return self._interrupts.running()
 
+    def interrupt_may_come(self) -> bool:
+        """
+        Asked once for each nudge: whether it was for an interrupt that is still to be brought.
+        """
+        return self._interrupts.may_come()
+
     def _send_output(self, stream: int, data: bytes) -> None:
         self._channel.send(wire.FromWorker(output=wire.Output(stream=stream, data=data)))
 

@@ -97,6 +97,11 @@ class Host(Protocol):
         Whether a cell runs.
         """
 
+    def interrupt_may_come(self) -> bool:
+        """
+        Asked once for each nudge: whether it was for an interrupt that is still to be brought.
+        """
+
 
 class Door:
     """
@@ -203,6 +208,12 @@ class Door:
         """
         return self.host is not None and self.host.running()
 
+    def interrupt_may_come(self) -> bool:
+        """
+        Asked once for each nudge: whether it was for an interrupt that is still to be brought.
+        """
+        return self.host is not None and self.host.interrupt_may_come()
+
     CODES: frozenset[CodeType] = frozenset(
         {
             function.__code__
@@ -304,6 +315,12 @@ class Child:
         An interrupt that it is sent is its own.
         """
         return True
+
+    def interrupt_may_come(self) -> bool:
+        """
+        Nobody brings it one.
+        """
+        return False
 
 
 def _refused(forms: Mapping[str, bytes]) -> Refusal:

@@ -134,9 +134,10 @@ def on_interrupt(number, frame):
 def on_nudge(number, frame):
     """
     Let other threads run: one of them brings an interrupt. C code that holds the interpreter and
-    looks for signals, such as `re`, comes here, and then finds it.
+    looks for signals, such as `re`, comes here, and then finds it. Where it has been brought,
+    what waited was woken to take it, and that is all.
     """
-    if door.running():
+    if door.interrupt_may_come():
         _sleep(NUDGED)
 
 

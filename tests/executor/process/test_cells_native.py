@@ -173,6 +173,44 @@ def test_an_interrupt_ends_c_code_that_looks_for_signals(worker: Worker) -> None
     assert worker.run("x").value == "5"
 
 
+def test_an_interrupt_that_comes_just_before_a_wait_ends_it(worker: Worker) -> None:
+    """
+    The interrupt is held back until it is there; then it is let in and a wait begun by functions in
+    C, between which the interpreter does not look for signals.
+    """
+    worker.start(
+        "import ctypes, functools, operator, signal\n"
+        "libc, mask = ctypes.CDLL(None), ctypes.create_string_buffer(128)\n"
+        "libc.sigaddset(mask, signal.SIGINT)\n"
+        "steps = [\n"
+        "    functools.partial(libc.pthread_sigmask, signal.SIG_UNBLOCK, mask, None),\n"
+        "    functools.partial(libc.poll, None, 0, 3_600_000),\n"
+        "]\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})\n"
+        "print('on', flush=True)\n"
+        "while signal.SIGINT not in signal.sigpending(): pass\n"
+        "list(map(operator.call, steps))"
+    )
+    worker.started()
+    worker.interrupt()
+    assert worker.finish().status == "INTERRUPTED"
+    assert worker.run("1").value == "1"
+
+
+def test_a_program_that_goes_on_after_its_interrupt_gets_no_second_one(worker: Worker) -> None:
+    worker.start(
+        "import time\n"
+        "try:\n    print('on', flush=True)\n    while True: pass\n"
+        "except KeyboardInterrupt:\n    end = time.monotonic() + 0.2\n"
+        "while time.monotonic() < end: pass\n"
+        "print('caught')"
+    )
+    worker.started()
+    worker.interrupt()
+    seen = worker.finish()
+    assert (seen.status, seen.out) == ("OK", "caught\n")
+
+
 def test_a_limits_interrupt_says_which(worker: Worker) -> None:
     worker.start("print('on', flush=True)\nwhile True: pass", "wall time 1 s is over")
     worker.started()
