@@ -44,6 +44,7 @@ RANKS = {
     "executor.facts": 5.7,
     "executor.holding": 5.7,
     "executor.identity": 5.7,
+    "executor.idle": 5.7,
     "executor.children": 6,
     "executor.sessions": 6.5,
     "executor.gating": 6.6,

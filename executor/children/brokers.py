@@ -7,7 +7,6 @@ had no session for a minute. One that ends by itself ends its connections; the n
 starts another.
 """
 
-import asyncio
 import contextlib
 import itertools
 import logging
@@ -19,6 +18,7 @@ from typing import Final
 from codecage.network.v1 import network_pb2 as broker_pb2
 from executor.children.broker import Broker
 from executor.children.launcher import Launcher
+from executor.idle import IdleTime
 from executor.kernel.errors import BrokerGone
 from executor.kernel.way import Link, Way
 from policy.types import Policy
@@ -138,24 +138,21 @@ class _Line:
         self._brokers = brokers
         self._policy = policy
         self._setup = setup
-        self._idle_time = idle
         self._sessions = 0
         self._not_before = 0.0
-        self._idle: asyncio.TimerHandle | None = None
+        self._idle = IdleTime(idle, lambda: self._end("its policy has no session"))
         self._closed = False
 
     def join(self) -> None:
         self._sessions += 1
-        if self._idle is not None:
-            self._idle.cancel()
+        self._idle.stop()
         with contextlib.suppress(BrokerGone):  # whoever connects is told
             self.running()
 
     def leave(self) -> None:
         self._sessions -= 1
         if not self._sessions and not self._closed:
-            loop = asyncio.get_running_loop()
-            self._idle = loop.call_later(self._idle_time, self._end, "its policy has no session")
+            self._idle.rest()
 
     def running(self) -> Broker:
         if self._closed:
@@ -172,8 +169,7 @@ class _Line:
 
     def close(self) -> None:
         self._closed = True
-        if self._idle is not None:
-            self._idle.cancel()
+        self._idle.stop()
         self._end("the server is stopping")
 
     def _end(self, why: str) -> None:

@@ -25,6 +25,7 @@ from executor.children.workers import Worker
 from executor.choice import ImageNotBuilt
 from executor.errors import CageUnavailable
 from executor.holding import CageMissing
+from executor.idle import IdleTime
 from executor.kernel.boxing import Holding
 from executor.kernel.orders import BoxOrder
 from executor.kernel.spawn import ZygoteReady
@@ -80,9 +81,8 @@ class Zygotes:
         idle: float = BOX_IDLE,
     ) -> None:
         self._launcher = launcher
-        self._images = [_Image(index, row) for index, row in enumerate(images)]
+        self._images = [_Image(index, row, idle) for index, row in enumerate(images)]
         self._pool = pool
-        self._idle = idle
         self._rotation = rotation or Rotation()
         self._started = 0
         self._closed = False
@@ -113,7 +113,7 @@ class Zygotes:
         image = self._find(name)
         ready = await self._booted(image)
         pool = image.pool(order)
-        pool.used(self._idle)
+        pool.used()
         self._in_background(self._refill(pool))
         return ready.digest
 
@@ -126,7 +126,7 @@ class Zygotes:
         """
         image = self._find(name)
         pool = image.pool(order)
-        pool.used(self._idle)
+        pool.used()
         worker = pool.pooled() or await pool.coming() or await self._spawn(pool)
         self._in_background(self._refill_later(pool))
         return worker
@@ -250,12 +250,13 @@ class Zygotes:
 class _Image:
     """
     What is kept for one image: its zygotes (one current, others retired), and a pool of workers,
-    or of boxes for each order that was asked for.
+    or of boxes for each order that was asked for, until nobody has for `idle` seconds.
     """
 
-    def __init__(self, index: int, row: ImageRow) -> None:
+    def __init__(self, index: int, row: ImageRow, idle: float) -> None:
         self.index = index
         self.row = row
+        self._idle = idle
         self.current: Zygote | None = None
         self.zygotes: set[Zygote] = set()
         self.not_before = 0.0
@@ -266,7 +267,7 @@ class _Image:
 
     def pool(self, order: BoxOrder | None) -> "_Pool":
         if (pool := self._pools.get(order)) is None:
-            pool = self._pools[order] = _Pool(self, order)
+            pool = self._pools[order] = _Pool(self, order, self._idle)
         return pool
 
     def pools(self) -> list["_Pool"]:
@@ -296,7 +297,7 @@ class _Pool:
     The workers of one image that wait, made after one order, and the one that is being made.
     """
 
-    def __init__(self, image: _Image, order: BoxOrder | None) -> None:
+    def __init__(self, image: _Image, order: BoxOrder | None, idle: float) -> None:
         self.image = image
         self.order = order
         self.refilling = asyncio.Lock()
@@ -304,17 +305,14 @@ class _Pool:
         self.closed = False
         self._waiting: deque[Worker] = deque()
         self._claim: asyncio.Future[Worker | None] | None = None
-        self._idle: asyncio.TimerHandle | None = None
+        self._idle = IdleTime(idle, self.end)
 
-    def used(self, idle: float) -> None:
+    def used(self) -> None:
         """
-        A session wants one: boxes wait for the next one for another `idle` seconds.
+        A session wants one: boxes wait for the next one for as long again.
         """
-        if self.order is None:
-            return
-        if self._idle is not None:
-            self._idle.cancel()
-        self._idle = asyncio.get_running_loop().call_later(idle, self.end)
+        if self.order is not None:
+            self._idle.rest()
 
     def brought(self, worker: Worker | None) -> bool:
         """
@@ -367,8 +365,7 @@ class _Pool:
         Let go of those that wait; the next who asks begins another pool.
         """
         self.closed = True
-        if self._idle is not None:
-            self._idle.cancel()
+        self._idle.stop()
         self.image.forget(self)
         while self._waiting:
             self._waiting.popleft().drop()

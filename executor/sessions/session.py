@@ -32,6 +32,7 @@ from executor.errors import (
     WorkerGone,
 )
 from executor.facts import Facts
+from executor.idle import IdleTime
 from executor.kernel.boxing import Holding
 from executor.kernel.cage import Attached, Caged
 from executor.kernel.errors import InternalError, WorkerFault
@@ -43,7 +44,6 @@ from executor.sessions.cells import Reader
 from executor.sessions.commanding import FileCommands
 from executor.sessions.events import CellStatus, Ended, Started, Usage
 from executor.sessions.following import Following
-from executor.sessions.idle import IdleTime
 from executor.sessions.running import GRACE, Asked, RunningCell, Start, Stop, detail_of
 from policy.types import Mode
 

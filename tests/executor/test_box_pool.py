@@ -15,6 +15,7 @@ from executor.children.launcher import launch, program
 from executor.children.probing import NotHeld, probe
 from executor.children.zygotes import ImageRow, Rotation, Zygotes
 from executor.errors import CageUnavailable
+from executor.idle import IdleTime
 from executor.images.cache import default_cache
 from executor.kernel.boxing import BoxSpawned, Holding
 from executor.kernel.cage import BoxEnds
@@ -74,7 +75,8 @@ def test_boxes_that_nobody_asks_for_again_are_let_go_of() -> None:
         await settled(zygotes)
         (box,) = waiting(zygotes, ORDER)
         pool = zygotes._images[0].pool(ORDER)
-        pool.used(0.0)
+        pool._idle = IdleTime(0.0, pool.end)
+        pool.used()
         await box.ended
         assert pool.closed
         assert zygotes._images[0].pools() == []

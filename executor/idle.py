@@ -1,5 +1,5 @@
 """
-For how long nothing is asked of a session.
+For how long nobody has wanted something: a session, the boxes that wait for one, a broker.
 """
 
 import asyncio
@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 class IdleTime:
     """
-    Calls `over` where a session has been at rest for so many seconds on end. It belongs to one
-    event loop, and begins when the session first rests.
+    Calls `over` where something has been at rest for so many seconds on end. It belongs to one
+    event loop, and begins at the first rest.
     """
 
     def __init__(self, seconds: float, over: Callable[[], None]) -> None:
@@ -26,7 +26,7 @@ class IdleTime:
 
     def stop(self) -> None:
         """
-        Something is asked, or the session is over: no time passes.
+        Something is asked, or all is over: no time passes.
         """
         if self._timer is not None:
             self._timer.cancel()
