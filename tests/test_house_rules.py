@@ -49,7 +49,6 @@ POINTER_USERS = {
     "executor/linux/prctl.py": "a structure of our own for prctl(2)",
     "executor/linux/seccomp.py": "the filter's program for seccomp(2)",
     "executor/wasm/calls.py": "handles of the engine's, and the array of a call's raw values",
-    "executor/wasm/ffi.py": "handles of the engine's: a function of the table",
     "executor/wasm/function_table.py": "handles of the engine's: the table and its functions",
     "executor/wasm/memory.py": "the one class that adds a guest's integers to an address",
 }

@@ -19,10 +19,9 @@ it is allocated and filled when it is prepared, because only then its signature 
 and after, the entry is null, and calling it is a trap.
 """
 
-import ctypes
 from collections import deque
 from collections.abc import Callable
-from ctypes import c_bool, c_uint64, c_void_p
+from ctypes import c_uint64
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,7 +33,7 @@ from executor.wasm.abi import Errno, GuestFault
 from executor.wasm.arguments import Arguments, lay_out, store_result
 from executor.wasm.calls import Exports, Faults, GuestTrapped, enter
 from executor.wasm.cif import BY_ADDRESS, BY_RESULT, Interface, Kind, NoInterface, read_interface
-from executor.wasm.linkage import signature_of
+from executor.wasm.function_table import FunctionTable
 from executor.wasm.memory import GuestMemory
 
 # ffi.h
@@ -52,66 +51,6 @@ _WORDS: Final = 2
 # Types of parameters and results, and a result that is wanted beside one that there is.
 _NUMBERS_ONLY: Final = frozenset("iIfd")
 _RESULTS: Final = frozenset({*((one, one) for one in _NUMBERS_ONLY), ("i", "I")})
-# The kind of a value that is a function, from `wasmtime/val.h`.
-_FUNCREF: Final = 5
-
-_table_get = vars(capi)["dll"]["wasmtime_table_get"]
-_table_get.restype = c_bool
-_table_get.argtypes = (c_void_p, c_void_p, c_uint64, c_void_p)
-
-
-class _Table:
-    """
-    The guest's table of functions, of which each is given out for the type it is asked for.
-
-    A type is remembered by the function's identity, never by its index: functions live as long
-    as their store and keep their type, while entries of the table change.
-    """
-
-    def __init__(self, store: wasmtime.Store, table: wasmtime.Table) -> None:
-        self._store: Final = store
-        self.context: Final = ctypes.cast(store._context(), c_void_p)  # noqa: SLF001
-        self._table: Final = table
-        self._types: Final[dict[bytes, str]] = {}
-
-    def reserve(self, count: int) -> int:
-        """
-        Add `count` null entries; returns the index of the first.
-        """
-        return self._table.grow(self._store, count, None)
-
-    def put(self, index: int, function: capi.wasmtime_func_t | None) -> None:
-        """
-        Change an entry, to a function or null.
-        """
-        value = None if function is None else wasmtime.Func._from_raw(function)  # noqa: SLF001
-        self._table.set(self._store, index, value)
-
-    def function(self, index: int, asked: str) -> tuple[capi.wasmtime_func_t, str]:
-        """
-        The function at `index`, which can be called as `asked` ("iId>i"), and its signature.
-
-        Raises GuestTrapped with the engine's words for the same mistake in `call_indirect`.
-        """
-        value = capi.wasmtime_val_t()
-        raw = ctypes.byref(self._table._table)  # noqa: SLF001 - the C API's own value
-        if not _table_get(self.context, raw, index, ctypes.byref(value)):
-            raise GuestTrapped("undefined element: out of bounds table access")
-        found: capi.wasmtime_func_t = value.of.funcref
-        if int(value.kind) != _FUNCREF or not found.store_id:
-            raise GuestTrapped("uninitialized element")
-        signature = self._signature(found)
-        if not fits(asked, signature):
-            raise GuestTrapped(f"indirect call type mismatch: {asked} asked of {signature}")
-        return found, signature
-
-    def _signature(self, function: capi.wasmtime_func_t) -> str:
-        identity = bytes(function)
-        known = self._types.get(identity)
-        if known is None:
-            kind = wasmtime.Func._from_raw(function).type(self._store)  # noqa: SLF001
-            known = self._types[identity] = signature_of(kind)
-        return known
 
 
 @dataclass(slots=True)
@@ -148,7 +87,7 @@ class ForeignCalls:
         """
         self._store: Final = store
         self._memory: Final = memory
-        self._table: Final = _Table(store, table)
+        self._table: Final = FunctionTable(store, table)
         self._adapter: Final = adapter
         self._faults: Final = faults
         self._too_deep: Final = too_deep
@@ -156,7 +95,7 @@ class ForeignCalls:
         self._release: Final = exports.function("free")
         self._stack: Final = exports.function("emscripten_stack_get_current")
         self._restore_stack: Final = exports.function("_emscripten_stack_restore")
-        first = self._table.reserve(CLOSURES_MAX)
+        first = self._table.grow(CLOSURES_MAX)
         # Handed out in turn, so that an index is null for long after its closure was freed.
         self._indexes: Final = deque(range(first, first + CLOSURES_MAX))
         self._slots: Final = [deque(range(one.slots)) for one in closures.TEMPLATES]
@@ -179,7 +118,7 @@ class ForeignCalls:
             if self._faults.depth > DEPTH_MAX:
                 self._refuse_depth(interface, result)
                 return
-            found, signature = self._table.function(function, interface.signature)
+            found, signature = self._callable(function, interface.signature)
             arguments = lay_out(self._memory, interface, values, result, self._stack())
         except GuestFault as fault:
             raise GuestTrapped("out of bounds memory access in a foreign call") from fault
@@ -187,6 +126,23 @@ class ForeignCalls:
             raise GuestTrapped(f"a foreign call asked for what does not exist: {refused}") from None
         word = self._enter(found, signature, arguments)
         store_result(self._memory, interface.result, result, word)
+
+    def _callable(self, index: int, asked: str) -> tuple[capi.wasmtime_func_t, str]:
+        """
+        The function at `index`, which can be called as `asked` ("iId>i"), and its signature.
+
+        Raises GuestTrapped with the engine's words for the same mistake in `call_indirect`.
+        """
+        try:
+            found = self._table.at(index)
+        except IndexError:
+            raise GuestTrapped("undefined element: out of bounds table access") from None
+        if found is None:
+            raise GuestTrapped("uninitialized element")
+        signature = self._table.signature(found)
+        if not fits(asked, signature):
+            raise GuestTrapped(f"indirect call type mismatch: {asked} asked of {signature}")
+        return found, signature
 
     def _refuse_depth(self, interface: Interface, result: int) -> None:
         told = f"foreign calls nested deeper than {DEPTH_MAX}"

@@ -3,7 +3,8 @@ The guest's table of functions, and the one index that each function has in it.
 
 CPython compares addresses of functions, and an address is an index of the table: so a function
 must have the same index whoever asks. What identifies a function is the C API's own value of
-it, which wasmtime keeps stable for the life of a store.
+it, which wasmtime keeps stable for the life of a store. So a function's type is remembered by it as
+well, never by an index: a function keeps its type, while entries of the table change.
 """
 
 import ctypes
@@ -12,6 +13,8 @@ from typing import Any, Final
 
 import wasmtime
 from wasmtime import _bindings as capi
+
+from executor.wasm.linkage import signature_of
 
 _LIBRARY: Final[ctypes.CDLL] = vars(capi)["dll"]
 _get: Any = _LIBRARY["wasmtime_table_get"]
@@ -29,10 +32,12 @@ class FunctionTable:
 
     def __init__(self, store: wasmtime.Store, table: wasmtime.Table) -> None:
         self.table: Final = table
+        self.context: Final = ctypes.cast(store._context(), c_void_p)  # noqa: SLF001
         self._store: Final = store
-        self._context: Final = ctypes.cast(store._context(), c_void_p)  # noqa: SLF001
+        self._raw: Final = ctypes.byref(table._table)  # noqa: SLF001
         self._indices: dict[bytes, int] = {}
         self._learnt = 0
+        self._signatures: dict[bytes, str] = {}
 
     def __len__(self) -> int:
         return self.table.size(self._store)
@@ -51,6 +56,32 @@ class FunctionTable:
         """
         return self.table.grow(self._store, 1, function)
 
+    def put(self, index: int, function: capi.wasmtime_func_t | None) -> None:
+        """
+        Change an element, to a function or null.
+        """
+        self.table.set(self._store, index, None if function is None else _func(function))
+
+    def at(self, index: int) -> capi.wasmtime_func_t | None:
+        """
+        The function at `index`; None where the element is null. Raises IndexError past the end.
+        """
+        value: Any = capi.wasmtime_val_t()
+        if not _get(self.context, self._raw, index, ctypes.byref(value)):
+            raise IndexError(index)
+        return _function(value)
+
+    def signature(self, function: capi.wasmtime_func_t) -> str:
+        """
+        The function's type ("iId>i"), as the engine has it.
+        """
+        identity = _identity(function)
+        known = self._signatures.get(identity)
+        if known is None:
+            kind = _func(function).type(self._store)
+            known = self._signatures[identity] = signature_of(kind)
+        return known
+
     def index_of(self, function: wasmtime.Func) -> int:
         """
         The function's index; it is appended where it has none.
@@ -67,13 +98,21 @@ class FunctionTable:
         Take in the elements that came since the last time.
         """
         size = len(self)
-        table = ctypes.byref(self.table._table)  # noqa: SLF001
         value: Any = capi.wasmtime_val_t()
         for index in range(self._learnt, size):
-            found = _get(self._context, table, index, ctypes.byref(value))
-            if found and value.kind == _FUNCREF and value.of.funcref.store_id:
-                self._indices.setdefault(_identity(value.of.funcref), index)
+            found = _get(self.context, self._raw, index, ctypes.byref(value))
+            if found and (function := _function(value)) is not None:
+                self._indices.setdefault(_identity(function), index)
         self._learnt = size
+
+
+def _function(value: Any) -> capi.wasmtime_func_t | None:
+    function: capi.wasmtime_func_t = value.of.funcref
+    return function if value.kind == _FUNCREF and function.store_id else None
+
+
+def _func(function: capi.wasmtime_func_t) -> wasmtime.Func:
+    return wasmtime.Func._from_raw(function)  # noqa: SLF001
 
 
 def _identity(function: Any) -> bytes:
