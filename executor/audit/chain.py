@@ -140,6 +140,8 @@ def column_text(text: str) -> str:
     """
     A text as SQLite can hold it: lone surrogates written as escapes. Only for searching.
     """
+    if text.isascii():
+        return text
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -20,10 +20,13 @@ makes: it encodes again and compares.
     d <4 count> pairs    detail: each a text and a text, cut text or integer, keys ascending
 """
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TypeVar
+from functools import lru_cache
+from operator import itemgetter
+from typing import Final, TypeVar
 
 from executor.audit.errors import EncodingInvalid
 from executor.audit.record import TEXT_CAP, Answer, Cut, Detail, Draft, Event, Origin, Record, Text
@@ -35,6 +38,13 @@ MAX_DETAILS = 32
 MAX_IDENTIFIER = 256
 # Every text at its cap, with room for the tags; larger bytes are no record of ours.
 MAX_ENCODED = 64 * 1024 + MAX_DETAILS * (TEXT_CAP + MAX_IDENTIFIER + 64)
+
+# The version, then sequence and times as `_integer` writes them.
+_PLACE: Final = struct.Struct(">BBqBqBq")
+_INTEGER: Final = ord("i")
+# The same few words are in most records: kinds, sessions, rules, keys of details.
+_WORDS: Final = 1024
+_NO_DETAIL: Final = b"d" + bytes(4)
 
 _E = TypeVar("_E", bound=Enum)
 _Encoded = TypeVar("_Encoded")
@@ -72,20 +82,21 @@ def fields_of(draft: Draft) -> Fields:
     It runs before the draft is queued, so that the writer cannot fail on a caller's mistake.
     """
     return (
-        _text(draft.origin.value),
-        _text(draft.event.value),
+        # `value` is two calls of Python each time.
+        _word(draft.origin._value_),
+        _word(draft.event._value_),
         _identifier("session", draft.session),
         _integer(draft.cell),
         _integer(draft.refers),
         _maybe_text(draft.request),
-        _text(draft.answer.value) if draft.answer else b"-",
-        _maybe_text(draft.rule),
-        _maybe_text(draft.rule_place),
+        _word(draft.answer._value_) if draft.answer else b"-",
+        _rule(draft.rule),
+        _rule(draft.rule_place),
         _identifier("policy_digest", draft.policy_digest),
         _maybe_text(draft.outcome),
         _integer(draft.size),
         _digest(draft.digest),
-        _detail(draft.detail),
+        _detail(draft.detail) if draft.detail else _NO_DETAIL,
     )
 
 
@@ -100,9 +111,9 @@ def parted(place: Place, fields: Fields) -> Parts:
     """
     A record in format 2, from its place and what `fields_of` has made.
     """
-    head = fields[:5]
-    frame = b"".join((_place(PARTED, place), *head, fields[6], fields[9]))
-    return Parts(frame, b"".join((fields[5], *fields[7:9], *fields[10:])))
+    frame = (_place(PARTED, place), *fields[:5], fields[6], fields[9])
+    texts = (fields[5], fields[7], fields[8], *fields[10:])
+    return Parts(b"".join(frame), b"".join(texts))
 
 
 def parts_of(record: Record) -> Parts:
@@ -113,15 +124,9 @@ def parts_of(record: Record) -> Parts:
 
 
 def _place(version: int, place: Place) -> bytes:
-    return b"".join(
-        (
-            bytes((version,)),
-            _integer(place.sequence),
-            _integer(place.wall_ns),
-            _integer(place.monotonic_ns),
-            _integer(place.ordinal),
-        )
-    )
+    wall, monotonic = place.wall_ns, place.monotonic_ns
+    when = _PLACE.pack(version, _INTEGER, place.sequence, _INTEGER, wall, _INTEGER, monotonic)
+    return when + _integer(place.ordinal)
 
 
 def _place_of(record: Record) -> Place:
@@ -148,7 +153,21 @@ def _integer(value: int | None) -> bytes:
 
 def _text(value: str) -> bytes:
     data = value.encode("utf-8", "surrogatepass")
-    return b"t%b%b" % (len(data).to_bytes(4, "big"), data)
+    return b"t" + len(data).to_bytes(4, "big") + data
+
+
+@lru_cache(_WORDS)
+def _word(value: str) -> bytes:
+    """
+    The text of one of our own words, which comes again; never what a guest has asked for.
+    """
+    return _text(value)
+
+
+def _rule(value: Text | None) -> bytes:
+    if type(value) is str and len(value) <= MAX_IDENTIFIER:
+        return _word(value)
+    return _maybe_text(value)
 
 
 def _maybe_text(value: Text | None) -> bytes:
@@ -156,6 +175,8 @@ def _maybe_text(value: Text | None) -> bytes:
 
 
 def _some_text(value: Text) -> bytes:
+    if type(value) is str and len(value) <= TEXT_CAP // 4:  # most are, and short enough for sure
+        return _text(value)
     if not isinstance(value, str | Cut):
         raise TypeError(f"{value!r} is not a text")
     value = bounded_text(value)
@@ -171,9 +192,11 @@ def _cut(value: Cut) -> bytes:
 
 
 def _identifier(name: str, value: str | None) -> bytes:
-    if value is not None and len(value) > MAX_IDENTIFIER:
+    if value is None:
+        return b"-"
+    if len(value) > MAX_IDENTIFIER:
         raise ValueError(f"{name} has {len(value)} characters; at most {MAX_IDENTIFIER} are kept")
-    return b"-" if value is None else _text(value)
+    return _word(value)
 
 
 def _digest(value: bytes | None) -> bytes:
@@ -181,11 +204,11 @@ def _digest(value: bytes | None) -> bytes:
         return b"-"
     if len(value) != 32:
         raise ValueError(f"a digest has 32 bytes, not {len(value)}")
-    return b"b%b%b" % (len(value).to_bytes(4, "big"), value)
+    return b"b" + len(value).to_bytes(4, "big") + value
 
 
 def _detail(detail: Detail) -> bytes:
-    pairs = sorted(detail, key=lambda pair: pair[0])
+    pairs = sorted(detail, key=itemgetter(0))
     keys = [key for key, _ in pairs]
     if len(pairs) > MAX_DETAILS or len(set(keys)) != len(keys):
         raise ValueError(f"detail keys {keys}: at most {MAX_DETAILS}, each once")
@@ -254,7 +277,7 @@ def decode_erased(frame: bytes, hashes: Hashes) -> Record:
 
 
 _NOT_CANONICAL = "bytes that decode, but are not the canonical encoding"
-_NO_TEXTS = b"------d" + bytes(4)
+_NO_TEXTS = b"------" + _NO_DETAIL
 
 
 def _check_beginning(data: bytes, version: int) -> None:

@@ -88,7 +88,8 @@ class Ledger:
         not one that was written here, nothing is written ever again.
         """
         try:
-            self._settle()
+            if self._doubt is not None:
+                self._settle(self._doubt)
             placed = self._place(batch)
             self._doubt = placed.end
             self._insert(placed)
@@ -188,15 +189,13 @@ class Ledger:
             # SQLite has then ended the transaction itself, or will refuse the next BEGIN.
             return
 
-    def _settle(self) -> None:
+    def _settle(self, doubt: End) -> None:
         """
         After a failure, find out from the file whether the batch in doubt is in it.
         """
-        if self._doubt is None:
-            return
         found = stored_head(self.connection)
-        if found == self._doubt.head:
-            self._end, self.head = self._doubt, found
+        if found == doubt.head:
+            self._end, self.head = doubt, found
             self._keep()
         elif found != self.head:
             raise AuditUnavailable(

@@ -16,22 +16,27 @@ TILE_LEVELS: Final = 8
 """A tile is a whole subtree of so many levels: the store keeps the hashes of these alone."""
 TILE_LEAVES: Final = 1 << TILE_LEVELS
 
-_LEAF: Final = b"\x00"
-_NODE: Final = b"\x01"
+# How the hash of a leaf and that of a node begin: copied for each, which is half of a beginning.
+_LEAF: Final = hashlib.sha256(b"\x00")
+_NODE: Final = hashlib.sha256(b"\x01")
 
 
 def leaf_hash(data: bytes) -> bytes:
     """
     The hash of a leaf.
     """
-    return hashlib.sha256(_LEAF + data).digest()
+    leaf = _LEAF.copy()
+    leaf.update(data)
+    return leaf.digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
     """
     The hash of a node over two subtrees.
     """
-    return hashlib.sha256(_NODE + left + right).digest()
+    node = _NODE.copy()
+    node.update(left + right)
+    return node.digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,9 @@ def redacted(draft: Draft) -> Draft:
     The draft without what looks like a secret in its request, its outcome or a detail's text.
     """
     # Most records have none of the marks, and all of their texts are searched for one together.
-    held = [draft.request, draft.outcome, *[value for _, value in draft.detail]]
+    held: list[Text | int | None] = [draft.request, draft.outcome]
+    if draft.detail:
+        held += [value for _, value in draft.detail]
     told = [text[:_LOOKED_AT] for text in held if isinstance(text, str)]
     if not told or not _may_hold_one("\n".join(told)):
         return draft

@@ -19,7 +19,7 @@ from executor.audit.chain import End
 from executor.audit.counts import Counts
 from executor.audit.durability import Durability
 from executor.audit.errors import AuditDamaged, AuditError, AuditUnavailable
-from executor.audit.ledger import Ledger, stamp
+from executor.audit.ledger import Ledger, Stamped, stamp
 from executor.audit.lock import hold
 from executor.audit.record import Clocks, Draft, Event, Head
 from executor.audit.recovery import check_tail, closing_drafts, open_counts
@@ -32,12 +32,6 @@ MAX_WAITING = 4096
 MAX_NOTES_WAITING = 1024
 
 Told = Callable[[bytes], None]
-
-
-def _nobody(_encoded: bytes) -> None:
-    """
-    Nobody is told.
-    """
 
 
 class AuditStore:
@@ -101,7 +95,9 @@ class AuditStore:
             undo.pop_all()
         return store
 
-    async def append(self, draft: Draft, *, durable: bool = False, told: Told = _nobody) -> Head:
+    async def append(
+        self, draft: Draft, *, durable: bool = False, told: Told | None = None
+    ) -> Head:
         """
         Write a record and return its head once it is written, or synced when `durable`. `told` is
         given what of its bytes is the draft's, when it has its place among the others.
@@ -115,19 +111,19 @@ class AuditStore:
         if draft.event is Event.SESSION_CREATE and self._rotation is not None:
             self._rotate_if_due(self._rotation)
         if not durable and (head := self._writer.at_once(stamped)) is not None:
-            told(stamped.encoded)
+            _tell(told, stamped)
             return head
         if self._writer.waiting >= MAX_WAITING:
             await self._wait_for_room()
         self._check_open()
         waiter: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
-        told(stamped.encoded)
+        _tell(told, stamped)
         entry = Entry(stamped, durable, waiter)
         if not self._writer.put_in_turn(entry):
             self._writer.put(entry)
         return await waiter
 
-    def append_at_once(self, draft: Draft, *, told: Told = _nobody) -> Head | None:
+    def append_at_once(self, draft: Draft, *, told: Told | None = None) -> Head | None:
         """
         Write a record and return its head, or None where that has to be waited for: nothing was
         written then, and `append` is the way. Raises what `append` does.
@@ -135,10 +131,12 @@ class AuditStore:
         stamped = stamp(draft, self._clocks)
         self._check_open()
         if (head := self._writer.at_once(stamped)) is not None:
-            told(stamped.encoded)
+            _tell(told, stamped)
         return head
 
-    def append_nowait(self, draft: Draft, *, most: int = MAX_WAITING, told: Told = _nobody) -> None:
+    def append_nowait(
+        self, draft: Draft, *, most: int = MAX_WAITING, told: Told | None = None
+    ) -> None:
         """
         Queue a record that nobody waits for; a later awaited one is never written before it.
 
@@ -149,7 +147,7 @@ class AuditStore:
         self._check_open()
         if self._writer.waiting >= most:
             raise AuditUnavailable(f"{most} audit records wait already; try again later")
-        told(stamped.encoded)
+        _tell(told, stamped)
         self._writer.put_soon(Entry(stamped, durable=False, waiter=None))
 
     @property
@@ -236,6 +234,11 @@ class AuditStore:
             raise AuditUnavailable(
                 f"{MAX_WAITING} audit records have waited for {self._patience} s; try again later"
             ) from error
+
+
+def _tell(told: Told | None, stamped: Stamped) -> None:
+    if told is not None:
+        told(stamped.encoded)
 
 
 def _open_ledger(path: Path, clocks: Clocks, patience: float) -> Ledger:

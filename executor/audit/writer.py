@@ -118,7 +118,7 @@ class Writer:
         """
         if not self._is_free or time.monotonic() < self._close_until:
             return None
-        return self._commit_here([Entry(stamped, durable=False, waiter=None)])
+        return self._commit_here(stamped)
 
     def put_in_turn(self, entry: Entry) -> bool:
         """
@@ -140,7 +140,7 @@ class Writer:
         head = None
         if self._is_free:
             with suppress(AuditUnavailable):  # the thread finds that too, and tells who waits
-                head = self._commit_here([])
+                head = self._commit_here()
         if head is None:
             self._hand_over()
 
@@ -150,16 +150,20 @@ class Writer:
             return False
         return not self._durability.wants_help and time.monotonic() >= self._shy_until
 
-    def _commit_here(self, last: list[Entry]) -> Head | None:
+    def _commit_here(self, last: Stamped | None = None) -> Head | None:
         """
-        Commit what lingers and then `last`; None where somebody else has the ledger just now.
+        Commit what lingers and then `last`, for which nobody waits; None where somebody else has
+        the ledger just now.
         """
         if not self._owned.acquire(blocking=False):
             return None
         started, slept = time.monotonic(), _sleeps()
-        entries = [*self._lingering, *last]
+        entries = self._lingering
+        batch = [entry.stamped for entry in entries]
+        if last is not None:
+            batch.append(last)
         try:
-            heads = self._ledger.commit([entry.stamped for entry in entries])
+            heads = self._ledger.commit(batch)
             self._linger_no_more()
             self._durability.committed()
         except AuditUnavailable as error:
@@ -174,7 +178,8 @@ class Writer:
         if took > _SLOW and _sleeps() != slept:
             self._shy_until = ended + took * _SHY
         self._close_until = ended + _CLOSE_BEHIND
-        _settle(_waited_for(entries, heads))
+        if entries:
+            _settle(_waited_for(entries, heads))
         return heads[-1]
 
     def put_soon(self, entry: Entry) -> None:
@@ -372,7 +377,7 @@ def _sleeps() -> int:
 
 
 def _waited_for(entries: Sequence[Entry], heads: Sequence[Head]) -> "list[Delivery[Head]]":
-    both = zip(entries, heads, strict=True)
+    both = zip(entries, heads, strict=False)  # behind the entries may be one more
     return [(entry.waiter, head) for entry, head in both if entry.waiter is not None]
 
 
