@@ -153,7 +153,7 @@ def test_a_peer_is_driven_through_all_that_is_asked_and_leaves_nothing():
         with pytest.raises(Failed, match="ended"):
             driven.ask("work", program="def work(:")
         assert os.getpgid(driven.pid) == driven.pid
-    assert {one.pid for one in psutil.Process().children(recursive=True)} == before
+    assert {one.pid for one in psutil.Process().children(recursive=True)} <= before
 
 
 def test_a_peer_whose_process_ends_is_told_of():

@@ -3,6 +3,7 @@ A stream's socket stays watched between two reads, and no longer than it is this
 """
 
 import asyncio
+import os
 import socket
 
 from executor.network.streams import Patience, SocketStream
@@ -10,8 +11,14 @@ from executor.network.streams import Patience, SocketStream
 PATIENCE = Patience(10.0, 10.0, "the other side")
 
 
-def pair():
+def pair(number=None):
+    """
+    A stream, also one with a number of our choice, and its other end.
+    """
     ours, theirs = socket.socketpair()
+    if number is not None and ours.fileno() != number:
+        with ours:
+            ours = socket.socket(fileno=os.dup2(ours.fileno(), number))
     ours.setblocking(False)
     return SocketStream(ours, PATIENCE), ours.fileno(), theirs
 
@@ -39,7 +46,7 @@ def test_the_number_of_a_closed_stream_serves_the_next_one():
         assert await read_while_waiting(first, theirs, b"one") == b"one"
         await first.close()
         theirs.close()
-        second, again, theirs = pair()
+        second, again, theirs = pair(number)
         assert again == number, "the scenario did not run"
         assert await read_while_waiting(second, theirs, b"two") == b"two"
         second.end_now()

@@ -5,6 +5,7 @@ What a guest sees of time, chance and its surroundings: its session's, never the
 import ast
 import os
 import platform
+import re
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -142,7 +143,11 @@ def test_dates_are_those_of_the_host_python(session, moment):
         assert value(session, f"time.mktime(time.gmtime({moment}))") == float(moment)
 
 
-def test_w56_nothing_names_the_host(session):
+def numbers(told):
+    return {*re.findall(r"\d+", told)}
+
+
+def test_w56_nothing_names_the_host(session, zygote):
     """
     The names and numbers of this machine, looked for in all that a guest can ask about it.
     """
@@ -157,12 +162,17 @@ def test_w56_nothing_names_the_host(session):
     )
     told = value(session, asked)
     here = {
-        socket.gethostname(), platform.release(), str(session.pid), str(os.getpid()),
+        socket.gethostname(), platform.release(),
         os.path.dirname(os.path.abspath(__file__)), "/proc", "/root", "site-packages/codecage",
     }  # fmt: skip
     # A host's name of two letters stands in many a word.
     found = {name for name in here if len(name) > 3 and name in told}
     assert found == set()
+    # A process's number may be that of something else, by chance, but not each of two.
+    assert not {str(os.getpid()), str(session.process.ppid())} <= numbers(told)
+    with zygote.session() as other:
+        again = value(other, asked)
+    assert not (str(session.pid) in numbers(told) and str(other.pid) in numbers(again))
     assert value(session, "os.getpid(), os.getppid(), os.cpu_count(), os.getuid()") == (
         42, 1, 1, 1000,
     )  # fmt: skip

@@ -208,7 +208,8 @@ PROGRAMS = {
     ),
     "timeouts": (
         """
-        s = socket.create_connection(("silent.example", 7), timeout=0.01)
+        s = socket.create_connection(("silent.example", 7))
+        s.settimeout(0.01)
         try:
             s.recv(1)
         except TimeoutError as error:
