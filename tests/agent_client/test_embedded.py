@@ -17,6 +17,7 @@ import pytest
 
 import agent_client
 from agent_client import embedded
+from tests.executor.waiting import until
 
 ROOT = Path(agent_client.__file__).parents[1]
 PATHS = [str(ROOT), str(ROOT / "proto")]
@@ -140,7 +141,8 @@ def test_no_descriptor_is_left_open():
     before = psutil.Process().num_fds()
     for _ in range(3):
         embedded.start().stop()
-    assert psutil.Process().num_fds() == before
+    # A channel of an earlier test may let go of its own meanwhile.
+    until(lambda: psutil.Process().num_fds() <= before)
 
 
 def test_a_client_that_is_killed_takes_its_server_along(temporary):

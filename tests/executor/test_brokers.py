@@ -48,7 +48,7 @@ def gone(pid):
     except ProcessLookupError:
         return True
     try:
-        return bool(select.select([watched], [], [], 10)[0])
+        return bool(select.select([watched], [], [], 20)[0])
     finally:
         os.close(watched)
 

@@ -440,14 +440,18 @@ def test_a_hundred_sessions_leave_no_process_descriptor_or_task(tmp_path):
             await server.run(session, "1")
             await server.stub.CloseSession(pb.CloseSessionRequest(session_id=session))
 
+        async def ends() -> None:
+            zygote = server.zygotes._images[0].current
+            await asyncio.gather(*(worker.ended for worker in zygote._workers.values()))
+            await asyncio.sleep(0)  # the loop's turn, in which they are forgotten
+
         await one()
+        await ends()
         before = len(own())
         tasks = len(asyncio.all_tasks())
         for _ in range(10):
             await asyncio.gather(*(one() for _ in range(10)))
-        zygote = server.zygotes._images[0].current
-        await asyncio.gather(*(worker.ended for worker in zygote._workers.values()))
-        await asyncio.sleep(0)  # the loop's turn, in which they are forgotten
+        await ends()
         assert len(own()) == before
         assert len(asyncio.all_tasks()) <= tasks + 1
         assert verify(server.audit).whole

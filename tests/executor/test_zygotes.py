@@ -18,6 +18,7 @@ from executor.errors import CageUnavailable
 from executor.kernel.spawn import StartZygote
 from tests.executor.fakes.harness import KEY, ended, launched
 from tests.executor.fakes.served import OK, serving
+from tests.executor.waiting import PATIENCE, until
 
 
 def with_zygotes(scenario, *options, pool=0, rotation=None):
@@ -194,13 +195,7 @@ def test_closing_ends_every_worker_and_zygote():
         await worker.ended
         assert not alive(worker.pid)
         worker.channel.close()
-        handle = os.pidfd_open(zygote) if alive(zygote) else None
-        if handle is not None:
-            loop, gone = asyncio.get_running_loop(), asyncio.Event()
-            loop.add_reader(handle, gone.set)
-            await asyncio.wait_for(gone.wait(), 5)
-            loop.remove_reader(handle)
-            os.close(handle)
+        await asyncio.to_thread(until, lambda: not alive(zygote))
 
     with_zygotes(scenario)
 
@@ -208,7 +203,7 @@ def test_closing_ends_every_worker_and_zygote():
 def test_the_launcher_ends_with_its_socket():
     with launched() as started:
         started.channel.close()
-        assert started.process.wait(5) == 0
+        assert started.process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize("data", [b"junk", b"", StartZygote(1, 7).pack(), b"zyg1" + bytes(500)])
@@ -222,7 +217,7 @@ def test_the_launcher_ends_when_a_message_is_not_of_its_table(data):
                 socket.send_fds(started.channel, [data], [theirs.fileno()])
             else:
                 started.channel.send(StartZygote(1, 0).pack())
-        assert started.process.wait(5) == 1
+        assert started.process.wait(PATIENCE) == 1
 
 
 def test_zygotes_see_little_of_the_servers_environment():

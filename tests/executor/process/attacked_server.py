@@ -4,6 +4,7 @@ A server with policies for guests that attack it, and what can be seen of both f
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,10 @@ def settled(server: Server) -> tuple[int, int]:
 
 def comes_to(server: Server, wanted: tuple[int, int]) -> bool:
     """
-    Whether that is held soon, while the server answers other calls.
+    Whether that is held at last, while the server answers other calls.
     """
-    return any(held(server) == wanted for _ in range(300))
+    end = time.monotonic() + PATIENCE
+    while held(server) != wanted:
+        if time.monotonic() > end:
+            return False
+    return True
