@@ -37,8 +37,8 @@ _PAUSE: Final = 1.0
 # What a host lacks altogether does not come back soon.
 _LONG_PAUSE: Final = 60.0
 _PATIENCE: Final = 1.0
-# So long after one was taken (seconds) the next worker is made: forking and locking it would
-# take the processor from the first cell of the session that took the last one.
+# So long after the last one was taken (seconds) the next worker is made: forking and locking it
+# would take the processor from the first cell of the session that took that one.
 _BREATH: Final = 0.008
 # So long (seconds) boxes of an order wait for the next session that orders the same.
 BOX_IDLE: Final = 300.0
@@ -127,8 +127,13 @@ class Zygotes:
         image = self._find(name)
         pool = image.pool(order)
         pool.used()
-        worker = pool.pooled() or await pool.coming() or await self._spawn(pool)
-        self._in_background(self._refill_later(pool))
+        pool.wanted += 1
+        try:
+            worker = pool.pooled() or await pool.coming() or await self._spawn(pool)
+        finally:
+            pool.wanted -= 1
+        pool.taken += 1
+        self._in_background(self._refill_later(pool, pool.taken))
         return worker
 
     async def close(self) -> None:
@@ -214,9 +219,15 @@ class Zygotes:
         await self._booted(pool.image)
         return await self._zygote(pool.image).spawn(pool.order)
 
-    async def _refill_later(self, pool: "_Pool") -> None:
+    async def _refill_later(self, pool: "_Pool", taken: int) -> None:
+        """
+        Fill the pool again a breath after worker number `taken`, unless there is a later one by
+        then, or somebody waits for one, and has it filled after that: what is made ahead would keep
+        the zygote and a processor from who waits.
+        """
         await asyncio.sleep(_BREATH)
-        await self._refill(pool)
+        if pool.taken == taken and not pool.wanted:
+            await self._refill(pool)
 
     async def _refill(self, pool: "_Pool") -> None:
         async with pool.refilling:
@@ -301,6 +312,8 @@ class _Pool:
         self.image = image
         self.order = order
         self.refilling = asyncio.Lock()
+        # How many sessions have had one, and how many wait for one.
+        self.taken = self.wanted = 0
         self.brings = False
         self.closed = False
         self._waiting: deque[Worker] = deque()

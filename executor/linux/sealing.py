@@ -8,7 +8,6 @@ Source: proc_pid_maps(5), personality(2), credentials(7).
 """
 
 import os
-import re
 from typing import Final
 
 from executor.linux import proc
@@ -18,7 +17,8 @@ from executor.linux.libc import call
 _READ_IMPLIES_EXEC: Final = 0x0040_0000
 _READ_PERSONALITY: Final = 0xFFFF_FFFF
 _PROT_READ_EXECUTE: Final = 0x1 | 0x4
-_EXECUTABLE: Final = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) ([r-][w-]x[ps])", re.MULTILINE)
+# What may be executed, and can be written here or by who shares it: the second field of a line.
+_OPEN: Final = (b" rwxp ", b" -wxp ", b" rwxs ", b" -wxs ", b" r-xs ", b" --xs ")
 
 
 def require_one_thread() -> None:
@@ -51,12 +51,14 @@ def seal_code() -> None:
 
     Raises MechanismFailed when some is left, such as code that is shared with another mapping.
     """
-    for first, last, rights in _code():
-        if rights == "rwxp":
+    found = _open_code()
+    for first, last, rights in found:
+        if rights == b"rwxp":
             with asking("memory", "sealing code", "allow mprotect to give up PROT_WRITE"):
                 call("mprotect", first, last - first, _PROT_READ_EXECUTE)
-    open_code = [f"{first:#x} {rights}" for first, _, rights in _code() if set("ws") & set(rights)]
-    if open_code:
+    # Where there was none to seal, that look is the last one already.
+    if found and (found := _open_code()):
+        open_code = [f"{first:#x} {rights.decode()}" for first, _, rights in found]
         raise MechanismFailed(
             "memory", f"code at {open_code} can be written; do not load what maps it so"
         )
@@ -79,10 +81,21 @@ def become(uid: int, gid: int) -> None:
         raise MechanismFailed("identity", f"not wholly {uid}:{gid}; start the server as one user")
 
 
-def _code() -> list[tuple[int, int, str]]:
+def _open_code() -> list[tuple[int, int, bytes]]:
+    """
+    The code that can be written: first and last address, and rights.
+    """
     with asking("memory", "reading /proc/self/maps", "mount /proc"):
         maps = proc.read("/proc/self/maps")
-    return [
-        (int(found[1], 16), int(found[2], 16), found[3].decode())
-        for found in _EXECUTABLE.finditer(maps)
-    ]
+    found = []
+    # Looked for as they are: a pattern takes longer than the kernel did, and an object for each
+    # line is a page that a worker no longer shares.
+    for rights in _OPEN:
+        at = maps.find(rights)
+        while at >= 0:
+            place = maps[maps.rfind(b"\n", 0, at) + 1 : at]
+            if b" " not in place:  # or it is a part of a file's name
+                first, last = place.split(b"-")
+                found.append((int(first, 16), int(last, 16), rights.strip()))
+            at = maps.find(rights, at + 1)
+    return found

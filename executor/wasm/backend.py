@@ -40,7 +40,6 @@ _SIGINT: Final = 2
 # Before the entropy that generators are seeded from. A Mersenne Twister gives its seed away, which
 # must tell nothing of the random bytes that come from the same entropy.
 _GENERATORS: Final = b"codecage generators"
-_CELLS: Final = 2
 _NOTES_MAX: Final = 32
 # An interrupt that was sent arrives within this many seconds, or something is wrong.
 _SETTLE: Final = 5.0
@@ -64,11 +63,11 @@ def _rehearsal() -> Iterator[wire.ToWorker]:
         output_bytes=2**20,
     )
     yield wire.ToWorker(begin=begin)
-    for _ in range(_CELLS):
-        yield wire.ToWorker(run=wire.RunCell(code="None", timeout_message="its time is over"))
+    # A second cell takes a millisecond more and saves no later one anything.
+    yield wire.ToWorker(run=wire.RunCell(code="None", timeout_message="its time is over"))
 
 
-# A session of cells that leave nothing, whose chance and clock are constants. An expression takes
+# A session of a cell that leaves nothing, whose chance and clock are constants. An expression takes
 # the way of most cells, and a value of None is neither shown nor kept.
 REHEARSAL: Final = tuple(frame.SerializeToString() for frame in _rehearsal())
 
@@ -78,7 +77,8 @@ class Interrupts:
     The server's interrupts, from the watchdog thread to the guest's signal flag.
 
     `taken` counts them, so that a cell starts only when all that were meant for earlier cells
-    have arrived. One that arrives while no cell runs has no effect.
+    have arrived, and one that comes before its cell has started is not lost. While a session is
+    `rehearsed`, none has an effect.
     """
 
     def __init__(self, guest: Guest) -> None:
@@ -90,6 +90,8 @@ class Interrupts:
         self._running = False
         self._pending = False
         self._taken = 0
+        self._is_limit = False
+        self.rehearsed = False
         self.limit_message = ""
 
     def deliver(self, *, limit: bool) -> None:
@@ -98,12 +100,9 @@ class Interrupts:
         """
         with self._lock:
             self._taken += 1
-            if self._running:
-                self._pending = True
-                message = self.limit_message if limit else ""
-                self._guest.process.denial = Denial(Errno.EINTR, message) if message else None
-                self._guest.set_signal(pending=True)
-                self._waker.wake()
+            self._is_limit = limit
+            if self._running and not self.rehearsed:
+                self._raise()
             self._changed.notify_all()
 
     def start(self, sent: int) -> None:
@@ -115,6 +114,8 @@ class Interrupts:
                 raise InternalError("an interrupt that was sent has not arrived")
             self._clear()
             self._running = True
+            if self._taken > sent and not self.rehearsed:
+                self._raise()
 
     def stop(self) -> None:
         """
@@ -161,6 +162,16 @@ class Interrupts:
                 # The interpreter has taken it without asking: it wakes no later sleep.
                 self._clear()
         return self._waker.wait(descriptors, seconds)
+
+    def _raise(self) -> None:
+        """
+        Have the running cell interrupted.
+        """
+        self._pending = True
+        message = self.limit_message if self._is_limit else ""
+        self._guest.process.denial = Denial(Errno.EINTR, message) if message else None
+        self._guest.set_signal(pending=True)
+        self._waker.wake()
 
     def _settled(self, sent: int) -> bool:
         return self._changed.wait_for(lambda: self._taken >= sent, _SETTLE)
@@ -224,10 +235,12 @@ class Session:
     def serve(self, isolation: str, boot_digest: bytes) -> None:
         """
         Announce the worker and handle frames until the server or the guest ends it.
+
+        It rehearses while the server looks at it and records the session, where one waits for it.
         """
-        self._rehearse()
         ready = wire.Ready(isolation=isolation, boot_digest=boot_digest)
         self._channel.send(wire.FromWorker(ready=ready))
+        self._rehearse()
         try:
             while self._handle(self._channel.receive()):
                 pass
@@ -236,14 +249,14 @@ class Session:
 
     def _rehearse(self) -> None:
         """
-        Begin and run cells with frames that nobody sent, so that the pages which every
+        Begin and run a cell with frames that nobody sent, so that the pages which every
         session writes are copied while nobody waits. The begin of the session sets all of it anew.
         """
         entropy = self._guest.process.kernel_entropy
-        self._channel.muted = True
+        self._channel.muted = self._interrupts.rehearsed = True
         for data in REHEARSAL:
             self._handle(wire.ToWorker.FromString(data))
-        self._channel.muted = False
+        self._channel.muted = self._interrupts.rehearsed = False
         self._guest.process.kernel_entropy = entropy
         self._begun = False
         self._segment = 0

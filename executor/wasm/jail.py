@@ -19,6 +19,9 @@ Rejected: fstat by name. glibc may spell it newfstatat, whose path a filter cann
 does not hide stat. `descriptors.require_regular_file` makes the plain call instead.
 """
 
+# The module under `signal`, whose functions make an enumeration of each number: pages that every
+# worker would have to itself.
+import _signal  # type: ignore[import-not-found]
 import fcntl
 import functools
 import os
@@ -77,6 +80,9 @@ _FUTEX_OF_GLIBC = (0x80, 0x81, 0x89, 0x189, 0x109)
 WATCHDOG_SIGNALS = frozenset({signal.SIGALRM, INTERRUPT_SIGNAL, LIMIT_SIGNAL})
 # wasmtime turns the guest's faults into traps with these; Python must not take them away.
 ENGINE_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGILL, signal.SIGFPE, signal.SIGBUS})
+_RESET = tuple(map(int, signal.valid_signals() - ENGINE_SIGNALS - {signal.SIGKILL, signal.SIGSTOP}))
+_DEFAULT, _IGNORE = int(signal.SIG_DFL), int(signal.SIG_IGN)
+_SETMASK, _PIPE = int(signal.SIG_SETMASK), int(signal.SIGPIPE)
 
 WORKER_FILTER = Filter(
     "wasm worker",
@@ -244,20 +250,27 @@ def forbid_threads() -> None:
     To be called once, after `lock_down`, when the watchdog thread runs. Raises MechanismFailed
     when it was called before, or a thread could not be brought along.
     """
-    seccomp.load(_prepared(WORKER_FINAL_FILTER).for_process(os.getpid()), tsync=True)
+    seccomp.load(_last().for_process(os.getpid()), tsync=True)
 
 
 def prepare() -> None:
     """
     Compile the filters now, in the zygote, so that its workers need not.
     """
-    for table in (WORKER_FILTER, WORKER_FINAL_FILTER):
-        _prepared(table)
+    _first()
+    _last()
+
+
+# Not one function of a table: to look for it, each row would be hashed, and with that written to,
+# in every worker.
+@functools.cache
+def _first() -> Prepared:
+    return prepare_filter(WORKER_FILTER)
 
 
 @functools.cache
-def _prepared(table: Filter) -> Prepared:
-    return prepare_filter(table)
+def _last() -> Prepared:
+    return prepare_filter(WORKER_FINAL_FILTER)
 
 
 def _plan(confinement: Confinement) -> _Plan:
@@ -272,7 +285,7 @@ def _plan(confinement: Confinement) -> _Plan:
         raise MechanismFailed(
             rlimits.MECHANISM, f"data growth {confinement.data_growth}; ask for 0 bytes or more"
         )
-    program = _prepared(WORKER_FILTER).for_process(os.getpid())
+    program = _first().for_process(os.getpid())
     return _Plan(confinement, _identity(confinement), abi, program)
 
 
@@ -297,11 +310,11 @@ def _own_session(_plan: _Plan) -> None:
 
 def _signals(_plan: _Plan) -> None:
     with asking("signals", "resetting handlers", "lock in the thread that was forked"):
-        signal.pthread_sigmask(signal.SIG_SETMASK, WATCHDOG_SIGNALS)
-        for number in signal.valid_signals() - ENGINE_SIGNALS - {signal.SIGKILL, signal.SIGSTOP}:
-            signal.signal(number, signal.SIG_DFL)
+        _signal.pthread_sigmask(_SETMASK, WATCHDOG_SIGNALS)
+        for number in _RESET:
+            _signal.signal(number, _DEFAULT)
         # A broker that is gone is an error to handle, not a death without a word.
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        _signal.signal(_PIPE, _IGNORE)
 
 
 def _limits(plan: _Plan) -> None:

@@ -70,6 +70,22 @@ def test_the_pool_is_full_again_after_a_worker_was_taken():
     with_zygotes(scenario, pool=1)
 
 
+def test_nothing_is_made_ahead_while_somebody_waits(monkeypatch):
+    async def scenario(zygotes):
+        await zygotes.start("core")
+        await settled(zygotes)
+        monkeypatch.setattr(zygotes_module, "_BREATH", 0.0)
+        first = await zygotes.take("core")
+        second = asyncio.get_running_loop().create_task(zygotes.take("core"))
+        await asyncio.sleep(0)  # the second waits, and the first's breath has begun
+        monkeypatch.setattr(zygotes_module, "_BREATH", LONG)
+        (await second).drop()
+        assert zygote_of(zygotes).spawned == 2
+        first.drop()
+
+    with_zygotes(scenario, pool=1)
+
+
 def test_without_a_pool_nothing_is_made_ahead():
     async def scenario(zygotes):
         await zygotes.start("core")

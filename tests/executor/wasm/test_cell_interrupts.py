@@ -89,6 +89,23 @@ def test_an_interrupt_between_cells_hits_none(session):
         assert session.run("sum(range(1000))").ok().text == "499500"
 
 
+@pytest.mark.parametrize("limit", [False, True])
+def test_one_that_comes_before_its_cell_has_started_is_not_lost(limit, zygote):
+    """
+    The server sends it after the cell, and a worker that was just forked rehearses then.
+    """
+    worker = zygote.spawn()
+    worker.signal(limit=limit)
+    worker.sent = 0  # as the frame of the cell, which went before, had it
+    cell = worker.begin().run("while True: pass")
+    assert cell.done.status == cell.done.INTERRUPTED
+    said = ": the wall time of 1 s is over" if limit else ""
+    assert cell.error == f"KeyboardInterrupt{said}"
+    worker.sent = 1
+    assert worker.run("1 + 1").ok().text == "2"
+    worker.close()
+
+
 def test_many_interrupts_of_one_cell_hit_no_later_one(session):
     def storm():
         for _ in range(10):
