@@ -5,6 +5,7 @@ Commits that gates judge, through a real server: policies with a gate each, over
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,6 +89,24 @@ def judged(policies: Callable[[Path, Path], Mapping[str, str]]) -> Iterator[Worl
         audit = where / "audit" / "a.sqlite3"
         with agent_client.connect(policies=str(place), audit=str(audit), run_as=ACCOUNT) as cage:
             yield World(cage, where)
+
+
+def fixtures(policies: Callable[[Path, Path], Mapping[str, str]]) -> tuple[Any, Any]:
+    """
+    The fixtures `world` and `books` of a file of tests: one world for all, its books begun anew
+    before each.
+    """
+
+    @pytest.fixture(scope="module")
+    def world():
+        with judged(policies) as made:
+            yield made
+
+    @pytest.fixture(autouse=True)
+    def books(world):
+        world.begin_anew()
+
+    return world, books
 
 
 def write(session, path, text):

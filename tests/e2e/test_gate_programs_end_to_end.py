@@ -14,7 +14,7 @@ import pytest
 from agent_client import CommitOutcome, Judgement
 from codecage.v1 import codecage_pb2 as pb
 from executor.audit.read import records
-from tests.e2e.gates_world import NEEDED, judged, open_to_all, policy, write
+from tests.e2e.gates_world import NEEDED, fixtures, open_to_all, policy, write
 from tests.e2e.serving import private_directory, serving
 from tests.executor.waiting import until
 
@@ -72,15 +72,7 @@ def policies(where, ledger):
     }
 
 
-@pytest.fixture(scope="module")
-def world():
-    with judged(policies) as made:
-        yield made
-
-
-@pytest.fixture(autouse=True)
-def books(world):
-    world.begin_anew()
+world, books = fixtures(policies)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 
 from agent_client import CommitOutcome, Judgement
 from executor.audit.read import records
-from tests.e2e.gates_world import BOOKS, FIRST, MAIN, NEEDED, judged, policy, write
+from tests.e2e.gates_world import BOOKS, FIRST, MAIN, NEEDED, fixtures, policy, write
 from tests.e2e.serving import ROOT, RUN_AS, environment, private_directory, refusal
 
 pytestmark = NEEDED
@@ -29,15 +29,7 @@ def policies(_where, ledger):
     return {"books": policy("books", ledger, BEANS), "loose": policy("loose", ledger, loose)}
 
 
-@pytest.fixture(scope="module")
-def world():
-    with judged(policies) as made:
-        yield made
-
-
-@pytest.fixture(autouse=True)
-def books(world):
-    world.begin_anew()
+world, books = fixtures(policies)
 
 
 # ---- what happens where nothing stands in the way ------------------------------------------------
