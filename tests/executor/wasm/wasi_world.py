@@ -108,6 +108,11 @@ class WasiKernel(Kernel):
                 return found
 
 
+@pytest.fixture
+def wasi():
+    return WasiKernel()
+
+
 # ---- the real thing ---------------------------------------------------------------------------
 
 
