@@ -9,6 +9,8 @@ it, run alone when the lanes are done. `pytest` alone still runs everything one 
 
 What fails beside the other lane is run again alone, three times, and has to pass each time: a
 second that the other lane took is no fault, and one that needs luck is. The last lines tell of it.
+A test that hangs ends its pytest (`faulthandler_timeout` in pyproject.toml), and all of its group
+is run again.
 
 Rejected: pytest-xdist, whose workers take single tests in an order that differs from run to run,
 and each starts the servers and zygotes that the tests of a folder share.
@@ -144,7 +146,8 @@ def _again(failed: Done, options: Sequence[str], cache: str) -> Done:
     for turn in range(_TURNS):
         # What passes is remembered no longer as what failed: each turn has a copy of what was.
         kept = f"{cache}-{turn}"
-        shutil.copytree(cache, kept)
+        if Path(cache).exists():  # written when pytest ends by itself
+            shutil.copytree(cache, kept)
         done = run(group, [*options, *_cached(kept), "--last-failed"])
         if done.code:
             break

@@ -83,6 +83,16 @@ def test_what_passes_alone_and_then_not_is_a_failure(made, capfd, tmp_path):
     assert mark.read_text() == "xxxx"
 
 
+def test_a_test_that_hangs_is_a_failure_and_where_it_hangs_is_told(made, capfd):
+    made(hung="import time; time.sleep(10**6)", alone="pass")
+    hangs = ["faulthandler_timeout=1", "faulthandler_exit_on_timeout=true"]
+    assert lanes.main([part for one in hangs for part in ("-o", one)]) == 1
+    said = capfd.readouterr().out
+    assert told(said)[0].startswith("FAILED hung: ")
+    assert said.count("Timeout (0:00:01)!") == 2
+    assert "in test_hung" in said
+
+
 def test_a_group_that_cannot_be_collected_is_a_failure(made, capfd):
     made(broken="pass\n  x = (", alone="pass")
     assert lanes.main([]) == 1
