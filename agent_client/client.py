@@ -5,6 +5,7 @@ The client for ordinary programs: every call waits for its answer.
 Sessions and connections may be used from several threads, for example to interrupt a cell.
 """
 
+import io
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -360,7 +361,10 @@ class Session(SessionHandle):
         Read a file of the session. Raises PathNotFound.
         """
         request = calls.get_file(self._open_id(), path)
-        return b"".join(reply.data for reply in self._cage.listen("GetFile", request))
+        found = io.BytesIO()  # grows where it lies, and gives its bytes without copying them
+        for reply in self._cage.listen("GetFile", request):
+            found.write(reply.data)
+        return found.getvalue()
 
     def files(self, path: str = "/work") -> tuple[FileInfo, ...]:
         """

@@ -29,7 +29,7 @@ from executor.holding import is_boxed
 from executor.identity import Account, account, become
 from executor.images.cache import default_cache
 from executor.images.host import platform_problem
-from executor.linux import rlimits
+from executor.linux import heap, rlimits
 from executor.networking import (
     NetworkOptions,
     broker_command,
@@ -66,6 +66,9 @@ _ALWAYS: Final = "core"
 # Soft limits are often 1024, for programs that use select(2). Each session has sockets and files
 # open here, some of them as many as its guest likes, up to its own limits.
 _DESCRIPTORS: Final = 2**17
+# Of a message with its neighbours, and of the copies of it that are under way.
+_LARGEST_PIECE: Final = 2**23
+_FREE_KEPT: Final = 2**24
 _MOST_SESSIONS: Final = 4096
 _BUILT_IN: Final = "calculator"
 _SUPERVISOR: Final = "executor.process.supervisor"
@@ -158,6 +161,7 @@ def _serve(
     # All that stays: a full collection, which stops every session, need not look at it.
     gc.freeze()
     rlimits.raise_soft(rlimits.Limit.DESCRIPTORS, _DESCRIPTORS)
+    heap.keep(_LARGEST_PIECE, _FREE_KEPT)
     for directory in dict.fromkeys((where.path.parent, options.audit.absolute().parent)):
         private_directory(directory, who)
     if approvals is not None:

@@ -258,27 +258,8 @@ def event(numbered: events.Numbered) -> wire.Event:
     """
     An event of a cell.
     """
-    match numbered.event:
-        case events.Started(identity, cell):
-            started = wire.CellStarted(session_id=identity, cell=cell, another=True)
-            body = wire.Event(started=started)
-        case events.Output(stream, data):
-            body = wire.Event(output=wire.Output(stream=_STREAMS[stream], data=data))
-        case events.Display(forms):
-            body = wire.Event(display=wire.Display(data=forms))
-        case events.Value(text, full_length, truncated):
-            value = wire.Value(text=text, full_length=full_length, truncated=truncated)
-            body = wire.Event(value=value)
-        case events.ToolCall(number, name, arguments, beside):
-            call = wire.ToolCall(call=number, name=name, arguments=arguments, beside=beside)
-            body = wire.Event(tool_call=call)
-        case events.ToolCancelled(number):
-            body = wire.Event(tool_cancelled=wire.ToolCancelled(call=number))
-        case events.Final(document):
-            body = wire.Event(final=wire.Final(value=document))
-        case events.Ended() as ended:
-            body = wire.Event(ended=_ended(ended))
-    body.sequence = numbered.sequence
+    body = wire.Event()
+    _tell(body, numbered)
     return body
 
 
@@ -286,9 +267,39 @@ def together(group: Sequence[events.Numbered]) -> wire.Event:
     """
     One message for events (at least one) that go out together.
     """
-    first, *more = (event(numbered) for numbered in group)
-    first.more.extend(more)
+    first = event(group[0])
+    for numbered in group[1:]:
+        _tell(first.more.add(), numbered)
     return first
+
+
+def _tell(body: wire.Event, numbered: events.Numbered) -> None:
+    """
+    Write an event into an empty message. What may be large is written where it stays: a message
+    that is given to another one is serialised and parsed on the way.
+    """
+    match numbered.event:
+        case events.Started(identity, cell):
+            started = wire.CellStarted(session_id=identity, cell=cell, another=True)
+            body.started.CopyFrom(started)
+        case events.Output(stream, data):
+            body.output.stream, body.output.data = _STREAMS[stream], data
+        case events.Display(forms):
+            body.display.SetInParent()
+            body.display.data.update(forms)
+        case events.Value(text, full_length, truncated):
+            value = wire.Value(text=text, full_length=full_length, truncated=truncated)
+            body.value.CopyFrom(value)
+        case events.ToolCall(number, name, arguments, beside):
+            call = wire.ToolCall(call=number, name=name, arguments=arguments, beside=beside)
+            body.tool_call.CopyFrom(call)
+        case events.ToolCancelled(number):
+            body.tool_cancelled.call = number
+        case events.Final(document):
+            body.final.value = document
+        case events.Ended() as ended:
+            body.ended.CopyFrom(_ended(ended))
+    body.sequence = numbered.sequence
 
 
 def head(found: Head) -> wire.AuditHead:

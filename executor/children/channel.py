@@ -29,9 +29,9 @@ _READ: Final = 2**18
 # counts there, too, as many frames as it costs tokens.
 _FRAMES_A_TURN: Final = 16
 _BYTES_A_TURN: Final = 2**20
-# What a frame costs: one token and one more for each 16 KiB; and an ask what it has kept the loop's
+# What a frame costs: one token and one more for each 32 KiB; and an ask what it has kept the loop's
 # thread busy, up to a bound, for others may have run meanwhile.
-_BYTES_A_TOKEN: Final = 2**14
+_BYTES_A_TOKEN: Final = 2**15
 _ASK_TOKENS: Final = 4.0
 _CLOSED: Final = "its socket was closed here"
 

@@ -9,12 +9,18 @@ before a byte of the message is waited for.
 import struct
 from typing import Final
 
+from google.protobuf.message import Message
+
 from executor.kernel.errors import InternalError
 
 _LENGTH: Final = struct.Struct("<I")
+# A piece below this many bytes is put together with the next at once.
+_SMALL: Final = 2**14
 # A cell's code is at most MAX_CODE; an answer carries at most one chunk of a file.
 MAX_CODE: Final = 2**20
 CHUNK: Final = 2**18
+# A client's file goes in pieces: fewer and larger than a guest's reads, which wait for each.
+PIECE: Final = 2**20
 MAX_TO_WORKER: Final = MAX_CODE + 2**16
 # Output grows to 1 MiB a frame while the reader is behind; a traceback or value stays below.
 MAX_OUTPUT: Final = 2**20
@@ -42,35 +48,91 @@ def encode(message: bytes) -> bytes:
     return _LENGTH.pack(len(message)) + message
 
 
+def head(number: int, message: Message, field: int, size: int) -> bytes:
+    """
+    What stands before `size` bytes of data in a frame whose field `number` is `message`, of which
+    they are the bytes of `field`: so what is large is sent from where it is, and never copied.
+
+    Fields may stand in any order, so the large one can be the last. Source: the protocol buffers'
+    encoding, https://protobuf.dev/programming-guides/encoding/
+    """
+    told = message.SerializeToString() + _key(field) + _varint(size)
+    told = _key(number) + _varint(len(told) + size) + told
+    return _LENGTH.pack(len(told) + size) + told
+
+
+def _key(field: int) -> bytes:
+    """
+    Before a field that has a length: bytes, or a message.
+    """
+    return _varint(field << 3 | 2)
+
+
+def _varint(number: int) -> bytes:
+    found = bytearray()
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    found.append(number)
+    return bytes(found)
+
+
 class FrameBuffer:
     """
-    Bytes in, whole messages out; holds at most one unfinished frame of up to `limit` bytes.
+    Bytes in, whole messages out; holds at most one unfinished frame of up to `limit` bytes, and
+    what was received with its end.
+
+    Pieces are kept as they came and put together once, when a frame is whole.
     """
 
-    __slots__ = ("_data", "_limit")
+    __slots__ = ("_limit", "_pieces", "_size", "_start")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._data = bytearray()
+        self._pieces: list[bytes] = []
+        # Where in the first piece the next frame begins, and how many bytes there are from there.
+        self._start = 0
+        self._size = 0
 
     def feed(self, data: bytes) -> None:
         """
         Take bytes as they were received.
         """
-        self._data += data
+        if self._pieces and len(self._pieces[-1]) < _SMALL:
+            # Else a sender of single bytes would have us keep an object for each.
+            self._pieces[-1] += data
+        elif data:
+            self._pieces.append(data)
+        self._size += len(data)
 
     def take(self) -> bytes | None:
         """
         The next whole message, or None. Raises FrameTooLongError.
         """
-        if len(self._data) < _LENGTH.size:
+        if self._size < _LENGTH.size:
             return None
-        (length,) = _LENGTH.unpack_from(self._data)
+        while len(self._pieces[0]) - self._start < _LENGTH.size:
+            self._pieces[:2] = [self._pieces[0][self._start :] + self._pieces[1]]
+            self._start = 0
+        (length,) = _LENGTH.unpack_from(self._pieces[0], self._start)
         if length > self._limit:
             raise FrameTooLongError(f"a frame of {length} bytes; {self._limit} are allowed")
-        end = _LENGTH.size + length
-        if len(self._data) < end:
+        if self._size < _LENGTH.size + length:
             return None
-        message = bytes(self._data[_LENGTH.size : end])
-        del self._data[:end]
-        return message
+        return self._cut(_LENGTH.size + length)
+
+    def _cut(self, size: int) -> bytes:
+        """
+        Take a frame of `size` bytes out, which are there; its message.
+        """
+        self._size -= size
+        first = self._pieces[0]
+        begin, end = self._start + _LENGTH.size, self._start + size
+        parts = [memoryview(first)[begin:end]]
+        while end >= len(self._pieces[0]):
+            end -= len(self._pieces.pop(0))
+            if not end:
+                break
+            parts.append(memoryview(self._pieces[0])[:end])
+        self._start = end
+        return b"".join(parts)

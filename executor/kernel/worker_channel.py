@@ -10,12 +10,16 @@ import socket
 import threading
 from typing import Final
 
+from google.protobuf.message import Message
+
 from codecage.worker.v1 import worker_pb2 as wire
 from executor.kernel import frames
 from executor.kernel.errors import InternalError
 
 RECEIVE: Final = 2**16
 """How many bytes are read at a time."""
+# What goes out together with the head of a frame: by itself it would wake the server for nothing.
+_FIRST: Final = 2**14
 
 
 class ServerGoneError(InternalError):
@@ -40,10 +44,30 @@ class WorkerChannel:
         """
         self._sent(b"".join([frames.encode(message.SerializeToString()) for message in messages]))
 
-    def _sent(self, data: bytes) -> None:
+    def send_output(self, stream: int, data: memoryview) -> None:
+        """
+        Send what the guest wrote, at most MAX_OUTPUT bytes. Raises ServerGoneError.
+        """
+        told = wire.Output(stream=stream)
+        field = wire.Output.DATA_FIELD_NUMBER
+        self._send_large(wire.FromWorker.OUTPUT_FIELD_NUMBER, told, field, data)
+
+    def send_file(self, reply: wire.FileReply, data: memoryview) -> None:
+        """
+        Send the reply to a file command, with the bytes of the file. Raises ServerGoneError.
+        """
+        field = wire.FileReply.DATA_FIELD_NUMBER
+        self._send_large(wire.FromWorker.FILE_FIELD_NUMBER, reply, field, data)
+
+    def _send_large(self, number: int, told: Message, field: int, data: memoryview) -> None:
+        head = frames.head(number, told, field, len(data))
+        self._sent(head + data[:_FIRST], data[_FIRST:])
+
+    def _sent(self, *parts: bytes | memoryview) -> None:
         try:
             with self._sending:
-                self._socket.sendall(data)
+                for part in parts:
+                    self._socket.sendall(part)
         except OSError as error:
             raise ServerGoneError(str(error)) from error
 

@@ -71,7 +71,7 @@ class Session:
         self._guest = guest
         self._door = door
         self._channel = WorkerChannel(connection)
-        self._output = OutputBuffer(connection.fileno(), self._send_output)
+        self._output = OutputBuffer(connection.fileno(), self._channel.send_output)
         self._interrupts = Interrupts()
         # A signal's handler or a finaliser of the guest's can strike the thread that asks, and ask.
         self._asking = threading.RLock()
@@ -114,7 +114,7 @@ class Session:
         elif kind == "run" and self._begun:
             self._run(frame.run)
         elif kind == "file" and self._begun:
-            self._channel.send(wire.FromWorker(file=perform(frame.file, self._work)))
+            self._channel.send_file(*perform(frame.file, self._work))
         else:
             raise InternalError(f"the server sent {kind} out of order")
 
@@ -350,9 +350,6 @@ class Session:
         Asked once for each nudge: whether it was for an interrupt that is still to be brought.
         """
         return self._interrupts.may_come()
-
-    def _send_output(self, stream: int, data: bytes) -> None:
-        self._channel.send(wire.FromWorker(output=wire.Output(stream=stream, data=data)))
 
 
 def leave(code: int) -> NoReturn:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from codecage.worker.v1 import worker_pb2 as wire
-from executor.kernel.frames import CHUNK
+from executor.kernel.frames import PIECE
 
+_NOTHING: Final = memoryview(b"")
 _FLAGS: Final = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _KINDS: Final = {
     stat.S_IFREG: wire.KIND_FILE,
@@ -41,26 +42,27 @@ class Work:
         return path
 
 
-def perform(command: wire.FileCommand, work: Work) -> wire.FileReply:
+def perform(command: wire.FileCommand, work: Work) -> tuple[wire.FileReply, memoryview]:
     """
-    Carry out one command. A refusal is in the reply, by Linux's number of the error.
+    Carry out one command: the reply, and what is to go with it of the file. A refusal is in the
+    reply, by Linux's number of the error.
     """
     try:
         match command.WhichOneof("command"):
-            case "put":
-                return _put(command.put, work.where(command.put.path))
             case "get":
                 return _get(command.get, work.where(command.get.path))
+            case "put":
+                return _put(command.put, work.where(command.put.path)), _NOTHING
             case "list":
-                return _list(work.where(command.list))
+                return _list(work.where(command.list)), _NOTHING
             case _:
                 os.remove(work.where(command.remove))  # noqa: PTH107 - as the call is named
     except OSError as error:
-        return wire.FileReply(errno=error.errno or errno.EIO)
+        return wire.FileReply(errno=error.errno or errno.EIO), _NOTHING
     except ValueError:
         # A name with a zero byte, or of lone surrogates.
-        return wire.FileReply(errno=errno.EINVAL)
-    return wire.FileReply()
+        return wire.FileReply(errno=errno.EINVAL), _NOTHING
+    return wire.FileReply(), _NOTHING
 
 
 def _put(put: wire.PutChunk, path: str) -> wire.FileReply:
@@ -82,17 +84,14 @@ def _put(put: wire.PutChunk, path: str) -> wire.FileReply:
         os.close(descriptor)
 
 
-def _get(get: wire.GetChunk, path: str) -> wire.FileReply:
-    wanted = min(get.length, CHUNK)
+def _get(get: wire.GetChunk, path: str) -> tuple[wire.FileReply, memoryview]:
+    wanted = min(get.length, PIECE)
     descriptor = _open(path, os.O_RDONLY)
     try:
-        data = bytearray()
-        while len(data) < wanted:
-            more = os.pread(descriptor, wanted - len(data), get.offset + len(data))
-            if not more:
-                break
+        data = os.pread(descriptor, wanted, get.offset)
+        while more := os.pread(descriptor, wanted - len(data), get.offset + len(data)):
             data += more
-        return wire.FileReply(data=bytes(data), end=len(data) < wanted)
+        return wire.FileReply(end=len(data) < wanted), memoryview(data)
     finally:
         os.close(descriptor)
 

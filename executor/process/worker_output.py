@@ -39,7 +39,7 @@ class OutputBuffer:
     Any thread may write.
     """
 
-    def __init__(self, descriptor: int, send: Callable[[int, bytes], None]) -> None:
+    def __init__(self, descriptor: int, send: Callable[[int, memoryview], None]) -> None:
         self._send = send
         self._room_for = select.poll()
         self._room_for.register(descriptor, select.POLLOUT)
@@ -135,8 +135,9 @@ class OutputBuffer:
                 return
             runs, self._runs, self._pending = self._runs, [], 0
             for stream, data in runs:
+                view = memoryview(data)
                 for start in range(0, len(data), MAX_OUTPUT):
-                    self._send(stream, bytes(data[start : start + MAX_OUTPUT]))
+                    self._send(stream, view[start : start + MAX_OUTPUT])
 
     def pump(self) -> None:
         """

@@ -102,14 +102,26 @@ class CellLog:
         The event after the reader's last one, when there is one; None after the end. Raises what
         the reader was aborted by.
         """
-        while (found := self._after(reader.position)) is None or reader.aborted:
+        if not await self.more(reader):
+            return None
+        found = self._after(reader.position)
+        if found is not None:
+            self._given = max(self._given, found.sequence)
+        return found
+
+    async def more(self, reader: "Reader") -> bool:
+        """
+        Wait for an event after the reader's last one, and tell whether there is one; False after
+        the end. Raises what the reader was aborted by.
+        """
+        while True:
             if reader.aborted:
                 raise reader.aborted
+            if self._first(reader.position) is not None:
+                return True
             if self._ended:
-                return None
+                return False
             await self._change()
-        self._given = max(self._given, found.sequence)
-        return found
 
     async def settle(self, deadline: float) -> None:
         """
@@ -137,12 +149,13 @@ class CellLog:
         """
         found: list[Numbered] = []
         size, position = 0, reader.position
-        while (numbered := self._after(position)) is not None:
-            size += self._entries[numbered.sequence].size
+        while (sequence := self._first(position)) is not None:
+            entry = self._entries[sequence]
+            size += entry.size
             if found and size > _TOGETHER:
                 break
-            found.append(numbered)
-            position = numbered.sequence
+            found.append(Numbered(sequence, entry.event()))
+            position = sequence
         self._given = max(self._given, position)
         return found
 
@@ -178,10 +191,15 @@ class CellLog:
         self._size += entry.size
 
     def _after(self, position: int) -> Numbered | None:
-        for sequence in range(max(position + 1, 1), self._next):
-            if (entry := self._entries.get(sequence)) is not None:
-                return Numbered(sequence, entry.event())
-        return None
+        sequence = self._first(position)
+        return None if sequence is None else Numbered(sequence, self._entries[sequence].event())
+
+    def _first(self, position: int) -> int | None:
+        """
+        The number of the first event after `position` that is there.
+        """
+        numbers = range(max(position + 1, 1), self._next)
+        return next((number for number in numbers if number in self._entries), None)
 
     def _is_full(self) -> bool:
         """
@@ -234,7 +252,7 @@ class Reader:
         `hold` seconds, in which a short cell ends: its events are then one group.
         """
         deadline: float | None = asyncio.get_running_loop().time() + hold
-        while await self._log.next(self) is not None:
+        while await self._log.more(self):
             if deadline is not None:
                 await self._log.settle(deadline)
                 deadline = None
@@ -267,16 +285,17 @@ class Reader:
 
 class _Entry:
     """
-    An event in the log, and what it counts for there; output is kept as a buffer while it may
-    still grow.
+    An event in the log, and what it counts for there. Output is kept in the pieces that were joined
+    to it, of which only the last is small, and is put together once.
     """
 
-    __slots__ = ("_data", "_event", "_stream", "size")
+    __slots__ = ("_event", "_length", "_pieces", "_stream", "size")
 
     def __init__(self, event: Event) -> None:
         self.size = _OVERHEAD + _bytes_of(event)
         self._event = event
-        self._data = bytearray(event.data) if isinstance(event, Output) else None
+        self._pieces = [event.data] if isinstance(event, Output) else []
+        self._length = len(event.data) if isinstance(event, Output) else 0
         self._stream: Stream | None = event.stream if isinstance(event, Output) else None
 
     @property
@@ -284,18 +303,24 @@ class _Entry:
         return isinstance(self._event, Output | Display | ToolCall | ToolCancelled)
 
     def join(self, output: Output) -> bool:
-        if self._data is None or self._stream is not output.stream:
+        if self._stream is not output.stream:
             return False
-        if len(self._data) + len(output.data) > _LARGEST_OUTPUT:
+        if self._length + len(output.data) > _LARGEST_OUTPUT:
             return False
-        self._data += output.data
+        if len(self._pieces[-1]) < _MUCH:
+            self._pieces[-1] += output.data
+        else:
+            self._pieces.append(output.data)
+        self._length += len(output.data)
         self.size += len(output.data)
         return True
 
     def event(self) -> Event:
-        if self._data is None or self._stream is None:
+        if self._stream is None:
             return self._event
-        return Output(self._stream, bytes(self._data))
+        if len(self._pieces) > 1:
+            self._pieces = [b"".join(self._pieces)]
+        return Output(self._stream, self._pieces[0])
 
 
 def _bytes_of(event: Event) -> int:

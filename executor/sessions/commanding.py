@@ -28,15 +28,15 @@ class FileCommands:
         """
         return self._reply is not None
 
-    async def send(self, command: frames_pb2.FileCommand) -> frames_pb2.FileReply:
+    async def send(self, frame: frames_pb2.ToWorker) -> frames_pb2.FileReply:
         """
-        Have a command done; the reply. Raises SessionLost for a worker that does not answer within
-        half a minute, and then it is killed.
+        Have a file command done; the reply. Raises SessionLost for a worker that does not answer
+        within half a minute, and then it is killed.
         """
         self._reply = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(_PATIENCE):
-                await self._worker.channel.send(frames_pb2.ToWorker(file=command))
+                await self._worker.channel.send(frame)
                 return await self._reply
         except (TimeoutError, WorkerGone) as error:
             self._worker.kill()

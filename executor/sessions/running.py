@@ -176,9 +176,10 @@ class RunningCell:
             stream = Stream(frame.stream)
         except ValueError as error:
             raise ProtocolBroken(f"output of stream {frame.stream}") from error
-        room = self._room(len(frame.data))
-        self._bytes[stream] += len(frame.data)
-        if data := frame.data[: max(0, room)]:
+        data = frame.data  # once: each reading of it is a copy
+        room = self._room(len(data))
+        self._bytes[stream] += len(data)
+        if data := data[: max(0, room)]:
             await self.log.add(Output(stream, data))
 
     async def display(self, frame: frames_pb2.Display) -> None:

@@ -174,14 +174,14 @@ class Session:
         self._cell.stop(why)
         return True
 
-    async def command(self, command: frames_pb2.FileCommand) -> frames_pb2.FileReply:
+    async def command(self, frame: frames_pb2.ToWorker) -> frames_pb2.FileReply:
         """
-        Have the worker do a client's file command, between cells.
+        Have the worker do a client's file command, between cells: `frame` has it as its `file`.
 
         Raises CellRunning, SessionLost.
         """
         # The reply comes even when the client has gone.
-        return await asyncio.shield(self._command(command))
+        return await asyncio.shield(self._command(frame))
 
     @asynccontextmanager
     async def between_cells(self) -> AsyncIterator[Gate]:
@@ -309,9 +309,9 @@ class Session:
             self._worker.channel.post(frames_pb2.ToWorker(run=frame))
         return reader
 
-    async def _command(self, command: frames_pb2.FileCommand) -> frames_pb2.FileReply:
+    async def _command(self, frame: frames_pb2.ToWorker) -> frames_pb2.FileReply:
         async with self.between_cells():
-            return await self._commands.send(command)
+            return await self._commands.send(frame)
 
     async def _serve(self) -> None:
         broken = ""

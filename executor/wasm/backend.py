@@ -22,6 +22,7 @@ from executor.kernel.spawn import LIMIT_SIGNAL
 from executor.kernel.toolframes import answered
 from executor.kernel.tooling import cell, given
 from executor.kernel.worker_channel import ServerGoneError
+from executor.linux import heap
 from executor.wasm.abi import Errno
 from executor.wasm.booted import LINEAR_MAX, Guest, GuestOutOfMemoryError
 from executor.wasm.broker import Broker
@@ -40,6 +41,9 @@ _SIGINT: Final = 2
 # Before the entropy that generators are seeded from. A Mersenne Twister gives its seed away, which
 # must tell nothing of the random bytes that come from the same entropy.
 _GENERATORS: Final = b"codecage generators"
+# What comes of a client's file at a time, and the copies of it that are under way.
+_LARGEST_PIECE: Final = 2**21
+_FREE_KEPT: Final = 2**22
 _NOTES_MAX: Final = 32
 # An interrupt that was sent arrives within this many seconds, or something is wrong.
 _SETTLE: Final = 5.0
@@ -190,7 +194,7 @@ class Session:
     def __init__(self, guest: Guest, connection: socket.socket) -> None:
         self._guest = guest
         self._channel = Channel(connection)
-        self._output = OutputBuffer(connection.fileno(), self._send_output)
+        self._output = OutputBuffer(connection.fileno(), self._channel.send_output)
         self._interrupts = Interrupts(guest)
         self._notes: Counter[tuple[str, str]] = Counter()
         self._begun = False
@@ -274,8 +278,11 @@ class Session:
         if kind == "run" and self._begun:
             return self._run(frame.run)
         if kind == "file" and self._begun:
-            reply = perform(self._guest.process, frame.file)
-            self._channel.send(*self._taped(), wire.FromWorker(file=reply))
+            heap.keep(_LARGEST_PIECE, _FREE_KEPT)
+            reply, data = perform(self._guest.process, frame.file)
+            if taped := self._taped():
+                self._channel.send(*taped)
+            self._channel.send_file(reply, data)
             return True
         raise InternalError(f"the server sent {kind} out of order")
 
@@ -437,9 +444,6 @@ class Session:
         )
 
     # ---- what the guest's calls need ------------------------------------------------------------
-
-    def _send_output(self, stream: int, data: bytes) -> None:
-        self._channel.send(wire.FromWorker(output=wire.Output(stream=stream, data=data)))
 
     def _show(self, forms: Mapping[str, bytes]) -> None:
         # In one call: nothing else may come between the parts of a bundle.

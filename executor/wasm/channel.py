@@ -59,9 +59,9 @@ class Channel(WorkerChannel):
             raise InternalError("the server announced a descriptor and sent none")
         return self._passed.pop(0)
 
-    def _sent(self, data: bytes) -> None:
+    def _sent(self, *parts: bytes | memoryview) -> None:
         if not self.muted:
-            super()._sent(data)
+            super()._sent(*parts)
 
     def _received(self, connection: socket.socket) -> bytes:
         data, passed = descriptors.receive_passed(connection, RECEIVE)

@@ -5,30 +5,36 @@ They go the way of the guest's calls: what a path means, what a mount allows and
 leaves is decided by the same code, and a granted mount is asked of the gate.
 """
 
+from typing import Final
+
 from codecage.worker.v1 import worker_pb2 as wire
-from executor.kernel.frames import CHUNK
+from executor.kernel.frames import PIECE
 from executor.wasm.abi import AT_FDCWD, Errno, GuestFault, Open
-from executor.wasm.openfiles import DirectoryFile, OpenFile
+from executor.wasm.openfiles import DirectoryFile, MemoryFile, OpenFile, PassedFile
 from executor.wasm.process import Process
 from executor.wasm.syscalls import changes, paths
 
+_LEAST: Final = 2**14
+_NOTHING: Final = memoryview(b"")
 
-def perform(process: Process, command: wire.FileCommand) -> wire.FileReply:
+
+def perform(process: Process, command: wire.FileCommand) -> tuple[wire.FileReply, memoryview]:
     """
-    Carry out one command. A refusal is in the reply, with the guest's error as Linux numbers it.
+    Carry out one command: the reply, and what is to go with it of the file. A refusal is in the
+    reply, with the guest's error as Linux numbers it.
     """
     try:
         kind = command.WhichOneof("command")
-        if kind == "put":
-            return _put(process, command.put)
         if kind == "get":
             return _get(process, command.get)
+        if kind == "put":
+            return _put(process, command.put), _NOTHING
         if kind == "list":
-            return _list(process, command.list)
+            return _list(process, command.list), _NOTHING
         changes.remove(process, AT_FDCWD, command.remove, folder=False)
     except GuestFault as fault:
-        return wire.FileReply(errno=fault.errno.host, reason=fault.reason)
-    return wire.FileReply()
+        return wire.FileReply(errno=fault.errno.host, reason=fault.reason), _NOTHING
+    return wire.FileReply(), _NOTHING
 
 
 def _put(process: Process, put: wire.PutChunk) -> wire.FileReply:
@@ -62,12 +68,12 @@ def _write_all(file: OpenFile, data: bytes, offset: int) -> None:
         written += file.write_at(data[written:], offset + written)
 
 
-def _get(process: Process, get: wire.GetChunk) -> wire.FileReply:
+def _get(process: Process, get: wire.GetChunk) -> tuple[wire.FileReply, memoryview]:
     file = paths.open_path(process, AT_FDCWD, get.path, Open(0))
     try:
         if isinstance(file, DirectoryFile):
             raise GuestFault(Errno.EISDIR)
-        buffer = bytearray(min(get.length, CHUNK))
+        buffer = bytearray(min(get.length, _room(file, get.offset)))
         view = memoryview(buffer)
         count = 0
         while count < len(buffer):
@@ -77,7 +83,17 @@ def _get(process: Process, get: wire.GetChunk) -> wire.FileReply:
             count += got
     finally:
         _close(file)
-    return wire.FileReply(data=bytes(buffer[:count]), end=count < len(buffer))
+    return wire.FileReply(end=count < len(buffer)), view[:count]
+
+
+def _room(file: OpenFile, offset: int) -> int:
+    """
+    How much to read: for a small file no memory for a large one, and one byte more than it has, so
+    that its end is seen.
+    """
+    if not isinstance(file, MemoryFile | PassedFile):
+        return PIECE
+    return min(PIECE, max(_LEAST, file.size() - offset + 1))
 
 
 def _list(process: Process, path: str) -> wire.FileReply:

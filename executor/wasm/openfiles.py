@@ -154,6 +154,9 @@ class MemoryFile(OpenFile):
         if not data:
             return 0
         held = self.node.data
+        if offset == len(held):
+            self._files.append(self.node, data)
+            return len(data)
         if end > len(held) or not isinstance(held, bytearray):
             held = self._files.resize(self.node, max(end, len(held)))
         held[offset:end] = data

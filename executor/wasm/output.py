@@ -29,7 +29,7 @@ class OutputBuffer:
     when the timer that `write` set has run out; all else is the main thread's.
     """
 
-    def __init__(self, descriptor: int, send: Callable[[int, bytes], None]) -> None:
+    def __init__(self, descriptor: int, send: Callable[[int, memoryview], None]) -> None:
         self._send = send
         self._room_for = select.poll()
         self._room_for.register(descriptor, select.POLLOUT)
@@ -90,8 +90,9 @@ class OutputBuffer:
         with self._lock:
             runs, self._runs, self._pending = self._runs, [], 0
             for stream, data in runs:
+                view = memoryview(data)
                 for start in range(0, len(data), MAX_OUTPUT):
-                    self._send(stream, bytes(data[start : start + MAX_OUTPUT]))
+                    self._send(stream, view[start : start + MAX_OUTPUT])
 
     def _is_full(self) -> bool:
         return self._pending >= MAX_OUTPUT or len(self._runs) >= RUNS_MAX

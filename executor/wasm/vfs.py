@@ -216,6 +216,24 @@ class FileSystem:
 
         Raises GuestFault: EROFS, ENOSPC, EFBIG.
         """
+        held, before = self._counted(file, size), len(file.data)
+        if size > before:
+            held.extend(bytes(size - before))
+        else:
+            del held[size:]
+        return held
+
+    def append(self, file: File, data: bytes) -> None:
+        """
+        Write `data` at a file's end. Raises as `resize` does.
+        """
+        held = self._counted(file, len(file.data) + len(data))
+        held += data
+
+    def _counted(self, file: File, size: int) -> bytearray:
+        """
+        The bytes of a file, of which there will be `size`: that is counted already.
+        """
         if file.space is None or not isinstance(file.data, bytearray):
             raise GuestFault(Errno.EROFS)
         grown = size - len(file.data)
@@ -223,10 +241,8 @@ class FileSystem:
             raise GuestFault(Errno.EFBIG)
         if grown > 0:
             file.space.take(grown)
-            file.data.extend(bytes(grown))
         elif grown < 0:
             file.space.give(-grown)
-            del file.data[size:]
         file.modified_ns = self.now_ns
         return file.data
 
