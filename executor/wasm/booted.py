@@ -20,9 +20,10 @@ from executor.wasm.linkage import Linkage
 from executor.wasm.memory import GuestMemory
 from executor.wasm.nodes import File, Local
 from executor.wasm.parts import Parts
-from executor.wasm.process import Process, Sleeper, unlimited
+from executor.wasm.process import Process, unlimited
 from executor.wasm.space import Space
 from executor.wasm.vfs import FileSystem
+from executor.wasm.waiting import Sleeper
 from executor.wasm.world import ENVIRONMENT, Hooks, build_tree
 
 PAGE: Final = 65_536

@@ -28,12 +28,12 @@ from executor.wasm.socket_abi import (
     TLS_NAME,
 )
 from executor.wasm.sockets import Socket
+from executor.wasm.waiting import Sleeper
 
 if TYPE_CHECKING:
     from socket import socket as HostStream  # noqa: N812 - `Socket` is the guest's
 
     from executor.wasm.broker import Broker
-    from executor.wasm.process import Sleeper
 
 _TLS: Final = b"tls"
 _FAMILIES: Final = {AF_UNIX: "unix", AF_PACKET: "packet"}
@@ -62,7 +62,7 @@ class Network:
     `broker` and `sleeper` are asked for each time: a session begins after the guest is booted.
     """
 
-    def __init__(self, broker: "Callable[[], Broker]", sleeper: "Callable[[], Sleeper]") -> None:
+    def __init__(self, broker: "Callable[[], Broker]", sleeper: Callable[[], Sleeper]) -> None:
         self._broker = broker
         self.sleeper: Final = sleeper
         self.names: Final = Names()

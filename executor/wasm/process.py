@@ -7,7 +7,7 @@ clock and the entropy are constants of the image, and gets its session's facts b
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -30,7 +30,7 @@ from executor.wasm.openfiles import Descriptors, DeviceFile, DirectoryFile, Open
 from executor.wasm.space import Space
 from executor.wasm.toolfile import CallsTool, ToolFile
 from executor.wasm.vfs import FileSystem
-from executor.wasm.waiting import alone
+from executor.wasm.waiting import Sleeper
 
 # The guest's clocks step by this much, so that they are no timer for what happens around it.
 CLOCK_FLOOR_NS: Final = 1_000_000
@@ -214,21 +214,6 @@ class Denial:
 
     errno: Errno
     reason: str
-
-
-@dataclass(slots=True)
-class Sleeper:
-    """
-    How the guest waits: `wait(seconds)` returns early, and true, when the cell is interrupted.
-
-    `wait_for(descriptors, seconds)` also returns early when one of the host's descriptors has one
-    of the poll(2) events that it stands for there.
-    """
-
-    wait: Callable[[float], bool]
-    wait_for: Callable[[Mapping[int, int], float], bool] = alone
-    # Nanoseconds, by which the length of a wait is told.
-    now_ns: Callable[[], int] = time.monotonic_ns
 
 
 @dataclass(slots=True)

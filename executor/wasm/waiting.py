@@ -8,7 +8,9 @@ ends of connections do. So a wait is a poll(2) of those, and the wake-up that an
 import math
 import select
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +18,6 @@ from executor.wasm.abi import POLLERR, POLLHUP
 
 if TYPE_CHECKING:
     from executor.wasm.openfiles import OpenFile
-    from executor.wasm.process import Sleeper
 
 # poll(2) takes milliseconds as an int: 24 days.
 _POLL_MAX_MS: Final = 2**31 - 1
@@ -50,6 +51,21 @@ def alone(descriptors: Mapping[int, int], seconds: float) -> bool:
     """
     poll(descriptors, seconds)
     return False
+
+
+@dataclass(slots=True)
+class Sleeper:
+    """
+    How the guest waits: `wait(seconds)` returns early, and true, when the cell is interrupted.
+
+    `wait_for(descriptors, seconds)` also returns early when one of the host's descriptors has one
+    of the poll(2) events that it stands for there.
+    """
+
+    wait: Callable[[float], bool]
+    wait_for: Callable[[Mapping[int, int], float], bool] = alone
+    # Nanoseconds, by which the length of a wait is told.
+    now_ns: Callable[[], int] = time.monotonic_ns
 
 
 class Waker:
@@ -103,7 +119,7 @@ class Waker:
 
 
 def wait_until(
-    sleeper: "Sleeper",
+    sleeper: Sleeper,
     done: Callable[[], bool],
     descriptors: Callable[[], Mapping[int, int]],
     seconds: float,
@@ -134,7 +150,7 @@ def wait_until(
 
 
 def wait_until_ready(
-    sleeper: "Sleeper", wanted: Sequence[tuple["OpenFile", int]], seconds: float
+    sleeper: Sleeper, wanted: Sequence[tuple["OpenFile", int]], seconds: float
 ) -> Waited:
     """
     Wait until one of the open files has one of the poll(2) events that it is paired with.

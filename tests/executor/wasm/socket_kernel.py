@@ -16,7 +16,6 @@ from executor.wasm.abi import (
     GuestFault,
     from_host,
 )
-from executor.wasm.process import Sleeper
 from executor.wasm.socket_abi import (
     AF_INET,
     AF_INET6,
@@ -25,6 +24,7 @@ from executor.wasm.socket_abi import (
     SOCKADDR_IN,
     SOCKADDR_IN6,
 )
+from executor.wasm.waiting import Sleeper
 from tests.executor.wasm.tiny_kernel import Gate, Kernel
 
 IPPROTO_TCP = 6

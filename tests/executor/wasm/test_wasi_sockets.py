@@ -12,9 +12,8 @@ import pytest
 
 from codecage.worker.v1 import worker_pb2 as wire
 from executor.wasm.abi import Errno, GuestFault
-from executor.wasm.process import Sleeper
 from executor.wasm.syscalls.wasi_abi import EVENT, FDSTAT, SUBSCRIPTION, FileType
-from executor.wasm.waiting import alone
+from executor.wasm.waiting import Sleeper, alone
 from tests.executor.wasm.tiny_kernel import PAGE, Gate
 from tests.executor.wasm.wasi_world import READ, ROOT, WasiKernel
 

@@ -16,9 +16,10 @@ from executor.wasm import engine, imports
 from executor.wasm.abi import AT_FDCWD, STAT, Errno, GuestFault
 from executor.wasm.engine_config import MEMORY_RESERVATION
 from executor.wasm.memory import GuestMemory
-from executor.wasm.process import HOME, WORK, Clock, Entropy, Process, Sleeper
+from executor.wasm.process import HOME, WORK, Clock, Entropy, Process
 from executor.wasm.space import Space
 from executor.wasm.vfs import FileSystem
+from executor.wasm.waiting import Sleeper
 from tests.executor.wasm.world import MIB
 
 PAGE: Final = 65_536
