@@ -15,6 +15,7 @@ import ctypes
 import errno
 import os
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Generator
 from enum import Enum
 from pathlib import Path
@@ -68,7 +69,32 @@ _syscall.argtypes = (
 )
 
 
-class Descriptor:
+class Closing(ABC):
+    """
+    What is closed where a `with` is left.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def close(self) -> None:
+        """
+        Let go of what it holds.
+        """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Descriptor(Closing):
     """
     A file descriptor and the duty to close it.
 
@@ -205,17 +231,6 @@ class Descriptor:
         number, self._number = self._number, CLOSED
         if number != CLOSED:
             os.close(number)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def open_root(source: str) -> Descriptor:

@@ -40,10 +40,8 @@ import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from threading import Lock
-from types import TracebackType
-from typing import Self
 
-from executor.kernel.descriptors import Descriptor, open_root
+from executor.kernel.descriptors import Closing, Descriptor, open_root
 from executor.kernel.errors import GuestError, InternalError, SourceUnavailable
 from executor.kernel.layers import open_layer, own_directory
 from executor.kernel.limits import Quota
@@ -74,7 +72,7 @@ class _Tree:
     in_memory: bool = False  # what is there may be looked at without a thread
 
 
-class HostTrees:
+class HostTrees(Closing):
     """
     The granted host directories of one session, each opened once and held.
 
@@ -178,17 +176,6 @@ class HostTrees:
                         return tree, Ready(os.dup(tree.root.number))
                     return tree, tree.root.duplicate() if layer is None else Merged.root(layer)
         raise GuestError.of(errno.ENOENT, str(asked))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def check_path(path: str) -> None:

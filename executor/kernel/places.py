@@ -6,10 +6,8 @@ import os
 import stat
 from dataclasses import dataclass
 from enum import Enum
-from types import TracebackType
-from typing import Self
 
-from executor.kernel.descriptors import Descriptor
+from executor.kernel.descriptors import Closing, Descriptor
 from executor.kernel.errors import GuestError
 from executor.kernel.ready import Ready
 from policy.requests import FileAction, FileRequest
@@ -72,7 +70,7 @@ class FileStat:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Place(Closing):
     """
     A guest path that has been resolved and allowed for `actions`, and for nothing else.
 
@@ -123,14 +121,3 @@ class Place:
         for held in (self.parent, self.target):
             if held is not None:
                 held.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

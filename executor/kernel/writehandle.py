@@ -8,10 +8,8 @@ The descriptor itself is never sent, because a writable one carries far more tha
 import errno
 import os
 from enum import Flag, auto
-from types import TracebackType
-from typing import Self
 
-from executor.kernel.descriptors import Descriptor
+from executor.kernel.descriptors import Closing, Descriptor
 from executor.kernel.errors import GuestError
 from executor.kernel.limits import Quota
 from executor.kernel.places import FileStat
@@ -31,7 +29,7 @@ class Right(Flag):
     APPEND = auto()
 
 
-class WriteHandle:
+class WriteHandle(Closing):
     """
     An open regular file below a grant, with the rights of its opening.
 
@@ -168,14 +166,3 @@ class WriteHandle:
 
     def _fails(self, number: int) -> GuestError:
         return GuestError.of(number, f"use of the open file {self._path}")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
