@@ -41,6 +41,7 @@ from executor.kernel.spawn import (
     WorkerSpawned,
     ZygoteReady,
 )
+from executor.linux import proc
 from executor.linux.errors import MechanismError
 from executor.linux.pidfd import Process
 
@@ -348,6 +349,5 @@ def _identified(pid: int, pidfd: int) -> Process | None:
 
 def _pid_of(pidfd: int) -> int:
     # pidfd_open(2): the field is -1 once the process was reaped, 0 in another pid namespace.
-    with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as lines:  # noqa: PTH123 - by number
-        fields = dict(line.split(":", 1) for line in lines)
-    return int(fields["Pid"])
+    _, _, rest = proc.read(f"/proc/self/fdinfo/{pidfd}").partition(b"\nPid:")
+    return int(rest.partition(b"\n")[0])

@@ -11,7 +11,6 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from codecage.worker.v1 import worker_pb2 as frames_pb2
@@ -20,6 +19,7 @@ from executor.errors import ProtocolBroken, WorkerGone
 from executor.kernel.boxing import Holding
 from executor.kernel.cage import BoxEnds
 from executor.kernel.spawn import INTERRUPT_SIGNAL, LIMIT_SIGNAL
+from executor.linux import proc
 from executor.linux.errors import MechanismError
 from executor.linux.pidfd import Process
 from executor.linux.rlimits import limit_data_of
@@ -27,6 +27,7 @@ from executor.linux.rlimits import limit_data_of
 # The zygote reaps and tells how the worker ended; the pidfd tells that it did. They race.
 _STATUS_PATIENCE: Final = 0.5
 _LOCKED: Final = {"Seccomp": "2", "NoNewPrivs": "1"}
+_LOCKED_NAMES: Final = frozenset(name.encode() for name in _LOCKED)
 # What a worker may hold besides the guest's memory and files: stacks, frames, the cage's tables.
 _RESERVE: Final = 64 * 2**20
 _HINTS: Final[dict[int, str]] = {
@@ -232,17 +233,19 @@ def require_locked(pid: int) -> None:
     Raises ProtocolBroken where one does not, or the process cannot be seen.
     """
     try:
-        threads = [*Path(f"/proc/{pid}/task").iterdir()]
-        states = [_state(thread / "status") for thread in threads]
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - see proc.py
+        states = [_state(proc.read(f"/proc/{pid}/task/{thread}/status")) for thread in threads]
     except OSError as error:
         raise ProtocolBroken(f"the worker's threads cannot be looked at: {error}") from error
     if not states or any(state != _LOCKED for state in states):
         raise ProtocolBroken(f"the worker says that it is locked, and its threads show {states}")
 
 
-def _state(path: Path) -> dict[str, str]:
-    fields = (line.split(":", 1) for line in path.read_text("ascii", "replace").splitlines())
-    return {name: value.strip() for name, value in fields if name in _LOCKED}
+def _state(status: bytes) -> dict[str, str]:
+    fields = (line.partition(b":") for line in status.splitlines())
+    return {
+        name.decode(): value.strip().decode() for name, _, value in fields if name in _LOCKED_NAMES
+    }
 
 
 def _facts_of(ready: frames_pb2.Ready) -> tuple[str, bytes]:

@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 import threading
+from typing import NoReturn
 
 from executor.children.worker import Birth, live
 from executor.images import catalog
@@ -26,7 +27,7 @@ from executor.images.cache import default_cache
 from executor.kernel.ahead import take_over
 from executor.kernel.errors import InternalError
 from executor.kernel.spawn import MESSAGE_MAX, SpawnWorker, WorkerExited, WorkerSpawned, ZygoteReady
-from executor.linux import oom, prctl, rlimits
+from executor.linux import oom, prctl, rlimits, sealing
 from executor.wasm import jail, zygote_lock
 from executor.wasm.boot import STACK, boot
 from executor.wasm.jail import Identity
@@ -74,8 +75,20 @@ def _serve(options: argparse.Namespace, score: oom.Score) -> int:
         digest = guest.digest()
         rehearse_sessions(guest)
     birth = Birth(os.getpid(), guest, digest, identity)
-    with socket.socket(fileno=options.socket) as server:
-        return Zygote(server, birth, score).serve()
+    _work(socket.socket(fileno=options.socket), birth, score)
+
+
+def _work(server: socket.socket, birth: Birth, score: oom.Score) -> NoReturn:
+    """
+    Serve, and end here: who leaves as Python does lets go of callbacks, whose memory is sealed.
+    """
+    code = 1
+    try:
+        code = Zygote(server, birth, score).serve()
+    finally:
+        if sys.exc_info()[0] is not None:
+            sys.excepthook(*sys.exc_info())
+        os._exit(code)
 
 
 def _row(waiting: int) -> argparse.Namespace | None:
@@ -127,6 +140,8 @@ class Zygote:
         self._workers: dict[int, int] = {}
         jail.prepare()
         gc.collect()
+        # Each worker makes sure of it for itself, and finds nothing left to do.
+        sealing.seal_code()
         self._fillers = gap_fillers()
         gc.freeze()
         if threading.active_count() != 1:

@@ -204,6 +204,37 @@ def test_a_worker_that_was_not_born_with_its_score_ends(folder):
     ) == ("70 b'oom_score_adj: being 1000 answered '", 0)
 
 
+SEALED = """
+import mmap, os, socket
+from pathlib import Path
+from executor.children.zygote import Zygote
+from executor.linux import oom
+
+def is_open():
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return any(line.split()[1][1:3] == "wx" for line in lines)
+
+code = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+before = is_open()
+ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+Zygote(theirs, None, oom.own())
+print(before, is_open(), flush=True)
+os._exit(0)
+"""
+
+
+def test_no_code_of_a_zygote_that_serves_can_be_written():
+    done = subprocess.run(
+        [sys.executable, "-c", SEALED],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("True False\n", "", 0)
+
+
 # What another process of its user could do to a zygote, and with it to all its workers.
 BESIDE = {
     "open_its_memory": "os.open(f'/proc/{pid}/mem', os.O_RDWR)",
