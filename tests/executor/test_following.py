@@ -191,6 +191,7 @@ def test_leaving_interrupts_a_running_cell_and_nothing_between_two(tmp_path):
         await ran(call, start(session, "3"))
         await call.write(start(session, FOREVER))
         assert (await call.read()).started.cell == 4
+        assert (await call.read()).WhichOneof("event") == "output"
         call.cancel()
         await server.sessions.get(session).wait_for_cell()
         assert ended(await server.run(session, "5")).status == OK
