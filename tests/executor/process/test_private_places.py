@@ -56,7 +56,8 @@ def outside(tmp_path):
     A directory with a file, both of which have to stay as they are.
     """
     made = tmp_path / "outside"
-    made.mkdir(mode=0o755)
+    made.mkdir()
+    made.chmod(0o755)
     (made / "canary").write_text("tweet")
     yield made
     assert (made / "canary").read_text() == "tweet"
