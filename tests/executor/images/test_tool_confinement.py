@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -164,17 +165,19 @@ def world(tmp_path):
     )
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
+        # Not below tmp_path: the path of a unix socket has 107 bytes at most.
+        tempfile.TemporaryDirectory(prefix="cc-") as short,
         socket.socket(socket.AF_UNIX) as agent,
         victim,
     ):
-        agent.bind(str(outside / "agent"))
+        agent.bind(f"{short}/agent")
         agent.listen()
         yield [
             str(outside),
             str(secret),
             str(server.getsockname()[1]),
             str(victim.pid),
-            str(outside / "agent"),
+            f"{short}/agent",
         ]
         victim.stdin.close()
 
