@@ -88,7 +88,7 @@ class AsyncCage:
         self._link: Link | None = None
         self._channel: grpc.aio.Channel | None = None
         self._stub: Any = None
-        self.streams = AsyncStreams(self.listen, self._converse)
+        self.streams = AsyncStreams()
         self._info: ServerInfo | None = None
 
     async def open(self) -> Self:
@@ -221,6 +221,13 @@ class AsyncCage:
         finally:
             replies.cancel()
 
+    def converse(self) -> tuple[Any, Link]:
+        """
+        Open a stream both ways: gRPC's call, and what says what its errors mean.
+        """
+        link = self._open_link()
+        return self._stub.Converse(), link
+
     async def reconnected(self, seconds: float) -> bool:
         """
         Wait until the server can be reached again; tells whether it could within `seconds`.
@@ -245,10 +252,6 @@ class AsyncCage:
             starting.add_done_callback(_stop_unwanted)
             raise
         return Link(server.address, server)
-
-    def _converse(self) -> tuple[Any, Link]:
-        link = self._open_link()
-        return self._stub.Converse(), link
 
     def _open_link(self) -> Link:
         if self._link is None:
@@ -474,7 +477,7 @@ class AsyncSession(SessionHandle):
         )
         if answers:
             return performed(self._cage.listen, self._toolbox, request, reader)
-        messages = self._cage.streams.run(request, first=self._is_first())
+        messages = self._cage.streams.run(self._cage, request, first=self._is_first())
         if keep is not None:
             messages = resumed_async(messages, lambda: self._again(reader, keep), reader)
         return events_of(messages, reader)

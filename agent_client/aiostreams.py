@@ -3,9 +3,9 @@ The streams of `Execute` that stay open between the cells of a session, for asyn
 `streams.py`, which says why and when.
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
@@ -16,27 +16,42 @@ from agent_client.streams import MOST, is_last
 from codecage.v1 import codecage_pb2 as pb
 
 
+class Connection(Protocol):
+    """
+    What streams are opened on.
+    """
+
+    def listen(self, method: str, request: Any) -> AsyncMessages:
+        """
+        Send a request in a call of its own, and give the messages that come back.
+        """
+        ...
+
+    def converse(self) -> tuple[Any, Link]:
+        """
+        Open a stream both ways, and give what says what its errors mean.
+        """
+        ...
+
+
 class AsyncStreams:
     """
-    Those of one connection, one for each session at most. `listen` sends a request in a call of its
-    own, `converse` opens a stream, and gives what says what its errors mean.
+    Those of one connection, one for each session at most; it comes with each cell, and is not kept.
     """
 
-    def __init__(
-        self,
-        listen: Callable[[str, Any], AsyncMessages],
-        converse: Callable[[], tuple[Any, Link]],
-    ) -> None:
-        self._listen = listen
-        self._converse = converse
+    def __init__(self) -> None:
         self._waiting: dict[str, tuple[Any, Link]] = {}
 
-    def run(self, request: pb.ExecuteRequest, *, first: bool) -> AsyncMessages:
+    def run(
+        self, connection: Connection, request: pb.ExecuteRequest, *, first: bool
+    ) -> AsyncMessages:
         """
         Send what starts a cell without tools, the `first` of its session or a later one, and give
         the messages that come back; leaving early interrupts it.
         """
-        return self._listen("Execute", request) if first else self._following(request)
+        if first:
+            return connection.listen("Execute", request)
+        return self._following(connection, request)
 
     def drop(self, session: str) -> None:
         """
@@ -52,10 +67,12 @@ class AsyncStreams:
         for session in list(self._waiting):
             self.drop(session)
 
-    async def _following(self, request: pb.ExecuteRequest) -> AsyncGenerator[pb.Event, None]:
+    async def _following(
+        self, connection: Connection, request: pb.ExecuteRequest
+    ) -> AsyncGenerator[pb.Event, None]:
         request.start.another = True
         found = await self._sent(request)
-        call, link = found or self._converse()
+        call, link = found or connection.converse()
         begun = over = stays = False
         try:
             if found is None:
@@ -76,7 +93,7 @@ class AsyncStreams:
             if not over:
                 call.cancel()
         if not begun:
-            async with aclosing(self._listen("Execute", request)) as messages:
+            async with aclosing(connection.listen("Execute", request)) as messages:
                 async for message in messages:
                     yield message
 

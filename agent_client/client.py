@@ -94,7 +94,7 @@ class Cage:
         self._link = link
         self._channel = grpc.insecure_channel(link.address, (*CHANNEL_OPTIONS, *_OWN_THREAD))
         self._stub = calls.stub(self._channel)
-        self.streams = Streams(self.listen, self._converse, link.failure)
+        self.streams = Streams(link.failure)
         try:
             self._info = self.call(calls.server_info())
         except BaseException:
@@ -226,6 +226,13 @@ class Cage:
         replies = getattr(self._stub, method)(request)
         return self._messages(replies)
 
+    def converse(self, requests: Iterator[Any]) -> Any:
+        """
+        Send requests for as long as they come, and give gRPC's call for what comes back.
+        """
+        self._link.check_open()
+        return self._stub.Converse(requests)
+
     def reconnected(self, seconds: float) -> bool:
         """
         Wait until the server can be reached again; tells whether it could within `seconds`.
@@ -240,10 +247,6 @@ class Cage:
         finally:
             ready.cancel()
         return True
-
-    def _converse(self, requests: Iterator[Any]) -> Any:
-        self._link.check_open()
-        return self._stub.Converse(requests)
 
     def _messages(self, replies: Any) -> Generator[Any, None, None]:
         try:
@@ -461,7 +464,7 @@ class Session(SessionHandle):
         )
         if answers:
             return performed(self._cage.listen, self._toolbox, self._background, request, reader)
-        messages = self._cage.streams.run(request, first=self._is_first())
+        messages = self._cage.streams.run(self._cage, request, first=self._is_first())
         if keep is not None:
             messages = resumed(messages, lambda: self._again(reader, keep), reader)
         return events_of(messages, reader)

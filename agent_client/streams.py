@@ -13,7 +13,7 @@ with an error; so it is sent again, on a call of its own.
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from threading import Lock
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import grpc
 
@@ -24,6 +24,24 @@ from codecage.v1 import codecage_pb2 as pb
 # How many wait for a next cell. A connection has 256 calls at a time, running cells included.
 MOST: Final = 64
 Fails: TypeAlias = Callable[[grpc.RpcError], CodecageError]
+
+
+class Connection(Protocol):
+    """
+    What streams are opened on.
+    """
+
+    def listen(self, method: str, request: Any) -> Messages:
+        """
+        Send a request in a call of its own, and give the messages that come back.
+        """
+        ...
+
+    def converse(self, requests: Iterator[Any]) -> Any:
+        """
+        Open a stream both ways.
+        """
+        ...
 
 
 class _Stream:
@@ -52,35 +70,30 @@ class _Stream:
 
 class Streams:
     """
-    Those of one connection, one for each session at most. `listen` sends a request in a call of its
-    own, `converse` opens a stream, `fails` says what an error means.
+    Those of one connection, one for each session at most. `fails` says what an error means.
+
+    The connection comes with each cell and is not kept: one that is forgotten without `close` goes
+    at once, and its private server with it.
     """
 
-    def __init__(
-        self,
-        listen: Callable[[str, Any], Messages],
-        converse: Callable[[Iterator[pb.ExecuteRequest]], Any],
-        fails: Fails,
-    ) -> None:
-        self._listen = listen
-        self._converse = converse
+    def __init__(self, fails: Fails) -> None:
         self._fails = fails
         self._waiting: dict[str, _Stream] = {}
         self._lock = Lock()
 
-    def run(self, request: pb.ExecuteRequest, *, first: bool) -> Messages:
+    def run(self, connection: Connection, request: pb.ExecuteRequest, *, first: bool) -> Messages:
         """
         Send what starts a cell without tools, the `first` of its session or a later one, and give
         the messages that come back; leaving early interrupts it.
         """
         if first:
-            return self._listen("Execute", request)
+            return connection.listen("Execute", request)
         request.start.another = True
         stream = self._take(request.start.session_id)
         if stream is None:
-            stream = _Stream(self._converse)
+            stream = _Stream(connection.converse)
         stream.send(request)
-        return self._messages(stream, request)
+        return self._messages(connection, stream, request)
 
     def drop(self, session: str) -> None:
         """
@@ -98,7 +111,9 @@ class Streams:
         for session in list(self._waiting):
             self.drop(session)
 
-    def _messages(self, stream: _Stream, request: pb.ExecuteRequest) -> Messages:
+    def _messages(
+        self, connection: Connection, stream: _Stream, request: pb.ExecuteRequest
+    ) -> Messages:
         begun = over = stays = False
         try:
             for message in stream.replies:
@@ -117,7 +132,7 @@ class Streams:
             if not over:
                 stream.end()
         if not begun:
-            yield from self._listen("Execute", request)
+            yield from connection.listen("Execute", request)
 
     def _take(self, session: str) -> _Stream | None:
         with self._lock:

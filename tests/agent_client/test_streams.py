@@ -5,6 +5,7 @@ Cells that follow each other on one stream, as the two clients have them.
 import asyncio
 import threading
 import time
+import weakref
 from contextlib import contextmanager
 
 import pytest
@@ -222,6 +223,16 @@ def test_nothing_of_a_connection_that_is_closed_goes_on(real_cage):
     for thread in set(threading.enumerate()) - before:
         thread.join(scripts.PATIENCE)
         assert not thread.is_alive()
+
+
+@pytest.mark.image
+def test_a_connection_that_is_forgotten_goes_at_once(real_cage):
+    cage = agent_client.connect(real_cage.address)
+    session = cage.session()
+    assert [session.run(str(number)).value for number in range(3)] == ["0", "1", "2"]
+    forgotten = weakref.ref(cage)
+    del cage, session
+    assert forgotten() is None
 
 
 class LetsGo(scripts.Scripted):
