@@ -104,6 +104,7 @@ class AsyncStreams:
         found = self._waiting.pop(request.start.session_id, None)
         if found is None or found[0].done():
             return None
+        found[1].check_open()
         try:
             await found[0].write(request)
         except grpc.aio.AioRpcError:

@@ -94,7 +94,7 @@ class Cage:
         self._link = link
         self._channel = grpc.insecure_channel(link.address, (*CHANNEL_OPTIONS, *_OWN_THREAD))
         self._stub = calls.stub(self._channel)
-        self.streams = Streams(link.failure)
+        self.streams = Streams(link)
         try:
             self._info = self.call(calls.server_info())
         except BaseException:

@@ -35,13 +35,27 @@ class Link:
         self.address = address
         self._server = server
         self._closed = False
+        self._process = os.getpid()
+
+    @property
+    def is_ours(self) -> bool:
+        """
+        Whether this process made it, and was not forked from the one that did: gRPC's threads and
+        locks are no more in the child, so that a call may wait there for ever.
+        """
+        return os.getpid() == self._process
 
     def check_open(self) -> None:
         """
-        Raise SessionClosed after `close`.
+        Raise SessionClosed after `close`, InvalidRequest in a forked child.
         """
         if self._closed:
             raise closed("the connection")
+        if not self.is_ours:
+            raise InvalidRequest(
+                f"process {self._process} made this connection, and {os.getpid()} was forked from "
+                "it: gRPC does not survive that; connect again in the child"
+            )
 
     def failure(self, error: grpc.RpcError) -> CodecageError:
         """
@@ -68,10 +82,11 @@ class Link:
 
     def mark_closed(self) -> bool:
         """
-        Refuse what comes after; tells whether it was open.
+        Refuse what comes after; tells whether there is something to close, which in a forked child
+        there is not: it is the parent's.
         """
         was_open, self._closed = not self._closed, True
-        return was_open
+        return was_open and self.is_ours
 
     def stop_server(self) -> None:
         """

@@ -13,17 +13,16 @@ with an error; so it is sent again, on a call of its own.
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from threading import Lock
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol
 
 import grpc
 
-from agent_client.errors import CodecageError
+from agent_client.link import Link
 from agent_client.resuming import Messages
 from codecage.v1 import codecage_pb2 as pb
 
 # How many wait for a next cell. A connection has 256 calls at a time, running cells included.
 MOST: Final = 64
-Fails: TypeAlias = Callable[[grpc.RpcError], CodecageError]
 
 
 class Connection(Protocol):
@@ -70,14 +69,14 @@ class _Stream:
 
 class Streams:
     """
-    Those of one connection, one for each session at most. `fails` says what an error means.
+    Those of one connection, one for each session at most. `link` says what an error means.
 
     The connection comes with each cell and is not kept: one that is forgotten without `close` goes
     at once, and its private server with it.
     """
 
-    def __init__(self, fails: Fails) -> None:
-        self._fails = fails
+    def __init__(self, link: Link) -> None:
+        self._link = link
         self._waiting: dict[str, _Stream] = {}
         self._lock = Lock()
 
@@ -88,6 +87,7 @@ class Streams:
         """
         if first:
             return connection.listen("Execute", request)
+        self._link.check_open()
         request.start.another = True
         stream = self._take(request.start.session_id)
         if stream is None:
@@ -99,6 +99,8 @@ class Streams:
         """
         No cell of this session follows.
         """
+        if not self._link.is_ours:
+            return
         with self._lock:
             stream = self._waiting.pop(session, None)
         if stream is not None:
@@ -127,7 +129,7 @@ class Streams:
                 if over:
                     return
         except grpc.RpcError as error:
-            raise self._fails(error) from None
+            raise self._link.failure(error) from None
         finally:
             if not over:
                 stream.end()

@@ -178,6 +178,32 @@ def test_a_forked_child_does_not_end_the_server_of_its_parent():
     assert said.strip() == "''"
 
 
+def test_a_forked_child_is_refused_its_parents_connection_and_makes_its_own():
+    code = (
+        "import os, agent_client\n"
+        "with agent_client.connect() as cage, cage.session() as session:\n"
+        "    for _ in range(3): session.run('cell = 1')\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        for ask in (lambda: session.run('cell = 2'), cage.policies, session.close):\n"
+        "            try: ask()\n"
+        "            except agent_client.InvalidRequest as error: print(error, flush=True)\n"
+        "        with agent_client.connect(cage.address) as own:\n"
+        "            print(own.attach(session.id).run('cell').value, flush=True)\n"
+        "        sys.exit(7)\n"
+        "    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+        "    print(session.run('cell').value)\n"
+    )
+    asked = client(code)
+    said, _ = asked.communicate(timeout=PATIENCE)
+    *refused, own, status, after = said.splitlines()
+    assert [line.partition(": ")[2] for line in refused] == [
+        "gRPC does not survive that; connect again in the child"
+    ] * 3
+    assert f"process {asked.pid} made this connection" in refused[0]
+    assert (own, status, after) == ("1", "7", "1")
+
+
 def test_a_server_that_is_killed_is_an_error_with_its_status():
     with agent_client.connect() as cage:
         session = cage.session()
