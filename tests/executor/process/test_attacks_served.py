@@ -269,7 +269,8 @@ def test_creations_that_are_given_up_leave_no_box_and_no_descriptor_e197(server:
             if number % 4:
                 call.cancel()
         for call in calls:
-            call.exception() if not call.cancelled() else None
+            if not call.cancelled():
+                call.exception()
 
     give_up()  # the first time, threads and boxes are made that stay
     # What is left behind is so each time; a box that was still being made while it was counted,
@@ -279,10 +280,11 @@ def test_creations_that_are_given_up_leave_no_box_and_no_descriptor_e197(server:
         before = settled(server)
         for _ in range(3):
             give_up()
-        if comes_to(server, before):
-            return
+        nothing_is_left = comes_to(server, before)
+        if nothing_is_left:
+            break
         seen.append((before, held(server)))
-    raise AssertionError(seen)
+    assert nothing_is_left, seen
 
 
 GENERATION = (
