@@ -1,6 +1,7 @@
 # Everything runs from a virtual environment in .venv, made from hashed lock files.
 # `make demo` and `make test` are the two commands; both do all the set-up they need.
-PYTHON ?= python3
+# Another Python than scripts/setup.sh would choose: make PYTHON=python3.12
+PYTHON ?=
 BIN := .venv/bin
 # A private place for .venv's own tools; the guest image is cached for the user by codecage itself.
 READY := .venv/.ready
@@ -11,7 +12,7 @@ setup: $(READY)
 	@$(BIN)/codecage image build
 
 $(READY): requirements/dev.txt pyproject.toml
-	@PYTHON=$(PYTHON) sh scripts/setup.sh
+	@PYTHON='$(PYTHON)' sh scripts/setup.sh
 
 demo: setup
 	@$(BIN)/codecage image build native-data

@@ -1,15 +1,27 @@
 #!/bin/sh
 # Makes .venv from requirements/dev.txt: every package by its hash, then this checkout, editable.
 set -eu
-PYTHON=${PYTHON:-python3}
 
-"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+is_recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+makes_venvs() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
+can_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
+
+# The distribution's own Python, where it is recent enough: it was built with a profile of real
+# programs, and server, workers and client take 0.7 to 0.8 of the time that they take with one
+# that was compiled without, as version managers do. PYTHON=... chooses another.
+if [ -z "${PYTHON:-}" ]; then
+    PYTHON=python3
+    if is_recent /usr/bin/python3 && { makes_venvs /usr/bin/python3 || can_install; }; then
+        PYTHON=/usr/bin/python3
+    fi
+fi
+is_recent "$PYTHON" || {
     echo "codecage needs Python 3.11 or later; $PYTHON is $("$PYTHON" -V). Try: make PYTHON=python3.11" >&2
     exit 1
 }
-if ! "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null; then
+if ! makes_venvs "$PYTHON"; then
     # Debian splits venv off from Python; root can have it, others are told.
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    if can_install; then
         echo "Installing python3-venv ..." >&2
         apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null
     else
@@ -18,7 +30,7 @@ if ! "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null; then
     fi
 fi
 # The tests of the review page ask a browser; without one they are skipped, and say so.
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v chromedriver >/dev/null; then
+if can_install && ! command -v chromedriver >/dev/null; then
     echo "Installing chromium for the tests of the review page ..." >&2
     { apt-get update -qq && apt-get install -y -qq --no-install-recommends \
         chromium chromium-driver fonts-liberation >/dev/null; } || echo "There is no chromium here; its tests will be skipped." >&2
