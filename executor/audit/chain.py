@@ -16,7 +16,7 @@ from executor.audit.errors import AuditDamaged, EncodingInvalid
 from executor.audit.leaf import KeyDropped, open_body
 from executor.audit.merkle import Edge, Tile, leaf_hash
 from executor.audit.record import Draft, Head, Record
-from executor.audit.schema import Row, Stored
+from executor.audit.schema import Columns, Row
 
 _HASH = 32
 
@@ -115,25 +115,14 @@ def open_row(row: Row) -> Record:
         raise Broken(Finding(sequence, Fault.CHANGED, str(error))) from error
 
 
-def row_of(draft: Draft, sequence: int, body: bytes, texts: bytes | None, end: End) -> Stored:
+def columns_of(draft: Draft, sequence: int) -> Columns:
     """
-    The row that stores a record: the search columns, the body, the texts that it commits to, and
-    the hashes at its `end`.
+    The columns of a record's row that searches use.
     """
-    answer = draft.answer.value if draft.answer else None
+    # `value` is a call of Python each time.
+    answer = draft.answer._value_ if draft.answer else None
     session = None if draft.session is None else column_text(draft.session)
-    return (
-        sequence,
-        session,
-        draft.cell,
-        draft.event.value,
-        answer,
-        draft.refers,
-        end.leaf,
-        body,
-        end.edge.root,
-        texts,
-    )
+    return sequence, session, draft.cell, draft.event._value_, answer, draft.refers
 
 
 def column_text(text: str) -> str:
@@ -189,7 +178,7 @@ class Chain:
             message = f"it does not follow the stored record {row[0] - 1}"
             raise Broken(Finding(row[0], Fault.UNLINKED, message))
         end, tiles = self.end.add(record.hash)
-        _check_columns(row, record, end)
+        _check_columns(row, record)
         if record.root != end.edge.root:
             message = "the records up to it do not have the root that is stored with it"
             raise Broken(Finding(row[0], Fault.ROOT, message))
@@ -216,10 +205,10 @@ class Chain:
         self._counts.keep()
 
 
-def _check_columns(row: Row, record: Record, end: End) -> None:
+def _check_columns(row: Row, record: Record) -> None:
     names = ("sequence", "session", "cell", "event", "answer", "refers")
-    right = row_of(record, record.sequence, row[7], row[9], end)
-    for name, stored, written in zip(names, row, right, strict=False):
+    right = columns_of(record, record.sequence)
+    for name, stored, written in zip(names, row, right, strict=False):  # a row goes on with hashes
         if stored != written or type(stored) is not type(written):
             message = f"column {name} says {stored!r}; the record says {written!r}"
             raise Broken(Finding(record.sequence, Fault.COLUMN, message))

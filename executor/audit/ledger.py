@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from executor.audit.chain import End, open_row, row_of
+from executor.audit.chain import End, columns_of, open_row
 from executor.audit.counts import Counts
 from executor.audit.encoding import Fields, Place, fields_of, parted
 from executor.audit.errors import AuditUnavailable
@@ -20,7 +20,7 @@ from executor.audit.merkle import Tile, leaf_hash
 from executor.audit.record import Clocks, Draft, Head
 from executor.audit.redact import redacted
 from executor.audit.rotation import rotate
-from executor.audit.schema import INSERT, INSERT_KEY, INSERT_TILE, SELECT, Stored
+from executor.audit.schema import INSERT, INSERT_KEY, INSERT_TILE, SELECT, Columns, Stored
 from executor.audit.start import start_of
 
 
@@ -146,27 +146,30 @@ class Ledger:
         self._keys.forget()
 
     def _place(self, batch: Sequence[Stamped]) -> _Batch:
-        rows: list[Stored] = []
-        tiles: list[Tile] = []
-        heads: list[Head] = []
-        end = self._end
+        first, leaf = self._end.edge.size, self._end.leaf
+        leaves: list[bytes] = []
+        kept: list[tuple[Columns, bytes, bytes]] = []
         try:
-            for entry in batch:
-                draft, sequence = entry.draft, end.edge.size
+            for sequence, entry in enumerate(batch, first):
+                draft = entry.draft
                 ordinal = self._counts.number(draft.session, draft.event)
                 place = Place(sequence, entry.wall_ns, entry.monotonic_ns, ordinal)
                 parts = parted(place, entry.fields)
-                body = body_of(end.leaf, sequence, parts, self._keys.of(draft))
-                end, whole = end.add(leaf_hash(body))
-                row = row_of(draft, sequence, body, parts.texts, end)
-                rows.append(row)
-                tiles.extend(whole)
-                heads.append(Head(sequence, row[8]))
+                body = body_of(leaf, sequence, parts, self._keys.of(draft))
+                leaf = leaf_hash(body)
+                leaves.append(leaf)
+                kept.append((columns_of(draft, sequence), body, parts.texts))
         except BaseException:
             # A key could not be read. Nothing of it was given to SQLite.
             self._forget()
             raise
-        return _Batch(rows, [*self._keys.fresh.items()], tiles, heads, end)
+        edge, roots, tiles = self._end.edge.grow(leaves)
+        rows: list[Stored] = [
+            (*columns, leaf, body, root, texts)
+            for leaf, root, (columns, body, texts) in zip(leaves, roots, kept, strict=True)
+        ]
+        heads = [Head(*at) for at in enumerate(roots, first)]
+        return _Batch(rows, [*self._keys.fresh.items()], tiles, heads, End(edge, leaf))
 
     def _insert(self, placed: _Batch) -> None:
         if len(placed.rows) == 1 and not placed.tiles and not placed.keys:

@@ -65,26 +65,48 @@ class Edge:
         """
         The edge with one more leaf (its hash), and the tiles that are whole by it.
         """
-        peaks, top, level, number = [*self.peaks], leaf, 0, self.size
-        tiles = []
-        while number & 1:
-            top = node_hash(peaks.pop(), top)
-            level, number = level + 1, number >> 1
-            if level % TILE_LEVELS == 0:
-                tiles.append(Tile(level, number, top))
-        return type(self)(self.size + 1, (*peaks, top)), tuple(tiles)
+        peaks = [*self.peaks]
+        tiles = _push(peaks, self.size, leaf)
+        return type(self)(self.size + 1, tuple(peaks)), tuple(tiles)
+
+    def grow(self, leaves: Sequence[bytes]) -> tuple[Self, list[bytes], list[Tile]]:
+        """
+        The edge with more leaves (their hashes), the root after each, and the tiles that are
+        whole by them.
+        """
+        peaks, roots, tiles = [*self.peaks], [], []
+        for size, leaf in enumerate(leaves, self.size):
+            tiles += _push(peaks, size, leaf)
+            roots.append(_root(peaks))
+        return type(self)(self.size + len(leaves), tuple(peaks)), roots, tiles
 
     @property
     def root(self) -> bytes:
         """
         The root hash of the tree; that of an empty tree is the hash of nothing.
         """
-        if not self.peaks:
-            return hashlib.sha256().digest()
-        root = self.peaks[-1]
-        for peak in reversed(self.peaks[:-1]):
-            root = node_hash(peak, root)
-        return root
+        return _root(self.peaks) if self.peaks else hashlib.sha256().digest()
+
+
+def _push(peaks: list[bytes], size: int, leaf: bytes) -> list[Tile]:
+    """
+    Add a leaf to the peaks of a tree of `size` leaves; the tiles that are whole by it.
+    """
+    tiles, top, level = [], leaf, 0
+    while size >> level & 1:
+        top = node_hash(peaks.pop(), top)
+        level += 1
+        if level % TILE_LEVELS == 0:
+            tiles.append(Tile(level, size >> level, top))
+    peaks.append(top)
+    return tiles
+
+
+def _root(peaks: Sequence[bytes]) -> bytes:
+    root = peaks[-1]
+    for peak in peaks[-2::-1]:
+        root = node_hash(peak, root)
+    return root
 
 
 def whole_tiles(size: int) -> int:

@@ -76,23 +76,11 @@ class Carried:
     tiles: tuple[tuple[int, int, bytes], ...]
 
 
-Stored = tuple[
-    int, str | None, int | None, str, str | None, int | None, bytes, bytes, bytes, bytes | None
-]
+Columns = tuple[int, str | None, int | None, str, str | None, int | None]
+"""What a row has for searches."""
+Stored = tuple[*Columns, bytes, bytes, bytes, bytes | None]
 """A row as it is written."""
-Row = tuple[
-    int,
-    str | None,
-    int | None,
-    str,
-    str | None,
-    int | None,
-    bytes,
-    bytes,
-    bytes,
-    bytes | None,
-    bytes | None,
-]
+Row = tuple[*Columns, bytes, bytes, bytes, bytes | None, bytes | None]
 """A row as it is read: its session's key is the last."""
 
 

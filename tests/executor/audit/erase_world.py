@@ -12,7 +12,7 @@ from dataclasses import fields
 from audit_world import allow, append_all, draft
 
 from executor.audit import schema
-from executor.audit.chain import End, origin_leaf, row_of
+from executor.audit.chain import End, columns_of, origin_leaf
 from executor.audit.counts import Counts
 from executor.audit.encoding import encode
 from executor.audit.merkle import Edge, leaf_hash
@@ -103,7 +103,8 @@ def former(path, drafts):
             )
             body = end.leaf + encode(record)
             end, tiles = end.add(leaf_hash(body))
-            db.execute(insert, row_of(one, sequence, body, None, end)[:-1])
+            columns = columns_of(one, sequence)
+            db.execute(insert, (*columns, end.leaf, body, end.edge.root))
             for tile in tiles:
                 db.execute(schema.INSERT_TILE, (tile.level, tile.number, tile.hash))
     return end.head

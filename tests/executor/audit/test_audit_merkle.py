@@ -103,6 +103,18 @@ def test_the_edge_has_the_root_of_the_definition_and_can_be_found_again(count):
     assert edge(Slow(leaves), count) == grown
 
 
+@pytest.mark.parametrize("before", [0, 1, 7, 255, 300])
+def test_many_leaves_at_once_grow_the_edge_as_one_after_another_do(before):
+    leaves = numbered(before + 600)
+    start, _ = pushed(leaves[:before])
+    grown, roots, tiles = start.grow(leaves[before:])
+    assert (grown, tiles) == (pushed(leaves)[0], pushed(leaves)[1][before // 256 :])
+    assert roots[::50] == [
+        slow_root(leaves[:count]) for count in range(before + 1, before + 601, 50)
+    ]
+    assert start.grow([]) == (start, [], [])
+
+
 def test_tiles_are_told_when_they_are_whole_and_only_then():
     leaves = numbered(1000)
     _, tiles = pushed(leaves)

@@ -15,7 +15,7 @@ from dataclasses import replace
 import pytest
 from audit_world import POLICY, draft, filled, rows_of
 
-from executor.audit.chain import End, open_row, origin_leaf, row_of
+from executor.audit.chain import End, columns_of, open_row, origin_leaf
 from executor.audit.encoding import parts_of
 from executor.audit.leaf import body_of, is_keyed
 from executor.audit.merkle import Edge, leaf_hash
@@ -117,7 +117,8 @@ def written(records, end, key):
         parts = parts_of(record)
         body = body_of(end.leaf, record.sequence, parts, key if is_keyed(record) else None)
         end, _ = end.add(leaf_hash(body))
-        rows.append(row_of(record, record.sequence, body, parts.texts, end))
+        columns = columns_of(record, record.sequence)
+        rows.append((*columns, end.leaf, body, end.edge.root, parts.texts))
     return rows
 
 
