@@ -2,8 +2,9 @@
 For how long nobody has wanted something: a session, the boxes that wait for one, a broker.
 """
 
-import asyncio
 from collections.abc import Callable
+
+from executor.alarm import Alarm
 
 
 class IdleTime:
@@ -15,18 +16,29 @@ class IdleTime:
     def __init__(self, seconds: float, over: Callable[[], None]) -> None:
         self._seconds = seconds
         self._over = over
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm()
+
+    @property
+    def passes(self) -> bool:
+        """
+        Whether the time passes.
+        """
+        return self._alarm.is_set
 
     def rest(self) -> None:
         """
         Nothing is asked from now on: the time begins anew.
         """
-        self.stop()
-        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._over)
+        self._alarm.set(self._seconds, self._over)
 
     def stop(self) -> None:
         """
-        Something is asked, or all is over: no time passes.
+        Something is asked: no time passes until it rests again.
         """
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.clear()
+
+    def end(self) -> None:
+        """
+        All is over: no time passes any more.
+        """
+        self._alarm.end()

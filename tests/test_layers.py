@@ -39,6 +39,7 @@ RANKS = {
     "executor.process.images_build": 5.5,
     "executor.process.images_kept": 5.5,
     "executor.process.probe": 5.5,
+    "executor.alarm": 5.6,
     "executor.errors": 5.6,
     "executor.choice": 5.7,
     "executor.facts": 5.7,

@@ -79,8 +79,8 @@ def details(error: ExecutorError) -> bytes:
 
 
 async def _abort(context: _Context, error: Exception) -> NoReturn:
-    if isinstance(error, grpc.aio.AbortError):
-        raise error
+    if isinstance(error, grpc.aio.BaseError):
+        raise error  # gRPC's own, of a call that has been aborted, or whose client has gone
     if not isinstance(error, ExecutorError):
         incident = secrets.token_hex(8)
         _LOG.error("incident %s", incident, exc_info=error)

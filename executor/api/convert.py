@@ -275,30 +275,30 @@ def together(group: Sequence[events.Numbered]) -> wire.Event:
 
 def _tell(body: wire.Event, numbered: events.Numbered) -> None:
     """
-    Write an event into an empty message. What may be large is written where it stays: a message
-    that is given to another one is serialised and parsed on the way.
+    Write an event into an empty message, each field where it stays: a message that is given to
+    another one is serialised and parsed on the way.
     """
     match numbered.event:
         case events.Started(identity, cell):
-            started = wire.CellStarted(session_id=identity, cell=cell, another=True)
-            body.started.CopyFrom(started)
+            started = body.started
+            started.session_id, started.cell, started.another = identity, cell, True
         case events.Output(stream, data):
             body.output.stream, body.output.data = _STREAMS[stream], data
         case events.Display(forms):
             body.display.SetInParent()
             body.display.data.update(forms)
         case events.Value(text, full_length, truncated):
-            value = wire.Value(text=text, full_length=full_length, truncated=truncated)
-            body.value.CopyFrom(value)
+            value = body.value
+            value.text, value.full_length, value.truncated = text, full_length, truncated
         case events.ToolCall(number, name, arguments, beside):
-            call = wire.ToolCall(call=number, name=name, arguments=arguments, beside=beside)
-            body.tool_call.CopyFrom(call)
+            call = body.tool_call
+            call.call, call.name, call.arguments, call.beside = number, name, arguments, beside
         case events.ToolCancelled(number):
             body.tool_cancelled.call = number
         case events.Final(document):
             body.final.value = document
         case events.Ended() as ended:
-            body.ended.CopyFrom(_ended(ended))
+            _tell_end(body.ended, ended)
     body.sequence = numbered.sequence
 
 
@@ -355,8 +355,13 @@ def duration(seconds: float) -> Duration:
     """
     A length of time (seconds, 0 or more).
     """
-    whole, nanos = divmod(int(seconds * 1e9), 10**9)
-    return Duration(seconds=whole, nanos=nanos)
+    body = Duration()
+    _tell_duration(body, seconds)
+    return body
+
+
+def _tell_duration(body: Duration, seconds: float) -> None:
+    body.seconds, body.nanos = divmod(int(seconds * 1e9), 10**9)
 
 
 def _seconds(given: Duration) -> float:
@@ -374,36 +379,35 @@ def _limits(limits: Limits) -> wire.Limits:
     )
 
 
-def _ended(ended: events.Ended) -> wire.CellEnded:
-    usage, error = ended.usage, ended.error
-    message = wire.CellEnded(
-        status=_STATUS[ended.status],
-        exit_code=ended.exit_code,
-        usage=wire.Usage(
-            wall_time=duration(usage.wall_time),
-            cpu_time=duration(usage.cpu_time),
-            peak_memory_bytes=usage.peak_memory,
-            stdout_bytes=usage.stdout,
-            stderr_bytes=usage.stderr,
-            output_truncated=usage.truncated,
-            requests=usage.requests,
-            denied=usage.denied,
-            connections=usage.connections,
-            http_requests=usage.exchanges,
-            requests_by_kind=usage.kinds,
-            network_sent_bytes=usage.sent,
-            network_received_bytes=usage.received,
-            tool_calls=usage.tool_calls,
-        ),
-        audit_head=head(ended.head),
-        session_lost=ended.session_lost,
-        reason=ended.reason,
-        audit_mode=ended.audit_mode,
-    )
-    if error is not None:
-        found = wire.CellError(name=error.name, message=error.message, traceback=error.traceback)
-        message.error.CopyFrom(found)
-    return message
+def _tell_end(body: wire.CellEnded, ended: events.Ended) -> None:
+    body.status = _STATUS[ended.status]
+    body.exit_code = ended.exit_code
+    _tell_usage(body.usage, ended.usage)
+    body.audit_head.sequence, body.audit_head.hash = ended.head.sequence, ended.head.hash
+    body.session_lost = ended.session_lost
+    body.reason = ended.reason
+    body.audit_mode = ended.audit_mode
+    if (error := ended.error) is not None:
+        failure = body.error
+        failure.name, failure.message = error.name, error.message
+        failure.traceback = error.traceback
+
+
+def _tell_usage(body: wire.Usage, usage: events.Usage) -> None:
+    _tell_duration(body.wall_time, usage.wall_time)
+    _tell_duration(body.cpu_time, usage.cpu_time)
+    body.peak_memory_bytes = usage.peak_memory
+    body.stdout_bytes = usage.stdout
+    body.stderr_bytes = usage.stderr
+    body.output_truncated = usage.truncated
+    body.requests = usage.requests
+    body.denied = usage.denied
+    body.connections = usage.connections
+    body.http_requests = usage.exchanges
+    body.requests_by_kind.update(usage.kinds)
+    body.network_sent_bytes = usage.sent
+    body.network_received_bytes = usage.received
+    body.tool_calls = usage.tool_calls
 
 
 def _shown(text: Text | int | None) -> str:

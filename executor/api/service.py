@@ -5,7 +5,6 @@ The wire API: each method decodes, asks the part that knows, and encodes.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +21,7 @@ from executor.errors import InvalidRequest, SessionNotFound
 from executor.kernel.boxing import Holding
 from executor.kernel.frames import MAX_CODE
 from executor.sessions import files, transacting
+from executor.sessions.cells import Reader
 from executor.sessions.given import given
 from executor.sessions.performing import Performing
 from executor.sessions.registry import Sessions
@@ -142,28 +142,26 @@ class Service(codecage_pb2_grpc.CodecageServicer):
         capture = convert.capture(facts)
         return wire.CloseSessionResponse(audit_head=convert.head(head), capture=capture)
 
-    @many
-    async def Execute(
-        self, requests: AsyncIterator[wire.ExecuteRequest], _: _Context
-    ) -> AsyncIterator[wire.Event]:
+    @one
+    async def Execute(  # type: ignore[override]
+        self, requests: AsyncIterator[wire.ExecuteRequest], context: _Context
+    ) -> None:
         """
         Run one cell, or those of a session that follow each other on this stream.
+
+        It writes its events, which gRPC allows as well as giving them: that costs a short cell two
+        generators less.
         """
         self._sessions.require_serving()
         cell = convert.cell_request(await _first(requests))
         while True:
             session = self._sessions.get(cell.session)
             with await session.execute(cell.asked) as reader:
-                performing: AbstractAsyncContextManager[object] = nullcontext()
                 if cell.asked.answers:
-                    performing = Performing(session.tools, reader, requests)
-                async with performing:
-                    if cell.together:
-                        async for group in reader.groups(_HOLD):
-                            yield convert.together(group)
-                    else:
-                        async for numbered in reader:
-                            yield convert.event(numbered)
+                    async with Performing(session.tools, reader, requests):
+                        await _tell(reader, context, together=cell.together)
+                else:
+                    await _tell(reader, context, together=cell.together)
             request = await session.following.next(requests) if cell.another else None
             if request is None:
                 return
@@ -294,6 +292,18 @@ def _held(image: wire.ImageInfo, holding: Holding | None) -> wire.ImageInfo:
         found.isolation_level = holding.level
         found.isolation_parts.extend(convert.isolation_parts(holding))
     return found
+
+
+async def _tell(reader: Reader, context: _Context, *, together: bool) -> None:
+    """
+    Write the events of a cell, each once the client's side has taken the one before.
+    """
+    if together:
+        while group := await reader.group(_HOLD):
+            await context.write(convert.together(group))
+    else:
+        async for numbered in reader:
+            await context.write(convert.event(numbered))
 
 
 async def _first(requests: AsyncIterator[Any]) -> Any:

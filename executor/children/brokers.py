@@ -169,7 +169,7 @@ class _Line:
 
     def close(self) -> None:
         self._closed = True
-        self._idle.stop()
+        self._idle.end()
         self._end("the server is stopping")
 
     def _end(self, why: str) -> None:

@@ -127,6 +127,8 @@ class Channel:
         What is passed stays the caller's. Raises WorkerGone, DescriptorRefused.
         """
         data = encode(frame.SerializeToString())
+        if passed is None and not (data := self._left_of(data)):
+            return
         async with self._sending:
             try:
                 await self._send_rest()
@@ -140,17 +142,23 @@ class Channel:
 
         Raises WorkerGone. That of a rest which cannot be sent is for `receive` to find.
         """
-        data = encode(frame.SerializeToString())
-        if not self._rest and not self._sending.locked():
-            try:
-                data = data[self._socket.send(data) :]
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                raise _takes_no_more(error) from error
-        self._rest += data
+        self._rest += self._left_of(encode(frame.SerializeToString()))
         if self._rest and self._posting is None:
             self._posting = asyncio.get_running_loop().create_task(self._post_rest())
+
+    def _left_of(self, data: bytes) -> bytes:
+        """
+        What is left of a frame when the socket has taken what it takes at once: all of it where
+        another is being sent. Raises WorkerGone.
+        """
+        if self._rest or self._sending.locked():
+            return data
+        try:
+            return data[self._socket.send(data) :]
+        except BlockingIOError:
+            return data
+        except OSError as error:
+            raise _takes_no_more(error) from error
 
     async def _post_rest(self) -> None:
         try:
@@ -191,7 +199,8 @@ class Channel:
         """
         if self._closed:
             raise WorkerGone(_CLOSED)
-        if self._has_read():
+        # Between two frames there is nothing yet, as a rule, and the loop says when there is.
+        if self._frames.has_begun and self._has_read():
             return
         self._arrival = asyncio.get_running_loop().create_future()
         self._watch(wanted=True)

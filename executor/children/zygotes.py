@@ -378,7 +378,7 @@ class _Pool:
         Let go of those that wait; the next who asks begins another pool.
         """
         self.closed = True
-        self._idle.stop()
+        self._idle.end()
         self.image.forget(self)
         while self._waiting:
             self._waiting.popleft().drop()

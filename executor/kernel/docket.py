@@ -7,8 +7,7 @@ it afterwards. Nothing here acts.
 """
 
 import errno
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -39,13 +38,40 @@ class Counts:
 
     requests: int = 0
     lookups: int = 0
-    kinds: Counter[str] = field(default_factory=Counter)
+    kinds: dict[str, int] = field(default_factory=dict)
     denied: int = 0
     connections: int = 0
     exchanges: int = 0
     sent: int = 0
     received: int = 0
     tool_calls: int = 0
+
+    def copy(self) -> "Counts":
+        """
+        What they are now, for later.
+        """
+        return Counts(
+            self.requests,
+            self.lookups,
+            self.kinds.copy(),
+            self.denied,
+            self.connections,
+            self.exchanges,
+            self.sent,
+            self.received,
+            self.tool_calls,
+        )
+
+    def kinds_since(self, before: "Counts") -> Mapping[str, int]:
+        """
+        The requests by kind, those `before` left out.
+        """
+        then = before.kinds
+        return {
+            kind: count - then.get(kind, 0)
+            for kind, count in self.kinds.items()
+            if count != then.get(kind)
+        }
 
 
 class Docket:
@@ -85,12 +111,13 @@ class Docket:
 
         Raises GuestError (EDQUOT) beyond `limits.requests`.
         """
-        self.counts.requests += 1
-        self.counts.kinds[kind_of(request)] += 1
+        counts, kind = self.counts, kind_of(request)
+        counts.requests += 1
+        counts.kinds[kind] = counts.kinds.get(kind, 0) + 1
         limit = self.policy.limits.requests
-        if self.counts.requests > limit:
+        if counts.requests > limit:
             reason = f"the session has made the {limit} requests that its policy allows"
-            raise await self._spent(request, reason, first=self.counts.requests == limit + 1)
+            raise await self._spent(request, reason, first=counts.requests == limit + 1)
 
     async def count_lookup(self, request: Request) -> None:
         """

@@ -94,6 +94,13 @@ class FrameBuffer:
         self._start = 0
         self._size = 0
 
+    @property
+    def has_begun(self) -> bool:
+        """
+        Whether it holds some of a frame, or of several.
+        """
+        return self._size > 0
+
     def feed(self, data: bytes) -> None:
         """
         Take bytes as they were received.

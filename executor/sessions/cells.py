@@ -104,10 +104,10 @@ class CellLog:
         """
         if not await self.more(reader):
             return None
-        found = self._after(reader.position)
-        if found is not None:
-            self._given = max(self._given, found.sequence)
-        return found
+        if (sequence := self._first(reader.position)) is None:
+            return None
+        self._given = max(self._given, sequence)
+        return Numbered(sequence, self._entries[sequence].event())
 
     async def more(self, reader: "Reader") -> bool:
         """
@@ -148,15 +148,15 @@ class CellLog:
         mebibyte.
         """
         found: list[Numbered] = []
-        size, position = 0, reader.position
-        while (sequence := self._first(position)) is not None:
-            entry = self._entries[sequence]
+        size = 0
+        for sequence in self._after(reader.position):
+            if (entry := self._entries.get(sequence)) is None:
+                continue
             size += entry.size
             if found and size > _TOGETHER:
                 break
             found.append(Numbered(sequence, entry.event()))
-            position = sequence
-        self._given = max(self._given, position)
+        self._given = max(self._given, found[-1].sequence)
         return found
 
     def moved(self) -> None:
@@ -177,10 +177,10 @@ class CellLog:
             self._on_left()
 
     def _join(self, event: Event) -> bool:
-        last = self._entries.get(self._next - 1)
-        if last is None or self._next - 1 <= self._given or not isinstance(event, Output):
+        if not isinstance(event, Output) or self._next - 1 <= self._given:
             return False
-        if not last.join(event):
+        last = self._entries.get(self._next - 1)
+        if last is None or not last.join(event):
             return False
         self._size += len(event.data)
         return True
@@ -190,21 +190,27 @@ class CellLog:
         self._next += 1
         self._size += entry.size
 
-    def _after(self, position: int) -> Numbered | None:
-        sequence = self._first(position)
-        return None if sequence is None else Numbered(sequence, self._entries[sequence].event())
+    def _after(self, position: int) -> range:
+        """
+        The numbers above `position` so far; some of the events may have been dropped.
+        """
+        return range(max(position + 1, 1), self._next)
 
     def _first(self, position: int) -> int | None:
         """
         The number of the first event after `position` that is there.
         """
-        numbers = range(max(position + 1, 1), self._next)
-        return next((number for number in numbers if number in self._entries), None)
+        for number in self._after(position):
+            if number in self._entries:
+                return number
+        return None
 
     def _is_full(self) -> bool:
         """
         Make room as far as it may be made; whether the log is still over its size.
         """
+        if self._size <= KEPT:
+            return False
         waiting = [reader.position for reader in self._readers] if self._waits else []
         last = min(waiting, default=self._next - 1)
         while self._size > KEPT and self._oldest <= last:
@@ -221,6 +227,8 @@ class CellLog:
         await waiting
 
     def _notify(self) -> None:
+        if not self._waiting:
+            return
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             if not one.done():
@@ -236,6 +244,7 @@ class Reader:
         self._log = log
         self.position = after
         self.aborted: Exception | None = None
+        self._group: list[Numbered] = []
 
     async def __aiter__(self) -> AsyncIterator[Numbered]:
         while (found := await self._log.next(self)) is not None:
@@ -246,22 +255,23 @@ class Reader:
             if isinstance(found.event, Ended):
                 return
 
-    async def groups(self, hold: float) -> AsyncIterator[list[Numbered]]:
+    async def group(self, hold: float) -> list[Numbered]:
         """
-        The same events, as many at a time as are there. The first group is held back for up to
-        `hold` seconds, in which a short cell ends: its events are then one group.
+        The next events, as many as are there; none after the end. The first group is held back for
+        up to `hold` seconds, in which a short cell ends: its events are then one group. Whoever
+        asks for the next group has passed the last one on.
         """
-        deadline: float | None = asyncio.get_running_loop().time() + hold
-        while await self._log.more(self):
-            if deadline is not None:
-                await self._log.settle(deadline)
-                deadline = None
-            group = self._log.ready(self)
-            yield group
-            self.position = group[-1].sequence
+        if not self._group:
+            await self._log.settle(asyncio.get_running_loop().time() + hold)
+        else:
+            self.position = self._group[-1].sequence
             self._log.moved()
-            if isinstance(group[-1].event, Ended):
-                return
+            if isinstance(self._group[-1].event, Ended):
+                return []
+        if await self._log.more(self):
+            self._group = self._log.ready(self)
+            return self._group
+        return []
 
     def abort(self, error: Exception) -> None:
         """
@@ -294,9 +304,11 @@ class _Entry:
     def __init__(self, event: Event) -> None:
         self.size = _OVERHEAD + _bytes_of(event)
         self._event = event
-        self._pieces = [event.data] if isinstance(event, Output) else []
-        self._length = len(event.data) if isinstance(event, Output) else 0
-        self._stream: Stream | None = event.stream if isinstance(event, Output) else None
+        self._stream: Stream | None = None
+        if isinstance(event, Output):
+            self._stream = event.stream
+            self._pieces = [event.data]
+            self._length = len(event.data)
 
     @property
     def droppable(self) -> bool:

@@ -71,12 +71,13 @@ class Performing:
                 "TOOL_RESULT_EXPECTED", "after `start`, Execute takes `tool_result` alone"
             )
         result = request.tool_result
+        number = result.call
         self._join(result)
         if result.more:
             return
-        whole = bytes(self._parts.pop(result.call).data)
+        whole = bytes(self._parts.pop(number).data)
         try:
-            self._tools.take(result.call, Outcome(whole, failed=result.failed))
+            self._tools.take(number, Outcome(whole, failed=result.failed))
         except Unexpected as error:
             raise _unexpected(str(error)) from None
 

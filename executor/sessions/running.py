@@ -10,11 +10,12 @@ import asyncio
 import errno
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from codecage.worker.v1 import worker_pb2 as frames_pb2
+from executor.alarm import Alarm
 from executor.audit.record import Detail, Head
 from executor.errors import ProtocolBroken
 from executor.kernel import bundles
@@ -98,8 +99,8 @@ class Start:
 
 class RunningCell:
     """
-    One cell from its start to its last event. `signalled` is called for each interrupt sent;
-    `over` is set when the session runs it no more.
+    One cell from its start to its last event. `watch` is its session's for the limits of time, and
+    `signalled` is called for each interrupt sent; `over` is set when the session runs it no more.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class RunningCell:
         worker: Caged,
         limits: Limits,
         counts: Counts,
+        watch: Alarm,
         signalled: Callable[[], None],
     ) -> None:
         self.number = start.cell
@@ -120,7 +122,7 @@ class RunningCell:
         self._limits = limits
         self._counts = counts
         self._signalled = signalled
-        self._before = replace(counts, kinds=counts.kinds.copy())
+        self._before = counts.copy()
         self._began = time.monotonic()
         # For how long wall time has stood still, and since when it does.
         self._held = 0.0
@@ -138,7 +140,8 @@ class RunningCell:
         self._finished = False
         self._abandoned: asyncio.TimerHandle | None = None
         self._kill: asyncio.TimerHandle | None = None
-        self._watch = self._look_again_after(min(start.wall_time, limits.cpu_time))
+        self._watch = watch
+        self._look_again_after(min(start.wall_time, limits.cpu_time))
 
     def stop(self, why: Stop) -> None:
         """
@@ -163,7 +166,7 @@ class RunningCell:
         """
         self._measure()
         self._finished = True
-        self._watch.cancel()
+        self._watch.clear()
         for timer in (self._abandoned, self._kill):
             if timer is not None:
                 timer.cancel()
@@ -273,7 +276,7 @@ class RunningCell:
             self._held += time.monotonic() - self._held_since
             self._held_since = None
         if not self._finished:
-            self._watch.cancel()
+            self._watch.clear()
             self._keep_limits()
 
     def status(self, done: frames_pb2.CellDone) -> CellStatus:
@@ -288,13 +291,15 @@ class RunningCell:
         except KeyError as error:
             raise ProtocolBroken(f"a cell ended with status {done.status}") from error
 
-    def ended(self, status: CellStatus, done: frames_pb2.CellDone, head: Head) -> Ended:
+    def ended(
+        self, status: CellStatus, usage: Usage, done: frames_pb2.CellDone, head: Head
+    ) -> Ended:
         """
         The last event of a cell whose worker lives.
         """
         return Ended(
             status=status,
-            usage=self.usage(done),
+            usage=usage,
             head=head,
             error=_error(done),
             exit_code=done.exit_code if status is CellStatus.EXITED else 0,
@@ -302,13 +307,13 @@ class RunningCell:
             audit_mode=self._start.audit_mode,
         )
 
-    def lost(self, reason: str, done: frames_pb2.CellDone, head: Head) -> Ended:
+    def lost(self, reason: str, usage: Usage, done: frames_pb2.CellDone, head: Head) -> Ended:
         """
         The last event of a cell whose worker is gone; `done` is empty unless the guest ended it.
         """
         return Ended(
             status=CellStatus.WORKER_LOST,
-            usage=self.usage(done),
+            usage=usage,
             head=head,
             exit_code=done.exit_code,
             session_lost=True,
@@ -320,6 +325,7 @@ class RunningCell:
         """
         What the cell has used so far; what the guest wrote is what arrived, or more if it says so.
         """
+        now, before = self._counts, self._before
         return Usage(
             wall_time=time.monotonic() - self._began,
             cpu_time=self._cpu_used,
@@ -327,34 +333,32 @@ class RunningCell:
             stdout=max(done.stdout_bytes, self._bytes[Stream.STDOUT]),
             stderr=max(done.stderr_bytes, self._bytes[Stream.STDERR]),
             truncated=done.output_truncated or self._truncated,
-            requests=self._counts.requests - self._before.requests,
-            denied=self._counts.denied - self._before.denied,
-            kinds=dict(self._counts.kinds - self._before.kinds),
+            requests=now.requests - before.requests,
+            denied=now.denied - before.denied,
+            kinds=now.kinds_since(before),
             displays=self._displays,
             displayed=self._displayed,
-            connections=self._counts.connections - self._before.connections,
-            exchanges=self._counts.exchanges - self._before.exchanges,
-            sent=self._counts.sent - self._before.sent,
-            received=self._counts.received - self._before.received,
-            tool_calls=self._counts.tool_calls - self._before.tool_calls,
+            connections=now.connections - before.connections,
+            exchanges=now.exchanges - before.exchanges,
+            sent=now.sent - before.sent,
+            received=now.received - before.received,
+            tool_calls=now.tool_calls - before.tool_calls,
         )
 
     def _keep_limits(self) -> None:
         self._measure()
         cpu = self._limits.cpu_time - self._cpu_used
         if self._held_since is not None and cpu > 0:
-            self._watch = self._look_again_after(cpu)
+            self._look_again_after(cpu)
             return
         wall = self._began + self._held + self._start.wall_time - time.monotonic()
         if min(wall, cpu) <= 0:
             self.stop(Stop.WALL if wall <= 0 else Stop.CPU)
             return
-        self._watch = self._look_again_after(min(wall, cpu))
+        self._look_again_after(min(wall, cpu))
 
-    def _look_again_after(self, seconds: float) -> asyncio.TimerHandle:
-        # A timer and no task: most cells end before it is looked at once.
-        wait = max(_FINEST, seconds)
-        return asyncio.get_running_loop().call_later(wait, self._keep_limits)
+    def _look_again_after(self, seconds: float) -> None:
+        self._watch.set(max(_FINEST, seconds), self._keep_limits)
 
     def _measure(self) -> None:
         if (now := self._worker.cpu_time()) is not None:

@@ -17,6 +17,7 @@ from enum import Enum
 from typing import Final
 
 from codecage.worker.v1 import worker_pb2 as frames_pb2
+from executor.alarm import Alarm
 from executor.audit.errors import AuditError
 from executor.audit.record import Head
 from executor.audit.session import SessionLog
@@ -101,6 +102,7 @@ class Session:
             one.lost.add_done_callback(self._on_unserved)
         self._idle = IdleTime(facts.policy.limits.idle_timeout, on_idle_timeout)
         self._idle.rest()
+        self._limits = Alarm()
         self._reading = asyncio.get_running_loop().create_task(self._serve())
         self._reading.add_done_callback(_report)
         # It may end while the reading task waits for a tool, or for the gates of a commit.
@@ -224,7 +226,7 @@ class Session:
             raise SessionNotFound
         self._asked_to_end = why
         self.following.end()
-        self._idle.stop()
+        self._idle.end()
         self._worker.kill()
         # A stuck host file system may hold the reading task; the session does not wait for it.
         await asyncio.wait({self._reading}, timeout=_END_PATIENCE)
@@ -287,6 +289,7 @@ class Session:
             self._worker,
             policy.limits,
             self._gate.counts,
+            self._limits,
             self._on_interrupt,
         )
         self._cell = self._last = cell
@@ -294,19 +297,18 @@ class Session:
         self._gate.tools.begin_cell(cell, answers=asked.answers)
         reader = cell.log.read()
         cell.log.put(Started(self.facts.id, cell.number))
-        frame = frames_pb2.RunCell(
-            cell=cell.number,
-            code=asked.code,
-            interrupts_sent=self._interrupts,
-            directory=asked.directory,
-            assigned=asked.assigned,
-            timeout_message=(
-                f"a limit of the cell is reached: {wall_time:g} s in all, "
-                f"{policy.limits.cpu_time:g} s of computing"
-            ),
+        # Written where it stays: a message that is given to another one is copied on the way.
+        frame = frames_pb2.ToWorker()
+        run = frame.run
+        run.cell, run.code = cell.number, asked.code
+        run.interrupts_sent = self._interrupts
+        run.directory, run.assigned = asked.directory, asked.assigned
+        run.timeout_message = (
+            f"a limit of the cell is reached: {wall_time:g} s in all, "
+            f"{policy.limits.cpu_time:g} s of computing"
         )
         with suppress(WorkerGone):  # the reading task finds out too, and ends the cell
-            self._worker.channel.post(frames_pb2.ToWorker(run=frame))
+            self._worker.channel.post(frame)
         return reader
 
     async def _command(self, frame: frames_pb2.ToWorker) -> frames_pb2.FileReply:
@@ -374,9 +376,10 @@ class Session:
         cell.finish()
         status = cell.status(done)
         await self._gate.settle()
-        head = await self._record_end(status, cell.usage(done))
+        usage = cell.usage(done)
+        head = await self._record_end(status, usage)
         self._idle.rest()
-        await self._over(cell, cell.ended(status, done, head))
+        await self._over(cell, cell.ended(status, usage, done, head))
 
     async def _over(self, cell: RunningCell, last: Ended) -> None:
         # Idle before the client hears of it: it may send the next cell at once.
@@ -410,8 +413,10 @@ class Session:
             cell.finish()
             cell.log.stop_waiting()
             done = self._guest_end or frames_pb2.CellDone()
-            head = await self._record_end(CellStatus.WORKER_LOST, cell.usage(done))
-            await self._over(cell, cell.lost(reason, done, head))
+            usage = cell.usage(done)
+            head = await self._record_end(CellStatus.WORKER_LOST, usage)
+            await self._over(cell, cell.lost(reason, usage, done, head))
+        self._limits.end()
         self._commands.give_up(reason)
         self._worker.channel.close()
         with suppress(AuditError):

@@ -275,14 +275,14 @@ def test_a_running_cell_is_not_idle(tmp_path):
     async def scenario(server):
         session = await server.create()
         found = server.sessions.get(session)
-        assert not found._idle._timer.cancelled()
+        assert found._idle.passes
         cell = server.execute(session, FOREVER)
         await until(cell, "output")
-        assert found._idle._timer.cancelled()
+        assert not found._idle.passes
         await server.stub.Interrupt(pb.InterruptRequest(session_id=session))
         await until(cell, "ended")
         await found.wait_for_cell()
-        assert not found._idle._timer.cancelled()
+        assert found._idle.passes
 
     serving(tmp_path, scenario)
 
