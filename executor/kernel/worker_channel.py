@@ -61,7 +61,9 @@ class WorkerChannel:
 
     def _send_large(self, number: int, told: Message, field: int, data: memoryview) -> None:
         head = frames.head(number, told, field, len(data))
-        self._sent(head + data[:_FIRST], data[_FIRST:])
+        first, rest = head + data[:_FIRST], data[_FIRST:]
+        # To send nothing would be a system call as well.
+        self._sent(*((first, rest) if rest else (first,)))
 
     def _sent(self, *parts: bytes | memoryview) -> None:
         try:

@@ -210,8 +210,11 @@ class Session:
         """
         The guest wrote on stream 1 or 2.
         """
-        with _ending_with_the_server():
+        # What `_ending_with_the_server` does, without its 1.5 us: this is done for each line.
+        try:
             self._output.write(stream, data)
+        except ServerGoneError:
+            leave(EXIT_FAILED)
 
     def show(self, forms: Mapping[str, bytes]) -> Refusal:
         """

@@ -194,7 +194,7 @@ class Session:
     def __init__(self, guest: Guest, connection: socket.socket) -> None:
         self._guest = guest
         self._channel = Channel(connection)
-        self._output = OutputBuffer(connection.fileno(), self._channel.send_output)
+        self._output = OutputBuffer(connection.fileno(), self._channel.send_output, guest.gathering)
         self._interrupts = Interrupts(guest)
         self._notes: Counter[tuple[str, str]] = Counter()
         self._begun = False
@@ -232,7 +232,7 @@ class Session:
         while True:
             number = signal.sigwait(WATCHDOG_SIGNALS)
             if number == signal.SIGALRM:
-                self._output.flush()
+                self._output.on_timer()
             else:
                 self._interrupts.deliver(limit=number == LIMIT_SIGNAL)
 

@@ -14,11 +14,13 @@ from executor.kernel.errors import InternalError
 from executor.wasm import engine
 from executor.wasm.calls import Exports, Faults
 from executor.wasm.engine_config import MEMORY_RESERVATION
-from executor.wasm.imports import Row
+from executor.wasm.gathering import Gathering
+from executor.wasm.imports import OUTPUT, Row
 from executor.wasm.layout import layout
 from executor.wasm.linkage import Linkage
 from executor.wasm.memory import GuestMemory
 from executor.wasm.nodes import File, Local
+from executor.wasm.openfiles import OpenFile
 from executor.wasm.parts import Parts
 from executor.wasm.process import Process, unlimited
 from executor.wasm.space import Space
@@ -55,17 +57,20 @@ class Guest(ABC):
         self.faults: Final = Faults()
         self.layout: Final = layout(parts.guest)
         self.environment: Final = dict(ENVIRONMENT) | self._environment()
-        self._engine: Final = engine.new_engine()
+        self._engine: Final = engine.new_engine(threads=False)
         self._store: Final = engine.new_store(self._engine, LINEAR_MAX)
         self._side_modules: Final = len(parts.native)
         engine.limit(self._store, LINEAR_MAX, self._side_modules)
-        self.linkage: Final = Linkage(self._store, self._rows(), self.faults)
+        self.gathering: Final = Gathering(self._engine, self._store)
+        before = {OUTPUT: self.gathering.before}
+        self.linkage: Final = Linkage(self._store, self._rows(), self.faults, before)
         module = engine.load(self._engine, parts.python)
         instance = self._instantiate(module)
         self.linkage.require_all_used()
         self.exports: Final = Exports(self._store, instance, self.faults)
         self._linear: Final = self._find_memory()
         self.memory: Final = GuestMemory(self._store, self._linear, MEMORY_RESERVATION)
+        self.gathering.join(self._linear)
         self.process: Final = self._process(parts)
         self.linkage.bind(self.process)
         self._start(parts)
@@ -147,8 +152,12 @@ class Guest(ABC):
             environment=dict(self.environment),
         )
         build_tree(files, self.layout, parts)
+        process.descriptors.on_change = self._on_descriptor
         process.open_standard_streams()
         return process
+
+    def _on_descriptor(self, number: int, file: OpenFile | None) -> None:
+        self.gathering.set_stream(number, 0 if file is None else file.stream)
 
     def _grow(self, size: int) -> bool:
         """

@@ -50,6 +50,8 @@ class _Section(IntEnum):
     TYPE = 1
     IMPORT = 2
     FUNCTION = 3
+    TABLE = 4
+    MEMORY = 5
     GLOBAL = 6
     EXPORT = 7
     CODE = 10
@@ -60,7 +62,7 @@ class ModuleWriter:
     One module, built up call by call.
 
     Every method that adds something returns its index, counted as the specification counts:
-    imported functions and globals come before the module's own, so they are added first.
+    what is imported comes before the module's own of its kind, so it is added first.
     Raises ValueError for an import that comes too late, and for a second export of one name.
     """
 
@@ -70,6 +72,8 @@ class ModuleWriter:
         self._imported: Final = dict.fromkeys(Kind, 0)
         self._functions: Final[list[int]] = []
         self._bodies: Final[list[bytes]] = []
+        self._tables: Final[list[bytes]] = []
+        self._memories: Final[list[bytes]] = []
         self._globals: Final[list[bytes]] = []
         self._exports: Final[dict[str, bytes]] = {}
 
@@ -128,6 +132,20 @@ class ModuleWriter:
         self._globals.append(description)
         return self._imported[Kind.GLOBAL] + len(self._globals) - 1
 
+    def table(self, elements: int) -> int:
+        """
+        Add a table of so many functions, all null, which does not grow.
+        """
+        self._tables.append(bytes((ValueType.FUNCREF,)) + _exactly(elements))
+        return self._imported[Kind.TABLE] + len(self._tables) - 1
+
+    def memory(self, pages: int) -> int:
+        """
+        Add a memory of so many pages of 64 KiB, which does not grow.
+        """
+        self._memories.append(_exactly(pages))
+        return self._imported[Kind.MEMORY] + len(self._memories) - 1
+
     def function(
         self, type_index: int, code: Iterable[bytes], local_types: Iterable[ValueType] = ()
     ) -> int:
@@ -157,11 +175,20 @@ class ModuleWriter:
             (_Section.TYPE, list(self._types)),
             (_Section.IMPORT, self._imports),
             (_Section.FUNCTION, [unsigned(index) for index in self._functions]),
+            (_Section.TABLE, self._tables),
+            (_Section.MEMORY, self._memories),
             (_Section.GLOBAL, self._globals),
             (_Section.EXPORT, list(self._exports.values())),
             (_Section.CODE, self._bodies),
         )
         return _HEADER + b"".join(_section(number, items) for number, items in sections if items)
+
+
+def _exactly(count: int) -> bytes:
+    """
+    Limits: at least and at most so many.
+    """
+    return b"\x01" + unsigned(count) + unsigned(count)
 
 
 def _section(number: _Section, items: list[bytes]) -> bytes:
@@ -213,14 +240,29 @@ def signed(value: int) -> bytes:
 
 # ---- instructions (specification 5.4), each as its bytes --------------------------------------
 
+I32_EQZ: Final = b"\x45"
+I32_NE: Final = b"\x47"
+I32_LT_U: Final = b"\x49"
+I32_GT_U: Final = b"\x4b"
 I32_ADD: Final = b"\x6a"
 I32_SUB: Final = b"\x6b"
 I32_AND: Final = b"\x71"
+I32_OR: Final = b"\x72"
+I32_SHL: Final = b"\x74"
 I32_SHR_U: Final = b"\x76"
+I64_GT_U: Final = b"\x56"
+I64_ADD: Final = b"\x7c"
+I64_SHL: Final = b"\x86"
+I64_EXTEND_I32_U: Final = b"\xad"
+MEMORY_SIZE: Final = b"\x3f\0"
 SELECT: Final = b"\x1b"
 DROP: Final = b"\x1a"
 UNREACHABLE: Final = b"\0"
 RETURN: Final = b"\x0f"
+# Blocks without parameters and results, each up to its `end`.
+IF: Final = b"\x04\x40"
+LOOP: Final = b"\x03\x40"
+END: Final = _END
 
 
 def i32_const(value: int) -> bytes:
@@ -276,6 +318,13 @@ def global_set(index: int) -> bytes:
     return b"\x24" + unsigned(index)
 
 
+def branch(depth: int) -> bytes:
+    """
+    Go to the end of the block so many blocks further out, or to the beginning of a loop.
+    """
+    return b"\x0c" + unsigned(depth)
+
+
 def call(function: int) -> bytes:
     """
     Call a function of this module or an imported one.
@@ -320,3 +369,5 @@ ACCESS: Final[dict[ValueType, Access]] = {
     ValueType.F32: Access(0x2A, 0x38, 2),
     ValueType.F64: Access(0x2B, 0x39, 3),
 }
+# A byte of memory, in 32 bits without a sign.
+BYTE: Final = Access(0x2D, 0x3A, 0)

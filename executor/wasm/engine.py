@@ -21,10 +21,11 @@ from executor.wasm.engine_config import (
 from executor.wasm.target import TRIPLE, this_target
 
 
-def new_engine() -> wasmtime.Engine:
+def new_engine(*, threads: bool = True) -> wasmtime.Engine:
     """
     Make an engine with the one configuration that images are compiled for.
 
+    Without `threads` it compiles on the calling thread, for a process that is going to be forked.
     Raises AttributeError where the installed wasmtime lacks a setting named here: a setting
     that cannot be made is never skipped.
     """
@@ -36,6 +37,8 @@ def new_engine() -> wasmtime.Engine:
         getattr(capi, f"wasmtime_config_{name}_set")(pointer, False)
     for name, value in SETTINGS:
         getattr(capi, f"wasmtime_config_{name}_set")(pointer, value)
+    # Not among the settings: it changes nothing of what comes out.
+    capi.wasmtime_config_parallel_compilation_set(pointer, threads)
     _aim(pointer)
     return wasmtime.Engine(config)
 
@@ -77,16 +80,16 @@ def limit(store: wasmtime.Store, memory_bytes: int, side_modules: int = 0) -> No
     """
     Change a store's limits to `memory_bytes`, and to as many instances as an image needs.
 
-    The main module, the trampoline and the closures are three instances, with one memory and
-    four tables (functions, and three of references) in all; each of the image's `side_modules`
-    is one more, and may have an adapter.
+    The main module, the trampoline, the closures and the two of `gathering` are five instances,
+    with two memories and five tables (functions, three of references, and the gathering's) in
+    all; each of the image's `side_modules` is one more, and may have an adapter.
     """
     store.set_limits(
         memory_size=memory_bytes,
         table_elements=TABLE_ELEMENTS,
-        instances=3 + 2 * side_modules,
-        tables=4,
-        memories=1,
+        instances=5 + 2 * side_modules,
+        tables=5,
+        memories=2,
     )
 
 

@@ -5,7 +5,7 @@ The host's functions are made before the instance, and bound to the process afte
 the process works on the instance's memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import wasmtime
@@ -19,14 +19,28 @@ from executor.wasm.process import Process
 _LETTERS: Final = {"i32": "i", "i64": "I", "f32": "f", "f64": "d"}
 
 
+# An import's module and name; and what the guest is given instead of the host's function for it.
+Name = tuple[str, str]
+Before = Callable[[wasmtime.Func], Any]
+
+
 class Linkage:
     """
     The host's half of an instance: a function for each import, and later a handler for each.
+
+    For imports that are named in `before` the guest has what that makes of the host's function.
     """
 
-    def __init__(self, store: wasmtime.Store, rows: Sequence[Row], faults: Faults) -> None:
+    def __init__(
+        self,
+        store: wasmtime.Store,
+        rows: Sequence[Row],
+        faults: Faults,
+        before: Mapping[Name, Before] | None = None,
+    ) -> None:
         self._store = store
         self._faults = faults
+        self._before = before or {}
         self._rows: Final = {(row.module, row.name): row for row in rows}
         for row in rows:
             ways_of(row)
@@ -46,6 +60,8 @@ class Linkage:
             raise InternalError(f"no row for import {key[0]}.{key[1]}")
         slot = self._slots[key] = _Slot()
         made = host_function(self._store, wanted.type, row.signature, slot, self._faults)
+        if key in self._before:
+            made = HostFunction(self._before[key](made.extern), made)
         self._functions.append(made)
         return made.extern
 

@@ -30,6 +30,8 @@ class OpenFile:
         self.flags = flags
         self.position = 0
         self.descriptors = 0
+        # Which stream of the session what is written goes to, 1 or 2, where it just goes there.
+        self.stream = 0
 
     @property
     def readable(self) -> bool:
@@ -280,8 +282,9 @@ class OutputStream(OpenFile):
     Standard output or error: what is written becomes events.
     """
 
-    def __init__(self, send: Callable[[bytes], None]) -> None:
+    def __init__(self, send: Callable[[bytes], None], stream: int = 0) -> None:
         super().__init__(Open.WRONLY)
+        self.stream = stream
         self._send = send
 
     def write(self, data: bytes) -> int:
@@ -364,6 +367,8 @@ class Descriptors:
         self.limit = limit
         self._open: dict[int, OpenFile] = {}
         self._close_on_exec: set[int] = set()
+        # Told of each number that stands for something else from now on.
+        self.on_change: Callable[[int, OpenFile | None], None] = lambda _number, _file: None
 
     def get(self, number: int) -> OpenFile:
         """
@@ -403,6 +408,7 @@ class Descriptors:
         if number in self._open:
             self.close(number)
         self._open[number] = file
+        self.on_change(number, file)
         return number
 
     def close(self, number: int) -> None:
@@ -411,6 +417,7 @@ class Descriptors:
         """
         file = self.get(number)
         del self._open[number]
+        self.on_change(number, None)
         self._close_on_exec.discard(number)
         file.descriptors -= 1
         if file.descriptors == 0:

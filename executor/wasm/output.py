@@ -4,6 +4,9 @@ What the guest writes on stdout and stderr, on its way to the server.
 Small writes are gathered and sent after 10 ms, or at 16 KiB, or with the end of the cell. While
 the socket is full they gather further, up to 1 MiB a frame, and then the guest waits: nothing
 grows without bound, and fewer and larger frames are what a reader that is behind needs.
+
+While something waits here, short writes do not come here one by one (`gathering.py`). What was
+put there was written before whatever is done here next, so it is taken first.
 """
 
 import select
@@ -13,6 +16,7 @@ from collections.abc import Callable
 from typing import Final
 
 from executor.kernel.frames import MAX_OUTPUT
+from executor.wasm.gathering import Gathering
 
 FLUSH_BYTES: Final = 2**14
 FLUSH_SECONDS: Final = 0.01
@@ -25,12 +29,15 @@ class OutputBuffer:
     """
     Bytes of both streams in the order in which they were written, cut at the cell's limit.
 
-    `send(stream, data)` blocks while the server is behind. The watchdog thread calls `flush`
+    `send(stream, data)` blocks while the server is behind. The watchdog thread calls `on_timer`
     when the timer that `write` set has run out; all else is the main thread's.
     """
 
-    def __init__(self, descriptor: int, send: Callable[[int, memoryview], None]) -> None:
+    def __init__(
+        self, descriptor: int, send: Callable[[int, memoryview], None], gathering: Gathering
+    ) -> None:
         self._send = send
+        self._gathering = gathering
         self._room_for = select.poll()
         self._room_for.register(descriptor, select.POLLOUT)
         self._lock = threading.RLock()
@@ -52,22 +59,16 @@ class OutputBuffer:
         """
         Take what the guest wrote; what is over the limit is counted and dropped.
         """
-        self.totals[stream] += len(data)
-        kept = data[: self._left]
-        self.truncated = self.truncated or len(kept) < len(data)
-        if not kept:
-            return
-        self._left -= len(kept)
         with self._lock:
-            if not self._pending:
+            self._collect()
+            self._take(stream, data)
+            if self._pending >= FLUSH_BYTES and self._has_room():
+                self._send_runs()
+            if self._pending and not self._gathering.is_on:
                 signal.setitimer(signal.ITIMER_REAL, FLUSH_SECONDS)
-            if self._runs and self._runs[-1][0] == stream:
-                self._runs[-1][1].extend(kept)
-            else:
-                self._runs.append((stream, bytearray(kept)))
-            self._pending += len(kept)
-            if self._is_full() or (self._pending >= FLUSH_BYTES and self._has_room()):
-                self.flush()
+                self._gathering.start()
+            elif self._gathering.is_on:
+                self._gathering.start()
 
     def send_whole(self, size: int, send: Callable[[], None]) -> None:
         """
@@ -75,24 +76,59 @@ class OutputBuffer:
 
         All of it or nothing: where the limit has no room, it is dropped as output is.
         """
-        if size > self._left:
-            self.truncated = True
-            return
-        self._left -= size
         with self._lock:
             self.flush()
+            if size > self._left:
+                self.truncated = True
+                return
+            self._left -= size
             send()
 
     def flush(self) -> None:
         """
-        Send all that has been gathered.
+        Send all that has been written.
         """
         with self._lock:
-            runs, self._runs, self._pending = self._runs, [], 0
-            for stream, data in runs:
-                view = memoryview(data)
-                for start in range(0, len(data), MAX_OUTPUT):
-                    self._send(stream, view[start : start + MAX_OUTPUT])
+            self._gathering.stop()
+            self._collect()
+            self._send_runs()
+
+    def on_timer(self) -> None:
+        """
+        Send all that has been written, while the guest may run.
+        """
+        with self._lock:
+            again = self._gathering.is_on
+            self.flush()
+            if again:
+                # The guest may have been about to gather something: see `gathering.py`.
+                signal.setitimer(signal.ITIMER_REAL, FLUSH_SECONDS)
+
+    def _collect(self) -> None:
+        for stream, data in self._gathering.take():
+            self._take(stream, data)
+
+    def _take(self, stream: int, data: bytes) -> None:
+        self.totals[stream] += len(data)
+        kept = data[: self._left]
+        self.truncated = self.truncated or len(kept) < len(data)
+        if not kept:
+            return
+        self._left -= len(kept)
+        if self._runs and self._runs[-1][0] == stream:
+            self._runs[-1][1].extend(kept)
+        else:
+            self._runs.append((stream, bytearray(kept)))
+        self._pending += len(kept)
+        if self._is_full():
+            self._send_runs()
+
+    def _send_runs(self) -> None:
+        runs, self._runs, self._pending = self._runs, [], 0
+        for stream, data in runs:
+            view = memoryview(data)
+            for start in range(0, len(data), MAX_OUTPUT):
+                self._send(stream, view[start : start + MAX_OUTPUT])
 
     def _is_full(self) -> bool:
         return self._pending >= MAX_OUTPUT or len(self._runs) >= RUNS_MAX

@@ -264,8 +264,8 @@ class Process:
         Descriptors 0, 1 and 2.
         """
         self.descriptors.put(self.device_file("stdin", Open(0)), 0)
-        self.descriptors.put(OutputStream(lambda data: self.output(1, data)), 1)
-        self.descriptors.put(OutputStream(lambda data: self.output(2, data)), 2)
+        self.descriptors.put(OutputStream(lambda data: self.output(1, data), 1), 1)
+        self.descriptors.put(OutputStream(lambda data: self.output(2, data), 2), 2)
 
     def device_file(self, name: str, flags: Open) -> OpenFile:
         """

@@ -5,7 +5,9 @@ Output is bounded and counted by the host, whatever the guest does to its stream
 import pytest
 
 from executor.wasm import output
+from executor.wasm.gathering import Gathering
 from executor.wasm.output import RUNS_MAX, OutputBuffer
+from tests.executor.wasm.tiny_kernel import TinyMemory
 from tests.executor.wasm.world import MIB
 
 pytestmark = pytest.mark.image
@@ -103,6 +105,86 @@ def test_a_fast_writer_waits_for_a_slow_reader_and_loses_nothing(session):
     assert cell.stderr == b"." * 20_000
 
 
+def test_lines_behind_each_other_keep_their_order_over_both_streams(session):
+    cell = session.run(
+        "import os, sys\nfor n in range(3000):\n    print(n)\n    os.write(1, b'-')\n"
+        "    if n % 7 == 0: print('!', n, file=sys.stderr)"
+    ).ok()
+    expected = [
+        part
+        for n in range(3000)
+        for part in [(1, b"%d\n-" % n), *([(2, b"! %d\n" % n)] if n % 7 == 0 else [])]
+    ]
+    assert _joined(cell.order) == _joined(expected)
+
+
+def test_lines_are_cut_at_the_limit_to_the_byte_and_all_are_counted(zygote):
+    with zygote.session(output_bytes=10_007) as worker:
+        cell = worker.run("for n in range(1000): print('x' * 99)").ok()
+        assert cell.stdout == ((b"x" * 99 + b"\n") * 101)[:10_007]
+        assert (cell.done.stdout_bytes, cell.done.output_truncated) == (100_000, True)
+
+
+def test_lines_before_a_long_computation_are_seen_while_it_computes(session):
+    cell = session.run(
+        "for n in range(50): print(n)\nprint('begun')\nwhile True: pass",
+        on=(b"begun", session.signal),
+    )
+    assert cell.done.status == cell.done.INTERRUPTED
+    assert cell.stdout == b"".join(b"%d\n" % n for n in range(50)) + b"begun\n"
+
+
+def test_lines_go_where_the_descriptor_leads_when_they_are_written(session):
+    cell = session.run(
+        "import os\nkept = os.dup(1)\nprint('one')\nprint('two')\n"
+        "other = os.open('/work/other', os.O_CREAT | os.O_WRONLY)\n"
+        "os.dup2(other, 1)\nprint('three')\nos.write(kept, b'four\\n')\n"
+        "os.dup2(2, 1)\nprint('five')\nos.dup2(kept, 1)\nprint('six')\nprint('seven')\n"
+        "os.close(2)\nos.write(1, b'eight\\n')\n"
+        "try: os.write(2, b'nine')\nexcept OSError as error: print(error.errno)\n"
+        "open('/work/other').read()"
+    ).ok()
+    assert _joined(cell.order) == [
+        (1, b"one\ntwo\nfour\n"),
+        (2, b"five\n"),
+        (1, b"six\nseven\neight\n8\n"),
+    ]
+    assert cell.text == "'three\\n'"
+
+
+def test_what_is_shown_stands_where_it_was_shown_among_the_lines(session):
+    cell = session.run(
+        "class Shown:\n    def _repr_html_(self): return '<b>'\n"
+        "for n in range(3):\n    print(n)\n    print('-')\n    display(Shown())\nprint('end')"
+    ).ok()
+    assert [before for before, _ in cell.displays] == [
+        b"0\n-\n",
+        b"0\n-\n1\n-\n",
+        b"0\n-\n1\n-\n2\n-\n",
+    ]
+    assert cell.stdout == b"0\n-\n1\n-\n2\n-\nend\n"
+
+
+def test_lines_before_the_guests_end_are_not_lost(zygote):
+    worker = zygote.spawn().begin()
+    cell = worker.run("import os\nfor n in range(100): print(n)\nos._exit(3)").ended()
+    assert cell.stdout.split() == [b"%d" % n for n in range(100)]
+    worker.close()
+
+
+def _joined(pieces):
+    """
+    The same with pieces of one stream that follow each other put together.
+    """
+    found = []
+    for stream, data in pieces:
+        if found and found[-1][0] == stream:
+            found[-1] = (stream, found[-1][1] + data)
+        else:
+            found.append((stream, data))
+    return found
+
+
 # ---- the buffer by itself ------------------------------------------------------------------------
 
 
@@ -113,7 +195,9 @@ def buffer(monkeypatch):
     """
     monkeypatch.setattr(output.signal, "setitimer", lambda *_: None)
     sent = []
-    made = OutputBuffer(0, lambda stream, data: sent.append((stream, data)))
+    tiny = TinyMemory()
+    gathering = Gathering(tiny.engine, tiny.store)
+    made = OutputBuffer(0, lambda stream, data: sent.append((stream, data)), gathering)
     monkeypatch.setattr(made, "_has_room", lambda: False)
     made.start(10 * MIB)
     return made, sent

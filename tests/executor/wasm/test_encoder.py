@@ -91,6 +91,25 @@ def test_the_bytes_of_a_small_module_are_those_of_the_specification():
     assert Run(writer.encode())("add", 40, 2) == 42
 
 
+def test_a_table_a_memory_and_blocks_are_those_of_the_specification():
+    writer = ModuleWriter()
+    writer.export("table", Kind.TABLE, writer.table(1))
+    writer.export("memory", Kind.MEMORY, writer.memory(2))
+    counts = writer.type((I32,), (I32,))
+    code = [
+        *(encoder.LOOP, local_get(0), i32_const(9), encoder.I32_LT_U, encoder.IF),
+        *(local_get(0), i32_const(1), encoder.I32_ADD, encoder.local_set(0), encoder.branch(1)),
+        *(encoder.END, encoder.END, local_get(0)),
+    ]
+    writer.export("count", Kind.FUNCTION, writer.function(counts, code))
+    text = """(module (type (func (param i32) (result i32))) (table 1 1 funcref) (memory 2 2)
+        (export "table" (table 0)) (export "memory" (memory 0)) (export "count" (func 0))
+        (func (type 0) (loop (if (i32.lt_u (local.get 0) (i32.const 9)) (then
+            (local.set 0 (i32.add (local.get 0) (i32.const 1))) (br 1)))) (local.get 0)))"""
+    assert writer.encode() == bytes(wasmtime.wat2wasm(text))
+    assert Run(writer.encode())("count", 4) == 9
+
+
 def test_the_same_calls_give_the_same_bytes_and_the_same_type_has_one_index():
     def build():
         writer = ModuleWriter()
