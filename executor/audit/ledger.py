@@ -179,8 +179,10 @@ class Ledger:
         tiles = [(tile.level, tile.number, tile.hash) for tile in placed.tiles]
         self.connection.execute("BEGIN IMMEDIATE")
         self.connection.executemany(INSERT, placed.rows)
-        self.connection.executemany(INSERT_TILE, tiles)
-        self.connection.executemany(INSERT_KEY, placed.keys)
+        if tiles:
+            self.connection.executemany(INSERT_TILE, tiles)
+        if placed.keys:
+            self.connection.executemany(INSERT_KEY, placed.keys)
         self.connection.execute("COMMIT")
 
     def _roll_back(self) -> None:

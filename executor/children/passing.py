@@ -51,7 +51,8 @@ async def send(
     rest = memoryview(data)
     if passed is not None:
         rest = rest[await _send_first(channel, data, passed, send_one) :]
-    await asyncio.get_running_loop().sock_sendall(channel, rest)
+    if rest:  # else the system would be asked to send nothing
+        await asyncio.get_running_loop().sock_sendall(channel, rest)
 
 
 async def _send_first(

@@ -9,7 +9,6 @@ is `gate.py`. An ask without a row is one that no correct worker sends.
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
@@ -53,11 +52,11 @@ class Target:
     follow: bool = False
 
     @property
-    def requests(self) -> tuple[FileRequest, ...]:
+    def request(self) -> FileRequest:
         """
-        What has to be decided.
+        What it is wanted for first and foremost.
         """
-        return tuple(FileRequest(action, self.path) for action in self.actions)
+        return FileRequest(self.actions[0], self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,20 +110,24 @@ class Scene:
         """
         if at_once and not act.tried:
             raise NotReady
-        with ExitStack() as held:
-            places = tuple(
-                held.enter_context(self._place(target, at_once=at_once)) for target in act.targets
-            )
-            held.pop_all()
-            return places
+        places: tuple[Place, ...] = ()
+        try:
+            for target in act.targets:
+                places = (*places, self._place(target, at_once=at_once))
+        except BaseException:
+            close(places)
+            raise
+        return places
 
     def look(self, at_once: bool, act: "Act") -> Result:
         """
         Resolve and do an act that only looks.
         """
-        with ExitStack() as held:
-            places = tuple(held.enter_context(place) for place in self.locate(at_once, act))
+        places = self.locate(at_once, act)
+        try:
             return act.perform(self, places)
+        finally:
+            close(places)
 
     def perform(self, at_once: bool, act: "Act", places: tuple[Place, ...]) -> Result:
         """
@@ -164,7 +167,17 @@ class Act:
         """
         What has to be decided, in the order in which it is decided.
         """
-        return tuple(request for target in self.targets for request in target.requests)
+        return tuple(
+            [FileRequest(action, one.path) for one in self.targets for action in one.actions]
+        )
+
+
+def close(places: tuple[Place, ...]) -> None:
+    """
+    Let go of what an act was about.
+    """
+    for place in places:
+        place.close()
 
 
 def recorded(act: Act, places: tuple[Place, ...]) -> list[tuple[FileRequest, Decision]]:
@@ -174,7 +187,7 @@ def recorded(act: Act, places: tuple[Place, ...]) -> list[tuple[FileRequest, Dec
     """
     rows = []
     for target, place in zip(act.targets, places, strict=True):
-        asked, count = target.requests[0], len(target.actions)
+        asked, count = target.request, len(target.actions)
         rows.append((asked, place.decisions[0]))
         if place.final != place.requested:
             rows.append((FileRequest(asked.action, place.final), place.decisions[count]))

@@ -22,7 +22,7 @@ from codecage.worker.v1 import worker_pb2 as frames_pb2
 from executor.audit.errors import AuditError
 from executor.audit.record import UNKNOWN
 from executor.audit.session import SessionLog
-from executor.kernel.acts import PATH_ACTS, Act, Grade, Scene, recorded, unrecorded
+from executor.kernel.acts import PATH_ACTS, Act, Grade, Scene, close, recorded, unrecorded
 from executor.kernel.askers import require_of_worker
 from executor.kernel.boxasks import BOX_ASKS, BoxAsks
 from executor.kernel.boxsockets import SOCKET_ASKS, BoxSockets
@@ -179,8 +179,9 @@ class Gate:
 
     async def _act(self, act: Act) -> Reply:
         count = self._docket.count_lookup if act.lookup else self._docket.count
-        await count(act.requests[0])
-        for request in act.requests:
+        requests = act.requests
+        await count(requests[0])
+        for request in requests:
             await self._docket.admitted(request)
         if act.opens or (self._scene.captures and act.grade is Grade.READ):
             self._handles.require_room()
@@ -190,8 +191,7 @@ class Gate:
         try:
             return await self._recorded(act, places)
         finally:
-            for place in places:
-                place.close()
+            close(places)
 
     async def _recorded(self, act: Act, places: tuple[Place, ...]) -> Reply:
         durable, heads = act.grade is Grade.CHANGE, []
@@ -212,7 +212,7 @@ class Gate:
             return await self._threads.attempt(resolve, act)
         except GuestError as error:
             if error.decision is not None:
-                await self._docket.denied(act.requests[0], error.decision)
+                await self._docket.denied(act.targets[0].request, error.decision)
             raise
 
     def _path_of(self, kind: str, ask: frames_pb2.Ask) -> str:

@@ -67,6 +67,9 @@ MAX_ENTRIES = 10_000  # that one listing shows; a frame holds about as many
 MAX_SCANNED = 100_000  # that one listing looks at, shown or not
 _MAX_NS = 2**63 - 1
 
+# What opening says of what is no file, where it is not EACCES.
+_NOT_REGULAR = {Kind.DIRECTORY: errno.EISDIR, Kind.LINK: errno.ELOOP}
+
 # Sessions that share a directory could swap a name between the check of a rename and the rename
 # itself. So whatever puts a name somewhere holds the lock of its device. Other processes of the
 # host do not, and do not need to cheat: they can write there anyway.
@@ -197,7 +200,8 @@ def open_for_reading(place: Place) -> int:
     _require(place, FileAction.READ)
     target, status = _regular(place)
     with _guest_errors(place), target.reopen(os.O_RDONLY | os.O_NONBLOCK) as opened:
-        if not _same_file(opened.status(), status) or not modes.S_ISREG(opened.status().st_mode):
+        found = opened.status()
+        if not _same_file(found, status) or not modes.S_ISREG(found.st_mode):
             raise place.fails(errno.EBUSY)  # an overlay has copied the file up meanwhile
         return opened.release()
 
@@ -350,8 +354,11 @@ def _of_kind(place: Place, kind: Kind, otherwise: int) -> tuple[Descriptor, os.s
 
 
 def _regular(place: Place) -> tuple[Descriptor, os.stat_result]:
-    refusal = {Kind.DIRECTORY: errno.EISDIR, Kind.LINK: errno.ELOOP}
-    return _of_kind(place, Kind.FILE, refusal.get(place.kind or Kind.FILE, errno.EACCES))
+    held = _existing(place)
+    kind = Kind.of(held[1])
+    if kind is not Kind.FILE:
+        raise place.fails(_NOT_REGULAR.get(kind, errno.EACCES))
+    return held
 
 
 def _parent(place: Place) -> Descriptor:

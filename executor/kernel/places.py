@@ -26,6 +26,9 @@ class Kind(Enum):
     SOCKET = "socket"
     DEVICE = "device"
 
+    # By identity: every status that is told is looked up by its kind.
+    __hash__ = object.__hash__
+
     @classmethod
     def of(cls, status: os.stat_result) -> "Kind":
         """

@@ -121,8 +121,9 @@ class Walk:
 
     def _go_down(self, name: str, *, follow: bool) -> bool:
         self._names.append(name)
-        self._check_name()
-        _decide(self._decides, FileRequest(FileAction.STAT, self.final), self._asked)
+        path = self.final
+        self._check_name(path)
+        _decide(self._decides, FileRequest(FileAction.STAT, path), self._asked)
         if name == STAGING:  # where a commit keeps what it puts in place: nobody's business
             raise self._fails(errno.ENOENT)
         try:
@@ -187,9 +188,9 @@ class Walk:
         if Kind.of(self._held[-1].status()) is not Kind.DIRECTORY:
             raise self._fails(errno.ENOTDIR)
 
-    def _check_name(self) -> None:
+    def _check_name(self, path: str) -> None:
         # Link targets are as long as the host made them.
-        too_deep = len(self._names) > MAX_DEPTH or len(self.final.encode()) > MAX_PATH
+        too_deep = len(self._names) > MAX_DEPTH or len(path.encode()) > MAX_PATH
         if too_deep or len(self._names[-1].encode()) > MAX_COMPONENT:
             raise self._fails(errno.ENAMETOOLONG)
 
