@@ -34,7 +34,7 @@ async def performed(
     """
     The events of a cell; its calls of tools are tasks beside it, which end with it.
     """
-    sending: asyncio.Queue[pb.ExecuteRequest] = asyncio.Queue()
+    sending: asyncio.Queue[pb.ExecuteRequest | None] = asyncio.Queue()
     sending.put_nowait(request)
     performing: dict[int, asyncio.Task[None]] = {}
     messages = listen("Converse", _queued(sending))
@@ -50,15 +50,18 @@ async def performed(
     finally:
         for task in performing.values():
             task.cancel()
+        sending.put_nowait(None)  # gRPC's task, which waits for what is sent, ends too
 
 
-async def _queued(sending: asyncio.Queue[pb.ExecuteRequest]) -> AsyncIterator[pb.ExecuteRequest]:
-    while True:
-        yield await sending.get()
+async def _queued(
+    sending: asyncio.Queue[pb.ExecuteRequest | None],
+) -> AsyncIterator[pb.ExecuteRequest]:
+    while (request := await sending.get()) is not None:
+        yield request
 
 
 async def _perform(
-    toolbox: Toolbox, called: ToolCalled, sending: asyncio.Queue[pb.ExecuteRequest]
+    toolbox: Toolbox, called: ToolCalled, sending: asyncio.Queue[pb.ExecuteRequest | None]
 ) -> None:
     for message in await toolbox.call_async(called):
         sending.put_nowait(message)

@@ -243,22 +243,25 @@ def execute(
     Start a cell. `timeout` and `keep` are seconds; `keep` lets it outlive a broken connection.
     `answers` says that calls of tools are performed here.
     """
-    start = pb.StartCell(
-        session_id=session_id,
-        code=_text(code, "the code"),
-        together=True,
-        directory=guest_path(manner.directory) if manner.directory else "",
-        assigned=manner.assigned,
-    )
+    # Filled where it stays: a message that is given to another one is copied on the way.
+    request = pb.ExecuteRequest()
+    start = request.start
+    start.session_id = session_id
+    start.code = _text(code, "the code")
+    start.together = True
+    if manner.directory:
+        start.directory = guest_path(manner.directory)
+    start.assigned = manner.assigned
     if timeout is not None:
         start.wall_time.CopyFrom(_duration(timeout, "timeout"))
     start.answers_tools = answers
-    start.narrow.extend(_several(manner.narrow, "narrow", "['network', 'tools.send']"))
+    if manner.narrow != ():
+        start.narrow.extend(_several(manner.narrow, "narrow", "['network', 'tools.send']"))
     if keep is None:
         start.cancel.SetInParent()
     else:
         start.keep.duration.CopyFrom(_duration(keep, "keep"))
-    return pb.ExecuteRequest(start=start)
+    return request
 
 
 def _several(given: Collection[str], name: str, example: str) -> Iterable[str]:

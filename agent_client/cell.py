@@ -38,6 +38,8 @@ _STATUSES = {
     pb.CELL_STATUS_CPU_LIMIT: Status.CPU_LIMIT,
     pb.CELL_STATUS_WORKER_LOST: Status.WORKER_LOST,
 }
+# Guests write any bytes, cut anywhere. What is not UTF-8 stays readable as \xff.
+_DECODER = codecs.getincrementaldecoder("utf-8")
 _NOT_ENDED = (
     "the server ended the cell's events before the cell's end; "
     "look at the session with Cage.sessions(), or open a new one"
@@ -56,7 +58,8 @@ class CellReader:
         self.cell = 0
         self.sequence = 0
         self.shown_bytes = 0
-        self._decoders = {stream: _decoder() for stream in Stream}
+        # Of the streams on which something has come.
+        self._decoders: dict[Stream, codecs.IncrementalDecoder] = {}
         self._ended = False
 
     def read(self, event: pb.Event) -> list[Event]:
@@ -105,12 +108,19 @@ class CellReader:
     def _output(self, output: pb.Output) -> list[Event]:
         # A stream that this client cannot name is shown rather than lost.
         stream = _STREAMS.get(output.stream, Stream.STDERR)
-        self.shown_bytes += len(output.data)
-        text = self._decoders[stream].decode(output.data)
+        data = output.data
+        self.shown_bytes += len(data)
+        decoder = self._decoders.get(stream)
+        if decoder is None:
+            decoder = self._decoders[stream] = _DECODER("backslashreplace")
+        text = decoder.decode(data)
         return [Output(stream, text)] if text else []
 
     def _leftovers(self) -> list[Event]:
-        ends = [(stream, self._decoders[stream].decode(b"", final=True)) for stream in Stream]
+        if not self._decoders:
+            return []
+        found = [(stream, self._decoders[stream]) for stream in Stream if stream in self._decoders]
+        ends = [(stream, decoder.decode(b"", final=True)) for stream, decoder in found]
         return [Output(stream, text) for stream, text in ends if text]
 
 
@@ -186,11 +196,6 @@ def _final(data: bytes) -> Final:
         return Final(values.decode(data))
     except values.Refused as error:
         return Final(None, str(error))
-
-
-def _decoder() -> codecs.IncrementalDecoder:
-    # Guests write any bytes, cut anywhere. What is not UTF-8 stays readable as \xff.
-    return codecs.getincrementaldecoder("utf-8")("backslashreplace")
 
 
 def _ended(ended: pb.CellEnded) -> Ended:

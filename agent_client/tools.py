@@ -51,6 +51,7 @@ class Toolbox:
             if name in self._functions:
                 raise InvalidRequest(f"two tools are called {name!r}; rename one of them")
             self._functions[name] = function
+        self._awaited = frozenset(name for name, one in self._functions.items() if _is_async(one))
 
     def __bool__(self) -> bool:
         return bool(self._functions)
@@ -71,16 +72,15 @@ class Toolbox:
         """
         The same where an event loop runs: a plain function has a thread, an async one a task.
         """
-        function = self._functions.get(called.name)
-        if function is None or not _is_async(function):
+        if called.name not in self._awaited:
             return await asyncio.to_thread(self.call, called)
-        return _messages(called.number, *await self._awaited(function, called))
+        return _messages(called.number, *await self._result_of_async(called))
 
     def is_async(self, name: str) -> bool:
         """
         Whether the tool is awaited.
         """
-        return name in self._functions and _is_async(self._functions[name])
+        return name in self._awaited
 
     def _result(self, called: ToolCalled) -> tuple[bytes, bool]:
         try:
@@ -89,9 +89,9 @@ class Toolbox:
         except Exception as error:  # noqa: BLE001 - whatever a tool raises is the guest's to handle
             return _raised(error), True
 
-    async def _awaited(self, function: Function, called: ToolCalled) -> tuple[bytes, bool]:
+    async def _result_of_async(self, called: ToolCalled) -> tuple[bytes, bool]:
         try:
-            _, args, named = self._ready(called)
+            function, args, named = self._ready(called)
             return values.encode(await function(*args, **named), values.RESULT), False
         except (asyncio.CancelledError, SystemExit):
             # Of its own, or because nobody waits for it any more; its loop serves others, too.
@@ -280,9 +280,11 @@ def _as_dataclass(value: Any, kind: Any) -> Any:
 def _messages(number: int, data: bytes, failed: bool) -> Iterator[pb.ExecuteRequest]:
     for at in range(0, len(data), _PART):
         part = data[at : at + _PART]
-        more = at + _PART < len(data)
-        result = pb.ToolResult(call=number, data=part, failed=failed, more=more)
-        yield pb.ExecuteRequest(tool_result=result)
+        message = pb.ExecuteRequest()
+        result = message.tool_result
+        result.call, result.data, result.failed = number, part, failed
+        result.more = at + _PART < len(data)
+        yield message
 
 
 def _raised(error: Exception) -> bytes:

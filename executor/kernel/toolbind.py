@@ -8,6 +8,7 @@ is done again because a guest may send anything.
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from codecage import values
@@ -50,34 +51,67 @@ class Misfit(Exception):
     """
 
 
-def bound(tool: Tool, data: bytes) -> dict[str, object]:
+@dataclass(frozen=True, slots=True)
+class Signature:
     """
-    What each parameter of `tool` would be, defaults applied: plain values, and Composite for what
-    no bound is about. What `*args` and `**kwargs` take is left out. Raises Misfit.
+    What a tool takes, as each of its calls is bound to it: the parameters that have names, those of
+    them that are given by place and by name, and whether more of either is taken.
+    """
+
+    named: tuple[Parameter, ...]
+    by_place: tuple[str, ...]
+    by_name: frozenset[str]
+    more_places: bool
+    more_names: bool
+
+    @property
+    def open_ended(self) -> bool:
+        """
+        Whether it takes more than it names.
+        """
+        return self.more_places or self.more_names
+
+
+def signature_of(tool: Tool) -> Signature:
+    """
+    The signature of a tool.
+    """
+    kinds = {one.kind for one in tool.parameters}
+    return Signature(
+        tuple(one for one in tool.parameters if one.kind not in OPEN_ENDED),
+        tuple(one.name for one in tool.parameters if one.kind in BY_PLACE),
+        frozenset(one.name for one in tool.parameters if one.kind in BY_NAME),
+        ParameterKind.VAR_POSITIONAL in kinds,
+        ParameterKind.VAR_KEYWORD in kinds,
+    )
+
+
+def bound(signature: Signature, data: bytes) -> dict[str, object]:
+    """
+    What each parameter would be, defaults applied: plain values, and Composite for what no bound is
+    about. What `*args` and `**kwargs` take is left out. Raises Misfit.
     """
     try:
         places, named = _taken_apart(data)
-        placed = _by_place(tool, places)
-        found = placed | _by_name(tool, named, placed)
-        named_ones = (one for one in tool.parameters if one.kind not in OPEN_ENDED)
-        return {one.name: _of(one, found) for one in named_ones}
+        placed = _by_place(signature, places)
+        found = placed | _by_name(signature, named, placed)
+        return {one.name: _of(one, found) for one in signature.named}
     except values.Refused as error:
         raise Misfit(str(error)) from None
 
 
-def shown(tool: Tool, data: bytes) -> tuple[Argument, ...]:
+def shown(signature: Signature, data: bytes) -> tuple[Argument, ...]:
     """
     Every argument of a call that `bound` has taken, also what `*args` and `**kwargs` take, as a
     person is shown them. Raises Misfit.
     """
     places, named = _taken_apart(data)
-    taking = [one.name for one in tool.parameters if one.kind in BY_PLACE]
+    taking = signature.by_place
     found = dict(zip(taking, places, strict=False)) | named
-    known = {one.name for one in tool.parameters if one.kind not in OPEN_ENDED}
+    known = {one.name for one in signature.named}
     arguments = [
         Argument(one.name, found.get(one.name, one.default), one.default_text or "")
-        for one in tool.parameters
-        if one.name in known
+        for one in signature.named
     ]
     more = enumerate(places[len(taking) :], len(taking))
     arguments += [Argument(f"*{index}", value) for index, value in more]
@@ -101,19 +135,20 @@ def _taken_apart(data: bytes) -> tuple[list[bytes], dict[str, bytes]]:
     return values.parts(both[0], _MOST_PARTS), named
 
 
-def _by_place(tool: Tool, places: list[bytes]) -> dict[str, bytes]:
-    taking = [one.name for one in tool.parameters if one.kind in BY_PLACE]
-    if len(places) > len(taking) and not tool.takes(ParameterKind.VAR_POSITIONAL):
+def _by_place(signature: Signature, places: list[bytes]) -> dict[str, bytes]:
+    if len(places) > len(signature.by_place) and not signature.more_places:
         raise Misfit("too many positional arguments")
-    return dict(zip(taking, places, strict=False))
+    return dict(zip(signature.by_place, places, strict=False))
 
 
-def _by_name(tool: Tool, named: Mapping[str, bytes], placed: Collection[str]) -> dict[str, bytes]:
-    taking = {one.name for one in tool.parameters if one.kind in BY_NAME}
+def _by_name(
+    signature: Signature, named: Mapping[str, bytes], placed: Collection[str]
+) -> dict[str, bytes]:
+    taking = signature.by_name
     for name in named:
         if name in taking and name in placed:
             raise Misfit("multiple values for an argument")
-        if name not in taking and not tool.takes(ParameterKind.VAR_KEYWORD):
+        if name not in taking and not signature.more_names:
             raise Misfit("an unexpected keyword argument")
     return {name: data for name, data in named.items() if name in taking}
 

@@ -73,19 +73,6 @@ class Tool:
     doc: str = ""
     awaited: bool = False
 
-    @property
-    def open_ended(self) -> bool:
-        """
-        Whether it takes more than it names.
-        """
-        return any(map(self.takes, OPEN_ENDED))
-
-    def takes(self, kind: ParameterKind) -> bool:
-        """
-        Whether it has a parameter of this kind.
-        """
-        return any(one.kind is kind for one in self.parameters)
-
 
 @dataclass(frozen=True, slots=True)
 class Given:

@@ -31,7 +31,7 @@ from executor.kernel.docket import Docket
 from executor.kernel.errors import GuestError, InternalError, WorkerFault
 from executor.kernel.refusals import answer_to, error_name
 from executor.kernel.reply import Reply
-from executor.kernel.toolbind import Misfit, bound, shown
+from executor.kernel.toolbind import Misfit, bound, shown, signature_of
 from executor.kernel.tooling import (
     LONGEST_NAME,
     MOST_ARGUMENTS,
@@ -77,7 +77,7 @@ class Tools:
         self._docket = docket
         self._approvals = approvals
         self._asking: set[asyncio.Task[None]] = set()
-        self._tools = {tool.name: tool for tool in tools}
+        self._signatures = {tool.name: signature_of(tool) for tool in tools}
         self._earlier: Counter[str] = Counter()
         self._performer: Performs | None = None
         # Why nobody performs calls; empty where somebody does.
@@ -202,16 +202,16 @@ class Tools:
         The request of a call. Raises GuestError, recorded, for one that no tool of the session
         could take.
         """
-        tool = self._tools.get(name)
-        if tool is None:
+        signature = self._signatures.get(name)
+        if signature is None:
             why = "the session has no tool of this name: its client gives them when it opens it"
             raise await self._misfit(tool_request(name, {}), why)
         try:
-            arguments = bound(tool, data)
+            arguments = bound(signature, data)
         except Misfit as error:
             raise await self._misfit(tool_request(name, {}), str(error)) from None
         earlier = self._earlier[name]
-        return tool_request(name, arguments, open_ended=tool.open_ended, earlier=earlier)
+        return tool_request(name, arguments, open_ended=signature.open_ended, earlier=earlier)
 
     async def _misfit(self, request: ToolRequest, why: str) -> GuestError:
         await self._docket.count(request)
@@ -298,7 +298,7 @@ class Tools:
         if (grant := decision.tool) is None:
             raise InternalError(f"an approval is wanted for no tool: {request}")
         call = ToolCall(
-            grant.name, shown(self._tools[grant.name], calling.arguments), calling.arguments
+            grant.name, shown(self._signatures[grant.name], calling.arguments), calling.arguments
         )
         question = Question(request, decision, call, grant.approval_expires)
         verdict = await approvals.ask(question)

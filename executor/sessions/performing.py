@@ -71,32 +71,37 @@ class Performing:
                 "TOOL_RESULT_EXPECTED", "after `start`, Execute takes `tool_result` alone"
             )
         result = request.tool_result
-        number = result.call
-        self._join(result)
-        if result.more:
+        if (whole := self._whole(result)) is None:
             return
-        whole = bytes(self._parts.pop(number).data)
         try:
-            self._tools.take(number, Outcome(whole, failed=result.failed))
+            self._tools.take(result.call, Outcome(whole, failed=result.failed))
         except Unexpected as error:
             raise _unexpected(str(error)) from None
 
-    def _join(self, result: wire.ToolResult) -> None:
+    def _whole(self, result: wire.ToolResult) -> bytes | None:
+        """
+        The result of which this is the last part; None where more of it follows.
+        """
+        data = result.data  # once: each reading of it is a copy
         held = self._parts.get(result.call) or self._begun(result.call)
         held.count += 1
-        if len(held.data) + len(result.data) > MOST_RESULT or held.count > _MOST_PARTS:
+        if len(held.data) + len(data) > MOST_RESULT or held.count > _MOST_PARTS:
             raise InvalidRequest(
                 "TOOL_RESULT_TOO_LARGE",
                 f"the result of call {result.call} has more than {MOST_RESULT:,} bytes, or comes "
                 f"in more than {_MOST_PARTS:,} parts; send an error in its place",
             )
-        if sum(len(one.data) for one in self._parts.values()) + len(result.data) > MOST_HELD:
+        if sum(len(one.data) for one in self._parts.values()) + len(data) > MOST_HELD:
             raise InvalidRequest(
                 "TOOL_RESULT_TOO_LARGE",
                 f"unfinished results have more than {MOST_HELD:,} bytes together; send the parts "
                 "of one result after each other",
             )
-        held.data += result.data
+        if result.more:
+            held.data += data
+            return None
+        del self._parts[result.call]
+        return bytes(held.data) + data if held.data else data
 
     def _begun(self, call: int) -> _Parts:
         if not self._tools.expects(call):

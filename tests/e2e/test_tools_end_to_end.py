@@ -380,5 +380,9 @@ def test_the_asyncio_client_performs_plain_and_async_tools(cage):
                 "try:\n    fail('value')\nexcept ValueError as error: print(error)"
             )
             assert seen.stdout == "bad value\n"
+            # What sends a cell's results ends with the cell.
+            if others := asyncio.all_tasks() - {asyncio.current_task()}:
+                _, left = await asyncio.wait(others, timeout=60)
+                assert not left
 
     asyncio.run(main())

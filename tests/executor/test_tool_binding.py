@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codecage import values
-from executor.kernel.toolbind import Misfit, bound
+from executor.kernel.toolbind import Misfit, bound, signature_of
 from executor.kernel.tooling import OPEN_ENDED, Parameter, ParameterKind, Tool
 from policy.requests import Composite
 
@@ -60,7 +60,7 @@ def bound_by_python(signature, args, kwargs):
 
 def bound_here(signature, args, kwargs):
     try:
-        return bound(tool_of(signature), values.encode((args, kwargs)))
+        return bound(signature_of(tool_of(signature)), values.encode((args, kwargs)))
     except Misfit:
         return None
 
@@ -77,11 +77,11 @@ def test_arguments_are_bound_as_python_binds_them(signature, args, kwargs):
 def test_what_no_bound_is_about_is_told_by_its_kind_alone():
     tool = Tool("t", (Parameter("a", ParameterKind.POSITIONAL_ONLY),))
     for value, kind in (([1], "list"), ({}, "dict"), (b"x", "bytes"), (1j, "complex")):
-        assert bound(tool, values.encode(((value,), {}))) == {"a": Composite(kind)}
+        assert bound(signature_of(tool), values.encode(((value,), {}))) == {"a": Composite(kind)}
 
 
 @pytest.mark.parametrize("text", ["x" * 2**18, "x" * 100])
 def test_a_text_is_read_as_far_as_a_bound_could_be_about_it(text):
     tool = Tool("t", (Parameter("a", ParameterKind.POSITIONAL_ONLY),))
-    found = bound(tool, values.encode(((text,), {})))["a"]
+    found = bound(signature_of(tool), values.encode(((text,), {})))["a"]
     assert found == (text if len(text) == 100 else Composite("value"))
