@@ -12,12 +12,14 @@ import contextlib
 import ctypes
 import errno
 import gc
+import itertools
 import os
 import select
 import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from typing import NoReturn
 
 from executor.children.worker import Birth, live
@@ -28,8 +30,10 @@ from executor.kernel.ahead import take_over
 from executor.kernel.errors import InternalError
 from executor.kernel.spawn import MESSAGE_MAX, SpawnWorker, WorkerExited, WorkerSpawned, ZygoteReady
 from executor.linux import oom, prctl, rlimits, sealing
+from executor.linux.hugepages import collapse
 from executor.wasm import jail, zygote_lock
 from executor.wasm.boot import STACK, boot
+from executor.wasm.booted import Guest
 from executor.wasm.jail import Identity
 from executor.wasm.rehearsal import gap_fillers, rehearse_sessions
 
@@ -39,6 +43,9 @@ CODECS = ("ascii", "latin-1", "utf-8")
 _M_ARENA_MAX = -8
 # Of CPU time; the server waits for two minutes.
 _BOOT_SECONDS = 120
+_DIGEST = 32
+# Behind so many workers no memory is put into large pages: a server of few sessions does without.
+_UNHURRIED = 4
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,10 +79,37 @@ def _serve(options: argparse.Namespace, score: oom.Score) -> int:
     zygote_lock.lock()
     with rlimits.within_seconds(_BOOT_SECONDS):
         guest = boot(opened)
-        digest = guest.digest()
+        digest = _begin_digest(guest)
         rehearse_sessions(guest)
-    birth = Birth(os.getpid(), guest, digest, identity)
+    birth = Birth(os.getpid(), guest, digest(), identity)
     _work(socket.socket(fileno=options.socket), birth, score)
+
+
+def _begin_digest(guest: Guest) -> Callable[[], bytes]:
+    """
+    Have a child take the digest of a guest that has booted; call what comes back to wait for it.
+
+    So the guest rehearses meanwhile. And to read all of a memory maps a page of zeros wherever
+    nobody has written, three of four in `core`, which each fork from then on would copy.
+    """
+    digest, said = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(said, guest.digest())
+        finally:
+            os._exit(0)
+    os.close(said)
+
+    def wait() -> bytes:
+        found = os.read(digest, _DIGEST)
+        os.close(digest)
+        os.waitpid(child, 0)
+        if len(found) != _DIGEST:
+            raise InternalError("the digest of the guest's memory could not be taken")
+        return found
+
+    return wait
 
 
 def _work(server: socket.socket, birth: Birth, score: oom.Score) -> NoReturn:
@@ -138,6 +172,8 @@ class Zygote:
         self._birth = birth
         self._score = score
         self._workers: dict[int, int] = {}
+        # A step for each worker, when its server has heard of it.
+        self._collapsing = itertools.chain(itertools.repeat(False, _UNHURRIED), collapse())
         jail.prepare()
         gc.collect()
         # Each worker makes sure of it for itself, and finds nothing left to do.
@@ -199,6 +235,7 @@ class Zygote:
             socket.send_fds(self._server, [WorkerSpawned(number, pid).pack()], [pidfd])
         finally:
             os.close(pidfd)
+        next(self._collapsing, None)
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):

@@ -228,3 +228,36 @@ def test_zygotes_see_little_of_the_servers_environment():
 
 def test_programs_are_run_isolated_from_environment_and_directory():
     assert program("executor.children.zygote")[1:3] == ("-I", "-B")
+
+
+NO_DIGEST = """
+from executor.children import zygote
+from executor.kernel.errors import InternalError
+
+class Guest:
+    def digest(self):
+        {does}
+
+try:
+    print(zygote._begin_digest(Guest())())
+except InternalError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("does", "said"),
+    [
+        ("return bytes(range(32))", str(bytes(range(32)))),
+        ("return b'short'", "the digest of the guest's memory could not be taken"),
+        ("raise MemoryError", "the digest of the guest's memory could not be taken"),
+    ],
+)
+def test_a_zygote_has_the_digest_that_its_child_took_or_none(does, said):
+    done = subprocess.run(
+        [sys.executable, "-c", NO_DIGEST.format(does=does)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == said
