@@ -112,7 +112,9 @@ class Channel:
         """
         owed = self._owed()
         while (message := self._take()) is None:
-            await self._more()
+            # The next ask is often there when the last one has just been answered, and the rest of
+            # a frame soon. Else there is nothing yet, and the loop says when there is.
+            await self._more(at_once=owed > 0 or self._frames.has_begun)
         began = time.thread_time()
         frame = _parse(message)
         await self._pay(owed, len(message))
@@ -193,14 +195,14 @@ class Channel:
         except InternalError as error:
             raise ProtocolBroken(str(error)) from error
 
-    async def _more(self) -> None:
+    async def _more(self, *, at_once: bool) -> None:
         """
-        Some bytes more for `_frames`, in which they are kept if nobody waits for them any more.
+        Some bytes more for `_frames`, in which they are kept if nobody waits for them any more;
+        with `at_once` they are looked for before the loop is asked.
         """
         if self._closed:
             raise WorkerGone(_CLOSED)
-        # Between two frames there is nothing yet, as a rule, and the loop says when there is.
-        if self._frames.has_begun and self._has_read():
+        if at_once and self._has_read():
             return
         self._arrival = asyncio.get_running_loop().create_future()
         self._watch(wanted=True)

@@ -44,6 +44,8 @@ GRACE: Final = 1.0
 _FINEST: Final = 0.005
 # What a correct worker may send beyond the limit, which it keeps itself: one frame and a mark.
 _SLACK: Final = 4 * 2**20
+_STDOUT: Final = Stream.STDOUT.value
+_STDERR: Final = Stream.STDERR.value
 _LONGEST_NAME: Final = 256
 _LONGEST_TEXT: Final = 2**16
 _LONGEST_TRACEBACK: Final = 2**18
@@ -129,7 +131,8 @@ class RunningCell:
         self._held_since: float | None = None
         self._cpu_before = worker.cpu_time() or 0.0
         self._cpu_used = 0.0
-        self._bytes = {Stream.STDOUT: 0, Stream.STDERR: 0}
+        # By the number of the stream.
+        self._bytes = {_STDOUT: 0, _STDERR: 0}
         # What counts against the limit beside the two streams.
         self._displayed = 0
         self._displays = 0
@@ -181,7 +184,7 @@ class RunningCell:
             raise ProtocolBroken(f"output of stream {frame.stream}") from error
         data = frame.data  # once: each reading of it is a copy
         room = self._room(len(data))
-        self._bytes[stream] += len(data)
+        self._bytes[frame.stream] += len(data)
         if data := data[: max(0, room)]:
             await self.log.add(Output(stream, data))
 
@@ -330,8 +333,8 @@ class RunningCell:
             wall_time=time.monotonic() - self._began,
             cpu_time=self._cpu_used,
             peak_memory=self._worker.memory_peak() or done.peak_memory_bytes,
-            stdout=max(done.stdout_bytes, self._bytes[Stream.STDOUT]),
-            stderr=max(done.stderr_bytes, self._bytes[Stream.STDERR]),
+            stdout=max(done.stdout_bytes, self._bytes[_STDOUT]),
+            stderr=max(done.stderr_bytes, self._bytes[_STDERR]),
             truncated=done.output_truncated or self._truncated,
             requests=now.requests - before.requests,
             denied=now.denied - before.denied,
