@@ -182,7 +182,7 @@ def test_an_answer_that_comes_when_its_guest_is_gone_leaves_nothing_open(ring, d
         session = await world.session(granting(data), found, hold=free, only="locate")
         session.guest.ask("read", f"{found['/data']}/a.csv")
         async with asyncio.timeout(PATIENCE):
-            await asyncio.to_thread(until, lambda: session.gate.counts.kinds["read"])
+            await asyncio.to_thread(until, lambda: session.gate.counts.kinds.get("read"))
             session.guest.process.kill()
             await asyncio.to_thread(until, lambda: _held(pid) == before + 1)
             free.set()
