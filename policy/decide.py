@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from policy.decide_files import FileTable, file_table
-from policy.decide_network import NetworkTable, network_table
+from policy.decide_network import OF_THE_NETWORK, NetworkTable, network_table
 from policy.decide_process import ProcessTable, process_table
 from policy.decide_tools import ToolTable, tool_table
 from policy.decide_transactions import decide_commit
@@ -27,7 +27,6 @@ from policy.requests import (
     CommitRequest,
     FileRequest,
     ImageRequest,
-    ImportRequest,
     ProcessRequest,
     Request,
     ToolRequest,
@@ -88,8 +87,11 @@ class Decider:
         return _leniently(request, decision, self._lenient)
 
     def _strictly(self, request: Request) -> Decision:
+        # Files and the network first: they are asked about most.
         if isinstance(request, FileRequest):
             return self._files.decide(request)
+        if isinstance(request, OF_THE_NETWORK):
+            return self._network.decide(request)
         if isinstance(request, ImageRequest):
             return self._image(request)
         if isinstance(request, ProcessRequest):
@@ -98,9 +100,7 @@ class Decider:
             return self._tools.decide(request)
         if isinstance(request, CommitRequest):
             return decide_commit(self.policy, request)
-        if isinstance(request, ImportRequest):
-            return advised(self.policy, request)
-        return self._network.decide(request)
+        return advised(self.policy, request)
 
     def may_hide(self, path: str) -> bool:
         """

@@ -60,8 +60,12 @@ def guard_of(path: str) -> Guard | None:
     """
     folded = path.casefold()
     components = folded.split("/")
-    if _NAMED.keys().isdisjoint(components) and not any(end in folded for end, _ in _ENDINGS):
-        return None
+    if _NAMES.isdisjoint(components):
+        for ending, _ in _ENDINGS:
+            if ending in folded:
+                break
+        else:
+            return None
     for component in components:
         if guard := _NAMED.get(component):
             return guard
@@ -72,4 +76,5 @@ def guard_of(path: str) -> Guard | None:
 
 
 _NAMED = {guard.name: guard for guard in GUARDS if not guard.name.startswith("*")}
+_NAMES = frozenset(_NAMED)
 _ENDINGS = tuple((guard.name[1:], guard) for guard in GUARDS if guard.name.startswith("*"))

@@ -58,7 +58,7 @@ class FileRequest:
     path: str
 
     def __str__(self) -> str:
-        return f"{self.action.value} {self.path}"
+        return f"{self.action._value_} {self.path}"  # `value` is two calls of Python
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +315,7 @@ def kind_of(request: Request) -> str:
     The word for requests like this one, where they are counted: a file's action, `connect`,
     `resolve`, `dial`, `http`, `socket`, `run`, `image`, `import`, `call` or `commit`.
     """
-    return request.action.value if isinstance(request, FileRequest) else _KINDS[type(request)]
+    return request.action._value_ if isinstance(request, FileRequest) else _KINDS[type(request)]
 
 
 _KINDS: Final[Mapping[type[Request], str]] = MappingProxyType(
