@@ -32,7 +32,7 @@ from executor.kernel.spawn import MESSAGE_MAX, SpawnWorker, WorkerExited, Worker
 from executor.linux import oom, prctl, rlimits, sealing
 from executor.linux.hugepages import collapse
 from executor.wasm import jail, zygote_lock
-from executor.wasm.boot import STACK, boot
+from executor.wasm.boot import STACK, boot, kind
 from executor.wasm.booted import Guest
 from executor.wasm.jail import Identity
 from executor.wasm.rehearsal import gap_fillers, rehearse_sessions
@@ -73,15 +73,19 @@ def _serve(options: argparse.Namespace, score: oom.Score) -> int:
     if image is None:
         raise InternalError(f"the image {options.image} with key {options.key} is not in the cache")
     opened = parts(image)
+    kind(opened.guest)
     identity = _identity(options)
     if identity is not None:
         _become(identity)
     zygote_lock.lock()
     with rlimits.within_seconds(_BOOT_SECONDS):
         guest = boot(opened)
-        digest = _begin_digest(guest)
+        # A snapshot of the guest, among what is in it twice.
+        del opened
+        digest = guest.resumed_digest
+        taken = None if digest else _begin_digest(guest)
         rehearse_sessions(guest)
-    birth = Birth(os.getpid(), guest, digest(), identity)
+    birth = Birth(os.getpid(), guest, digest if taken is None else taken(), identity)
     _work(socket.socket(fileno=options.socket), birth, score)
 
 

@@ -9,6 +9,7 @@ from executor.images.manifest import (
     PYTHON,
     RUNTIME,
     SITE_PACKAGES,
+    SNAPSHOT,
     STDLIB,
     TRAMPOLINE,
     Image,
@@ -16,6 +17,7 @@ from executor.images.manifest import (
 )
 from executor.images.provides import elsewhere
 from executor.wasm.parts import Parts, SideModule
+from executor.wasm.snapshot import Snapshot
 
 
 def parts(image: Image) -> Parts:
@@ -37,7 +39,14 @@ def parts(image: Image) -> Parts:
         image=image.name,
         elsewhere=elsewhere(image.name),
         runtime=pyc.unpack(sealed.read(image, RUNTIME)) if manifest.has(RUNTIME) else {},
+        snapshot=_snapshot(image),
     )
+
+
+def _snapshot(image: Image) -> Snapshot | None:
+    if not image.manifest.has(SNAPSHOT):
+        return None
+    return Snapshot.decoded(sealed.read(image, SNAPSHOT))
 
 
 def _module(image: Image, name: str) -> str:

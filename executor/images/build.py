@@ -9,7 +9,8 @@ Building an image, from a declaration and its lock to a published directory.
     native     shared libraries of wheels, translated and compiled like the guest itself
     bytecode   the guest itself, booted from the draft, compiles library and packages, or is
                asked where its interpreter keeps what an interrupt must set
-    trial      the image is booted as a zygote boots it, with all that it imports
+    trial      the image is booted as a zygote boots it, with all that it imports; what that comes
+               to is a file of the image, where zygotes can go on from it
     publish    durable files, rename, index
 
 Nothing is resolved here: what the lock does not name is not installed. A build that is refused
@@ -23,11 +24,12 @@ without native parts lends its code.
 """
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
@@ -193,7 +195,7 @@ def _make(plan: _Plan, cache: Cache, progress: Report) -> Image:
         facts = _asked(plan, room, draft)
         described = _describe(plan, gathered, modules, facts, draft)
         _require_unchanged(described, made)
-        _try(described, room, draft)
+        described = _tried(described, room, draft)
         with reported(Step.PUBLISH, draft, progress):
             return catalog.publish(cache, draft, described)
 
@@ -317,21 +319,29 @@ def _place_bytecode(plan: _Plan, draft: Path, work: Path) -> None:
     pyc.install(packages, draft / manifest.SITE_PACKAGES, plan.kind.layout.cache_tag)
 
 
-def _try(described: Manifest, room: _Room, draft: Path) -> None:
+def _tried(described: Manifest, room: _Room, draft: Path) -> Manifest:
     """
-    Boot the image as a zygote does, with all that it imports. Raises ImageRefusedError.
+    Boot the image as a zygote does, with all that it imports, and add the snapshot of what that
+    came to, if there is one. Raises ImageRefusedError.
     """
     work = room.make("trial")
     text = work / manifest.MANIFEST
     write_new(text, manifest.to_json(described))
     with reported(Step.TRIAL, draft, room.progress) as tick:
         try:
-            run_module("executor.images.trial", [str(draft), str(text)], work, tick, (draft,))
+            arguments = [str(draft), str(text), str(work)]
+            run_module("executor.images.trial", arguments, work, tick, (draft,))
         except ToolFailedError as error:
             raise ImageRefusedError(
                 f"The image {described.name} does not boot: {str(error).splitlines()[-1]}. "
                 "Mend its `warm` list or its packages; the image that was there stays."
             ) from error
+    if not os.path.lexists(work / manifest.SNAPSHOT):
+        return described
+    data = taken(work / manifest.SNAPSHOT, _LARGEST)
+    write_new(draft / manifest.SNAPSHOT, data)
+    entry = FileEntry(manifest.SNAPSHOT, sha256(data), len(data))
+    return replace(described, files=(*described.files, entry))
 
 
 def _bytecode(plan: _Plan, draft: Path, work: Path) -> list[str]:

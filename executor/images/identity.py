@@ -19,7 +19,7 @@ from executor.wasm.target import this_target
 
 PLAIN_NAME = "core"
 # What a build puts into an image: raised when that changes, so that older images are not found.
-CONTENT = 4
+CONTENT = 5
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 

@@ -17,6 +17,8 @@ CLOSURES = "closures.cwasm"
 STDLIB = "stdlib.zip"
 # Bytecode of the guest's half of the cells (`pyc.pack`); images of earlier releases have none.
 RUNTIME = "runtime.bytecode"
+# The guest as its boot leaves it (`executor/wasm/snapshot.py`), where that can be taken up again.
+SNAPSHOT = "booted.snapshot"
 SITE_PACKAGES = "site-packages"
 # Further files of the guest: below this directory lies its tree from the root.
 EXTRA = "extra"

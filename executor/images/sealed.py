@@ -142,7 +142,8 @@ def _open(entry: FileEntry, path: str | Path, flags: int, held: int | None = Non
 
 
 def _checked(source: int, entry: FileEntry) -> bytes:
-    data = b"".join(_chunks(source, entry))
+    # In one piece where the kernel gives it so: what is joined then is that piece, and no copy.
+    data = b"".join(_chunks(source, entry, entry.size + 1))
     _require_hash(entry, hashlib.sha256(data).hexdigest())
     return data
 
@@ -151,7 +152,7 @@ def _sealed_copy(source: int, entry: FileEntry) -> int:
     memory = os.memfd_create(f"codecage:{entry.name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         digest = hashlib.sha256()
-        for chunk in _chunks(source, entry):
+        for chunk in _chunks(source, entry, _CHUNK):
             digest.update(chunk)
             _write_all(memory, chunk)
         _require_hash(entry, digest.hexdigest())
@@ -161,11 +162,11 @@ def _sealed_copy(source: int, entry: FileEntry) -> int:
         os.close(memory)
 
 
-def _chunks(source: int, entry: FileEntry) -> Iterator[bytes]:
+def _chunks(source: int, entry: FileEntry, most: int) -> Iterator[bytes]:
     # One byte more than expected is asked for, so that a file that grew is seen, not cut.
     left = entry.size + 1
     while left > 0:
-        chunk = os.read(source, min(_CHUNK, left))
+        chunk = os.read(source, min(most, left))
         if not chunk:
             break
         left -= len(chunk)

@@ -10,11 +10,22 @@ from executor.wasm.emscripten import EmscriptenGuest
 from executor.wasm.engine_config import MAX_WASM_STACK
 from executor.wasm.layout import WASI_315
 from executor.wasm.parts import Parts
-from executor.wasm.wasip1 import WasiGuest
 
 # The guest's stack is a part of the main thread's, which grows as far as its limit lets it; the
 # rest is for the Python around the guest.
 STACK: Final = MAX_WASM_STACK + 4 * 2**20
+
+
+def kind(guest: str) -> type[Guest]:
+    """
+    The class of a guest. Who boots it when no file can be read any more asks before that: most
+    zygotes have no use for the code of the other kind.
+    """
+    if guest != WASI_315.guest:
+        return EmscriptenGuest
+    from executor.wasm.wasip1 import WasiGuest  # noqa: PLC0415 - as above
+
+    return WasiGuest
 
 
 def boot(parts: Parts) -> Guest:
@@ -25,6 +36,4 @@ def boot(parts: Parts) -> Guest:
     where the process may not have the stack that the guest needs.
     """
     rlimits.at_least(rlimits.Limit.STACK, STACK)
-    if parts.guest == WASI_315.guest:
-        return WasiGuest(parts)
-    return EmscriptenGuest(parts)
+    return kind(parts.guest)(parts)

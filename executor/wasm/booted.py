@@ -23,6 +23,7 @@ from executor.wasm.nodes import File, Local
 from executor.wasm.openfiles import OpenFile
 from executor.wasm.parts import Parts
 from executor.wasm.process import Process, unlimited
+from executor.wasm.snapshot import Snapshot
 from executor.wasm.space import Space
 from executor.wasm.vfs import FileSystem
 from executor.wasm.waiting import Sleeper
@@ -73,8 +74,11 @@ class Guest(ABC):
         self.gathering.join(self._linear)
         self.process: Final = self._process(parts)
         self.linkage.bind(self.process)
+        # Of the snapshot that the guest was taken up from: what `digest` gives now. Else empty.
+        self.resumed_digest = b""
         self._start(parts)
-        self.rehearse()
+        if not self.resumed_digest:
+            self.rehearse()
 
     def rehearse(self) -> None:
         """
@@ -103,8 +107,16 @@ class Guest(ABC):
     @abstractmethod
     def _start(self, parts: Parts) -> None:
         """
-        Start Python, and install and warm up the guest's half of the cells.
+        Start Python, and install and warm up the guest's half of the cells; or take a guest up
+        where the image's build left it, and keep the snapshot's digest in `resumed_digest`.
         """
+
+    def snapshot(self, parts: Parts) -> Snapshot | None:  # noqa: ARG002 - see the docstring
+        """
+        What this guest, which was booted from `parts` and has done nothing since, can be taken up
+        from. None where that is not possible for its kind, or for what its image imports.
+        """
+        return None
 
     @abstractmethod
     def call(self, request: Mapping[str, Any]) -> dict[str, Any]:

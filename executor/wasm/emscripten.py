@@ -23,7 +23,8 @@ from executor.wasm.imports import Row
 from executor.wasm.linker import Core, SideLinker
 from executor.wasm.memory import GuestMemory
 from executor.wasm.parts import Parts
-from executor.wasm.program import runtime_program
+from executor.wasm.program import Program, runtime_program
+from executor.wasm.snapshot import Snapshot, left_nothing, world_of
 
 # compile() of the runtime: file input, not an expression.
 _FILE_INPUT: Final = 257
@@ -81,11 +82,11 @@ class EmscriptenGuest(Guest):
         self._table = shared.table or self.exports.table("__indirect_function_table")
         trampoline = self._install_trampoline(parts.trampoline)
         self.process.libc = _Libc(self.exports, self.memory)
-        self.process.native = SideLinker(self._core(), self.process, parts, trampoline)
-        if parts.closures:
-            self.process.foreign = self._foreign_calls(parts.closures)
-        self.exports.function("Py_InitializeEx")(1)
-        self._guard_stack()
+        self._linker = SideLinker(self._core(), self.process, parts, trampoline)
+        self.process.native = self._linker
+        self._foreign = self._foreign_calls(parts.closures) if parts.closures else None
+        if self._foreign is not None:
+            self.process.foreign = self._foreign
         self._signal_flag = self.exports.address("Py_EMSCRIPTEN_SIGNAL_HANDLING")
         self._malloc = self.exports.function("malloc")
         self._free = self.exports.function("free")
@@ -94,7 +95,36 @@ class EmscriptenGuest(Guest):
         self._bytes_size = self.exports.function("PyBytes_Size")
         self._bytes_data = self.exports.function("PyBytes_AsString")
         self._release = self.exports.function("Py_DecRef")
-        self._entry = self._install_runtime(parts)
+        program = runtime_program(parts)
+        self._world = world_of(parts, program, self.environment)
+        if parts.snapshot is not None and parts.snapshot.world == self._world:
+            self._entry = self._resume(parts.snapshot)
+        else:
+            self.exports.function("Py_InitializeEx")(1)
+            self._guard_stack()
+            self._entry = self._install_runtime(program)
+
+    def _resume(self, snapshot: Snapshot) -> int:
+        """
+        Take the guest up where the image's build left it. The entry's address.
+        """
+        if not self._grow(snapshot.size):
+            raise InternalError("the guest's memory cannot have the size that its snapshot says")
+        snapshot.fill(self.memory)
+        self.process.entropy.go_on(snapshot.drawn)
+        self.resumed_digest = snapshot.digest
+        return snapshot.entry
+
+    def snapshot(self, parts: Parts) -> Snapshot | None:
+        """
+        As `Guest` has it.
+        """
+        calls = (self._linker, self._foreign)
+        untouched = all(one is None or one.is_untouched for one in calls)
+        fresh = self._process(parts)
+        if not (self.abi.snapshots and untouched and left_nothing(self.process, fresh)):
+            return None
+        return Snapshot.of(self._world, self.memory, self._entry, self.process.entropy.drawn)
 
     def _guard_stack(self) -> None:
         """
@@ -179,12 +209,11 @@ class EmscriptenGuest(Guest):
         self.memory.put_u32(self.exports.address("_PyRuntime") + offset, index)
         return index
 
-    def _install_runtime(self, parts: Parts) -> int:
+    def _install_runtime(self, program: Program) -> int:
         """
         Run the guest's half, warm up what the image says, and keep a reference to its entry.
         """
         scope = self.exports.function("PyDict_New")()
-        program = runtime_program(parts)
         self._put(scope, "made", self._bytes(program.made))
         text = self._string(program.text)
         run = self.exports.function("PyRun_StringFlags")

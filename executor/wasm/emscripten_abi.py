@@ -48,11 +48,16 @@ class ImportedState:
 class EmscriptenAbi:
     """
     One ABI: the rows of its imports, its trampoline, and what it imports where it does.
+
+    `snapshots` says that a boot changes nothing of the modules' but memory, once constructors have
+    run: no mutable global (the stack's pointer and its two ends, and the upper half of a result),
+    no size or element of a table.
     """
 
     rows: tuple[Row, ...]
     trampoline: Trampoline
     imported: ImportedState | None
+    snapshots: bool
 
 
 # Imports of 2026_0 that 2025_0 does not have.
@@ -111,6 +116,7 @@ ABIS: Final[Mapping[str, EmscriptenAbi]] = MappingProxyType(
             rows=imports.ROWS,
             trampoline=Trampoline("trampoline_call", "_PyEM_EMSCRIPTEN_TRAMPOLINE_OFFSET"),
             imported=None,
+            snapshots=True,
         ),
         PYODIDE_313.guest: EmscriptenAbi(
             rows=(*(row for row in imports.ROWS if row.name not in _LATER), *_EARLIER),
@@ -129,6 +135,8 @@ ABIS: Final[Mapping[str, EmscriptenAbi]] = MappingProxyType(
                     }
                 ),
             ),
+            # It has some 300 mutable globals, which no one has looked at.
+            snapshots=False,
         ),
     }
 )

@@ -101,6 +101,14 @@ class ForeignCalls:
         self._slots: Final = [deque(range(one.slots)) for one in closures.TEMPLATES]
         self._closures: Final[dict[int, _Closure]] = {}
 
+    @property
+    def is_untouched(self) -> bool:
+        """
+        Whether all closures wait in the order in which they began: none was ever made.
+        """
+        waiting = (self._indexes, *self._slots)
+        return not self._closures and all(list(one) == sorted(one) for one in waiting)
+
     # ---- calls --------------------------------------------------------------------------------
 
     def call(self, cif: int, function: int, result: int, values: int) -> None:

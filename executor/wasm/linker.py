@@ -142,6 +142,13 @@ class SideLinker:
         found = self._process.files.resolve(path, "/", follow=True)
         return found.node if isinstance(found, Local) else None
 
+    @property
+    def is_untouched(self) -> bool:
+        """
+        Whether no library was ever asked for.
+        """
+        return not (self._loaded or self._broken or self._handles)
+
     # ---- what libc asks -------------------------------------------------------------------------
 
     def open(self, handle: int) -> int:

@@ -437,5 +437,11 @@ class Descriptors:
         self.get(number)
         (self._close_on_exec.add if on else self._close_on_exec.discard)(number)
 
+    def items(self) -> list[tuple[int, OpenFile]]:
+        """
+        The open descriptors and their descriptions, in order.
+        """
+        return sorted(self._open.items())
+
     def __len__(self) -> int:
         return len(self._open)

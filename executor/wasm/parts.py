@@ -4,8 +4,12 @@ What an image gives to boot a guest from: paths and bytes that the caller has ve
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from executor.wasm.layout import PYODIDE_314
+
+if TYPE_CHECKING:
+    from executor.wasm.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,8 @@ class Parts:
     the guest sees them, by absolute path, and `facts` what the build found out about the guest.
     `elsewhere` names, for modules that this image has not, the images that have them. `runtime`
     is the bytecode of the guest's half of the cells, by the digest of its sources; what is not
-    in it is compiled.
+    in it is compiled. `snapshot` is what the image's build left of the guest that it booted; where
+    it does not fit, or is not there, the guest is booted.
     """
 
     python: str
@@ -54,3 +59,4 @@ class Parts:
     image: str = ""
     elsewhere: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     runtime: Mapping[str, bytes] = field(default_factory=dict)
+    snapshot: "Snapshot | None" = None

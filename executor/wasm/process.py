@@ -72,6 +72,19 @@ class Entropy:
         self._counter = 0
         self._rest = b""
 
+    @property
+    def drawn(self) -> tuple[int, bytes]:
+        """
+        How far the stream has gone: its blocks, and what is left of the last.
+        """
+        return self._counter, self._rest
+
+    def go_on(self, drawn: tuple[int, bytes]) -> None:
+        """
+        Go on where a stream over the same seed had got to.
+        """
+        self._counter, self._rest = drawn
+
     def take(self, count: int, kernel: Callable[[int], bytes]) -> bytes:
         """
         The next `count` bytes.

@@ -42,6 +42,13 @@ class FileSystem:
         """
         return self._now()
 
+    @property
+    def made(self) -> int:
+        """
+        How many nodes were ever made.
+        """
+        return self._serial
+
     # ---- building -------------------------------------------------------------------------
 
     def add_directory(self, path: str, space: Space | None) -> Directory:

@@ -28,7 +28,7 @@ from executor.images.declaration import adding
 from executor.images.errors import ImageRefusedError, PinMismatchError
 from executor.images.guests import DEFAULT
 from executor.images.lock import SHIPPED_LOCK
-from executor.images.manifest import RUNTIME
+from executor.images.manifest import RUNTIME, SNAPSHOT
 from executor.images.node import find_node
 from executor.images.pins import PYODIDE_WASM, load_pins
 from executor.images.progress import Progress, Step
@@ -145,6 +145,8 @@ def test_a_damaged_image_is_built_again_with_the_same_bytes_and_without_a_networ
     assert _without_runtime(image) == _without_runtime(core)
     # All of the guest's half is there as bytecode, and a zygote compiles nothing.
     assert parts(image).runtime.keys() == {source_digest(text) for text in SOURCES.values()}
+    # And boots nothing.
+    assert image.manifest.has(SNAPSHOT)
     assert set(steps) == {
         Step.WHEELS,
         Step.COMPILE,
@@ -155,8 +157,10 @@ def test_a_damaged_image_is_built_again_with_the_same_bytes_and_without_a_networ
 
 
 def _without_runtime(image):
-    # Its bytecode is of this package's own files, which may be others than when it was built.
-    return [entry for entry in image.manifest.files if entry.name != RUNTIME]
+    # Of this package's own files, which may be others than when it was built: bytecode, and what a
+    # boot with it comes to.
+    of_ours = {RUNTIME, SNAPSHOT}
+    return [entry for entry in image.manifest.files if entry.name not in of_ours]
 
 
 def test_bytecode_does_not_depend_on_the_names_that_the_guest_has_met(core):

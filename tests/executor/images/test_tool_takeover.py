@@ -100,7 +100,7 @@ def ask(name: str) -> Callable[..., None]:
 
 def boot(cache, draft: Path, work: Path) -> None:
     described = small_manifest("small", {})
-    building._try(described, building._Room(cache, work, silent), draft)
+    building._tried(described, building._Room(cache, work, silent), draft)
 
 
 STEPS = [
