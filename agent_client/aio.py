@@ -6,6 +6,7 @@ stands in `calls.py`, once. One connection belongs to one event loop.
 """
 
 import asyncio
+import io
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -384,8 +385,10 @@ class AsyncSession(SessionHandle):
         Read a file of the session. Raises PathNotFound.
         """
         request = calls.get_file(self._open_id(), path)
-        replies = self._cage.listen("GetFile", request)
-        return b"".join([reply.data async for reply in replies])
+        found = io.BytesIO()  # as the other client's
+        async for reply in self._cage.listen("GetFile", request):
+            found.write(reply.data)
+        return found.getvalue()
 
     async def files(self, path: str = "/work") -> tuple[FileInfo, ...]:
         """

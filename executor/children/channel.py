@@ -213,7 +213,7 @@ class Channel:
 
     def _has_read(self) -> bool:
         try:
-            data = self._socket.recv(_READ)
+            data = self._socket.recv(max(_READ, self._frames.missing))
         except BlockingIOError:
             return False
         except OSError as error:

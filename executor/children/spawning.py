@@ -48,6 +48,9 @@ from executor.linux.pidfd import Process
 _LOG = logging.getLogger(__name__)
 _START_PATIENCE: Final = 120.0
 _SPAWN_PATIENCE: Final = 10.0
+# A piece of a file and a frame of output wait whole in a worker's socket, so that neither side has
+# to be woken several times for one. The kernel gives what net.core.wmem_max allows.
+_WAITING: Final = 2**20
 
 
 class Zygote:
@@ -147,7 +150,7 @@ class Zygote:
         self.spawned += 1
         number = self.spawned
         asked = SpawnWorker(number) if order is None else SpawnBox(number, order)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours, theirs = _pair()
         answer: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
         self._waiting[number] = _Wanted(answer, ours, order)
         ours.setblocking(False)
@@ -324,6 +327,16 @@ def _refused(refused: BoxRefused) -> CageMissing | CageUnavailable:
     if refused.missing:
         return CageMissing(refused.reason)
     return CageUnavailable(refused.reason)
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    """
+    Our end of a worker's socket, and the worker's.
+    """
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    for end in ends:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _WAITING)
+    return ends
 
 
 def _identified(pid: int, pidfd: int) -> Process | None:

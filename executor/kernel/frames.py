@@ -85,7 +85,7 @@ class FrameBuffer:
     Pieces are kept as they came and put together once, when a frame is whole.
     """
 
-    __slots__ = ("_limit", "_pieces", "_size", "_start")
+    __slots__ = ("_limit", "_pieces", "_size", "_start", "_wanted")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -93,6 +93,7 @@ class FrameBuffer:
         # Where in the first piece the next frame begins, and how many bytes there are from there.
         self._start = 0
         self._size = 0
+        self._wanted = 0
 
     @property
     def has_begun(self) -> bool:
@@ -112,6 +113,13 @@ class FrameBuffer:
             self._pieces.append(data)
         self._size += len(data)
 
+    @property
+    def missing(self) -> int:
+        """
+        How many bytes the frame that has begun still wants, as `take` found: 0 before it looked.
+        """
+        return max(0, self._wanted - self._size)
+
     def take(self) -> bytes | None:
         """
         The next whole message, or None. Raises FrameTooLongError.
@@ -125,7 +133,9 @@ class FrameBuffer:
         if length > self._limit:
             raise FrameTooLongError(f"a frame of {length} bytes; {self._limit} are allowed")
         if self._size < _LENGTH.size + length:
+            self._wanted = _LENGTH.size + length
             return None
+        self._wanted = 0
         return self._cut(_LENGTH.size + length)
 
     def _cut(self, size: int) -> bytes:

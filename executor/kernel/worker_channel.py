@@ -16,8 +16,8 @@ from codecage.worker.v1 import worker_pb2 as wire
 from executor.kernel import frames
 from executor.kernel.errors import InternalError
 
-RECEIVE: Final = 2**16
-"""How many bytes are read at a time."""
+# How many bytes are read at a time, where no more are known to come.
+_RECEIVE: Final = 2**16
 # What goes out together with the head of a frame: by itself it would wake the server for nothing.
 _FIRST: Final = 2**14
 
@@ -94,12 +94,12 @@ class WorkerChannel:
 
     def _more(self) -> bytes:
         try:
-            data = self._received(self._socket)
+            data = self._received(self._socket, max(_RECEIVE, self._buffer.missing))
         except OSError as error:
             raise ServerGoneError(str(error)) from error
         if not data:
             raise ServerGoneError("end of stream")
         return data
 
-    def _received(self, connection: socket.socket) -> bytes:
-        return connection.recv(RECEIVE)
+    def _received(self, connection: socket.socket, size: int) -> bytes:
+        return connection.recv(size)

@@ -21,7 +21,7 @@ from typing import Final
 
 from executor.kernel.frames import MAX_OUTPUT
 
-FLUSH_BYTES: Final = 2**14
+FLUSH_BYTES: Final = 2**18
 FLUSH_SECONDS: Final = 0.01
 # Both streams in turn, a byte each, would otherwise cost far more than the bytes.
 RUNS_MAX: Final = 1024

@@ -9,7 +9,7 @@ import socket
 
 from codecage.worker.v1 import worker_pb2 as wire
 from executor.kernel.errors import InternalError
-from executor.kernel.worker_channel import RECEIVE, WorkerChannel
+from executor.kernel.worker_channel import WorkerChannel
 from executor.linux import descriptors
 from executor.linux.descriptors import Passed, PassedStream, RegularFile
 from executor.wasm.abi import GuestFault, from_host
@@ -63,8 +63,8 @@ class Channel(WorkerChannel):
         if not self.muted:
             super()._sent(*parts)
 
-    def _received(self, connection: socket.socket) -> bytes:
-        data, passed = descriptors.receive_passed(connection, RECEIVE)
+    def _received(self, connection: socket.socket, size: int) -> bytes:
+        data, passed = descriptors.receive_passed(connection, size)
         if passed is not None and data:
             self._passed.append(passed)
         return data

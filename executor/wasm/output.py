@@ -1,7 +1,7 @@
 """
 What the guest writes on stdout and stderr, on its way to the server.
 
-Small writes are gathered and sent after 10 ms, or at 16 KiB, or with the end of the cell. While
+Small writes are gathered and sent after 10 ms, or at 256 KiB, or with the end of the cell. While
 the socket is full they gather further, up to 1 MiB a frame, and then the guest waits: nothing
 grows without bound, and fewer and larger frames are what a reader that is behind needs.
 
@@ -18,7 +18,7 @@ from typing import Final
 from executor.kernel.frames import MAX_OUTPUT
 from executor.wasm.gathering import Gathering
 
-FLUSH_BYTES: Final = 2**14
+FLUSH_BYTES: Final = 2**18
 FLUSH_SECONDS: Final = 0.01
 # Both streams in turn, a byte each, would otherwise cost far more than the bytes.
 RUNS_MAX: Final = 1024

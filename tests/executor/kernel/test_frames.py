@@ -57,3 +57,15 @@ def test_a_frame_of_a_head_and_data_is_the_message(size, stream):
     buffer.feed(head + data)
     message = wire.FromWorker(output=wire.Output(stream=stream, data=data))
     assert wire.FromWorker.FromString(buffer.take()) == message
+
+
+def test_how_much_a_frame_still_wants_is_known_once_its_length_was_read():
+    buffer = FrameBuffer(1000)
+    wanted = []
+    for part in (b"\x64\0", b"\0\0", b"x" * 60, b"x" * 40 + b"\x05\0\0\0y"):
+        buffer.feed(part)
+        buffer.take()
+        wanted.append(buffer.missing)
+    assert wanted == [0, 100, 40, 0]
+    assert buffer.take() is None
+    assert buffer.missing == 4
