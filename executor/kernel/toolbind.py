@@ -27,6 +27,7 @@ _MOST_PARTS: Final = 4096
 # A text that is longer than this (bytes of its document) has no bound that it could keep.
 _MOST_READ: Final = 2**18
 _PLAIN: Final = frozenset("NTFifs")
+_PLAIN_LIMITS: Final = values.Limits(_MOST_READ, depth=0, count=1)
 _NAME: Final = values.Limits(1024, depth=0, count=1)
 _KINDS: Final = {
     "b": "bytes",
@@ -167,5 +168,5 @@ def plain(data: bytes) -> object:
     """
     tag = values.tag_of(data)
     if tag in _PLAIN and len(data) <= _MOST_READ:
-        return values.decode(data, values.Limits(_MOST_READ, depth=0, count=1))
+        return values.decode(data, _PLAIN_LIMITS)
     return Composite(_KINDS.get(tag, "value"))

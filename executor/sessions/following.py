@@ -34,9 +34,8 @@ class Following:
         try:
             return await anext(aiter(requests), None)
         except asyncio.CancelledError:
-            if waiting is None or self._waiting is waiting:
-                raise  # its client has gone
-            waiting.uncancel()
+            if waiting is None or self._waiting is waiting or waiting.uncancel():
+                raise  # its client has gone, perhaps as well
             return None
         finally:
             if self._waiting is waiting:
