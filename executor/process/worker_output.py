@@ -95,8 +95,10 @@ class OutputBuffer:
         """
         Take what the guest wrote; what is over the limit is counted and dropped.
         """
+        # For each line that is printed: what is done here without need is done a million times.
         with self._lock:
-            self._drain()
+            if self._written.poll(_NOW):
+                self._drain()
             self._take(stream, data)
 
     def send_whole(self, size: int, send: Callable[[], None]) -> bool:
@@ -178,23 +180,26 @@ class OutputBuffer:
 
     def _take(self, stream: int, data: bytes) -> None:
         self.totals[stream] += len(data)
-        kept = data[: self._left]
-        self.truncated = self.truncated or len(kept) < len(data)
-        if not kept:
+        if len(data) > self._left:
+            self.truncated = True
+            data = data[: self._left]
+        if not data:
             return
-        self._left -= len(kept)
+        self._left -= len(data)
         if not self._pending:
             os.eventfd_write(self._wake, 1)
         if self._runs and self._runs[-1][0] == stream:
-            self._runs[-1][1].extend(kept)
+            self._runs[-1][1].extend(data)
         else:
-            self._runs.append((stream, bytearray(kept)))
-        self._pending += len(kept)
-        if self._is_full() or (self._pending >= FLUSH_BYTES and self._has_room()):
-            self.flush()
+            self._runs.append((stream, bytearray(data)))
+        self._pending += len(data)
+        if self._pending >= FLUSH_BYTES or len(self._runs) >= RUNS_MAX:
+            self._send_much()
 
-    def _is_full(self) -> bool:
-        return self._pending >= MAX_OUTPUT or len(self._runs) >= RUNS_MAX
+    def _send_much(self) -> None:
+        is_full = self._pending >= MAX_OUTPUT or len(self._runs) >= RUNS_MAX
+        if is_full or self._has_room():
+            self.flush()
 
     def _has_room(self) -> bool:
         return bool(self._room_for.poll(_NOW))
