@@ -2,9 +2,9 @@
 Large pages for a process that forks often.
 
 A fork copies an entry for each page of 4 KiB that was ever written, and the end of the child takes
-each back: of a worker that runs one cell, a third of its time. What lies in 2 MiB that are aligned
-can be one page instead, which is copied as one entry; where a process then writes, it has 4 KiB to
-itself as before, and those around them still go together.
+each back: with a worker that runs one cell, a quarter of all its time. What lies in 2 MiB that are
+aligned can be one page instead, which is copied as one entry; where a process then writes, it has
+4 KiB to itself as before, and those around them still go together.
 
 Made when the memory is as it shall be, by MADV_COLLAPSE: to have asked for large pages before
 would take 2 MiB for each first byte. One takes a millisecond or three, so a caller makes them when
@@ -29,9 +29,13 @@ def collapse() -> Iterator[bool]:
     Make a large page of this process's memory with each step; whether the kernel did.
 
     The memory is that of the first step: private, of no file, and such as can be read and written.
-    Raises OSError where /proc is not mounted.
+    There is none where /proc cannot be read.
     """
-    for first, last in _anonymous(proc.read("/proc/self/maps")):
+    try:
+        maps = proc.read("/proc/self/maps")
+    except OSError:
+        return
+    for first, last in _anonymous(maps):
         for address in range(-(-first // SIZE) * SIZE, last - SIZE + 1, SIZE):
             yield _collapse(address)
 

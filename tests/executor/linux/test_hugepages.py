@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from executor.linux.hugepages import SIZE, _anonymous
+from executor.linux.hugepages import SIZE, _anonymous, collapse
 
 ROOT = Path(__file__).resolve().parents[3]
 MAPS = b"""\
@@ -85,3 +85,11 @@ seccomp.install(compile_filter(Filter("probe", rows, ALLOW), os.getpid()), tsync
 @pytest.mark.parametrize("number", ["EINVAL", "ENOMEM", "EAGAIN"])
 def test_a_kernel_that_refuses_changes_nothing(number):
     assert run(REFUSING.format(number=number)) == ["True", "0", "0"]
+
+
+def test_without_proc_there_is_nothing_to_do(monkeypatch):
+    def refuse(path):
+        raise FileNotFoundError(2, "No such file or directory", path)
+
+    monkeypatch.setattr("executor.linux.proc.read", refuse)
+    assert [*collapse()] == []
