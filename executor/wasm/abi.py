@@ -136,6 +136,28 @@ class Open(IntFlag):
     NOFOLLOW = 0o400000
     CLOEXEC = 0o2000000
 
+    # Asked for each call about a file, so of plain numbers: `&` and `|` make a member each time.
+    @property
+    def reads(self) -> bool:
+        """
+        Whether a file that is opened so can be read.
+        """
+        return not self._value_ & 0o1
+
+    @property
+    def writes(self) -> bool:
+        """
+        Whether a file that is opened so can be written.
+        """
+        return bool(self._value_ & 0o3)
+
+    @property
+    def changes(self) -> bool:
+        """
+        Whether to open a file so may change it, or make one.
+        """
+        return bool(self._value_ & 0o1103)
+
 
 AT_FDCWD = -100 & 0xFFFFFFFF
 AT_SYMLINK_NOFOLLOW = 0x100

@@ -95,7 +95,7 @@ class Broker:
         """
         request = wire.OpenAsk(
             path=path,
-            write=bool(flags & (Open.WRONLY | Open.RDWR)),
+            write=flags.writes,
             create=Open.CREAT in flags,
             exclusive=Open.EXCL in flags,
             truncate=Open.TRUNC in flags,

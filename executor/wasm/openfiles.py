@@ -38,14 +38,14 @@ class OpenFile:
         """
         Whether it was opened for reading.
         """
-        return not self.flags & Open.WRONLY
+        return self.flags.reads
 
     @property
     def writable(self) -> bool:
         """
         Whether it was opened for writing.
         """
-        return bool(self.flags & (Open.WRONLY | Open.RDWR))
+        return self.flags.writes
 
     def read_at(self, view: memoryview, offset: int) -> int:  # noqa: ARG002 - see the class
         """
@@ -79,7 +79,7 @@ class OpenFile:
         Write at the position, or at the end in append mode, and move it.
         """
         self.require(reading=False)
-        if self.flags & Open.APPEND:
+        if Open.APPEND in self.flags:
             self.position = self.size()
         count = self.write_at(data, self.position)
         self.position += count

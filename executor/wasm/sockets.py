@@ -321,7 +321,7 @@ class Socket(OpenFile):
 
     @property
     def _blocks(self) -> bool:
-        return not self.flags & Open.NONBLOCK
+        return Open.NONBLOCK not in self.flags
 
     def _wait(self, events: int, seconds: float | None, late: Errno) -> None:
         if seconds is None and self.family == AF_UNIX:

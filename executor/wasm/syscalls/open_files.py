@@ -205,7 +205,7 @@ def fd_fdstat_get(process: Process, descriptor: int, buffer: int) -> int:
         kind = FILETYPE_STREAM
     else:
         kind = FILETYPE_CHARACTER
-    flags = 1 if file.flags & Open.APPEND else 0
+    flags = 1 if Open.APPEND in file.flags else 0
     process.memory.write(buffer, FDSTAT.pack(kind, flags, _ALL_RIGHTS, _ALL_RIGHTS))
     return 0
 

@@ -65,7 +65,7 @@ def openat(process: Process, directory: int, path: int, flags: int, arguments: i
     Open a file or directory: openat(2). Unknown flags are ignored, as Linux does.
     """
     wanted = Open(flags & _KNOWN_OPEN)
-    if wanted & 3 == 3:
+    if flags & 3 == 3:
         raise GuestFault(Errno.EINVAL)
     mode = process.memory.u32(arguments) if Open.CREAT in wanted else 0
     process.descriptors.require_room()
@@ -96,7 +96,7 @@ def _found(process: Process, directory: int, path: str, flags: Open) -> Local | 
     found = process.resolve_name(directory, path)
     if isinstance(found, Local) and found.named and found.must_be_directory:
         raise GuestFault(Errno.EISDIR)
-    if flags & (Open.EXCL | Open.NOFOLLOW) or isinstance(found, Remote):
+    if Open.EXCL in flags or Open.NOFOLLOW in flags or isinstance(found, Remote):
         return found
     return process.resolve(directory, path, follow=True)
 
@@ -123,7 +123,7 @@ def _open_local(process: Process, place: Local, flags: Open, mode: int) -> OpenF
 
 
 def _open_memory(process: Process, node: File, flags: Open) -> OpenFile:
-    if node.space is None and flags & (Open.WRONLY | Open.RDWR | Open.TRUNC):
+    if node.space is None and (flags.writes or Open.TRUNC in flags):
         raise GuestFault(Errno.EROFS)
     if Open.TRUNC in flags:
         process.files.resize(node, 0)
@@ -131,7 +131,7 @@ def _open_memory(process: Process, node: File, flags: Open) -> OpenFile:
 
 
 def _open_directory(place: Local, node: Directory, flags: Open) -> OpenFile:
-    if flags & (Open.WRONLY | Open.RDWR | Open.CREAT | Open.TRUNC):
+    if flags.changes:
         raise GuestFault(Errno.EISDIR)
     return DirectoryFile(place.full_path, lambda: _local_listing(node))
 
@@ -161,8 +161,7 @@ def open_remote(process: Process, found: Remote, flags: Open) -> OpenFile:
         opened, descriptor = process.broker.open(found.path, flags)
     except GuestFault as fault:
         # What the guest opens is asked for as it is; most often it is a file.
-        writes = flags & (Open.WRONLY | Open.RDWR | Open.CREAT | Open.TRUNC)
-        if fault.errno is not Errno.EISDIR or writes:
+        if fault.errno is not Errno.EISDIR or flags.changes:
             raise
         return _open_remote_directory(process, found.path)
     if descriptor is not None:

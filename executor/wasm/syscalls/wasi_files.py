@@ -36,8 +36,8 @@ def fd_fdstat_get(process: Process, descriptor: int, buffer: int) -> int:
     Type, flags and rights of an open file.
     """
     file = process.descriptors.get(descriptor)
-    flags = DescriptorFlag.APPEND if file.flags & Open.APPEND else DescriptorFlag(0)
-    if file.flags & Open.NONBLOCK:
+    flags = DescriptorFlag.APPEND if Open.APPEND in file.flags else DescriptorFlag(0)
+    if Open.NONBLOCK in file.flags:
         flags |= DescriptorFlag.NONBLOCK
     stat = FDSTAT.pack(_type(file), flags, _rights(file), ALL_RIGHTS)
     process.memory.write(buffer, stat)
