@@ -36,6 +36,12 @@ _BOOT: Final = (
     "sys.argv = sys.argv[2:]; "
     "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
 )
+# The launcher's own beginning, with less to import: the first zygote waits for it.
+_BOOT_LAUNCHER: Final = (
+    "import importlib, sys; "
+    "sys.path[:0] = [path for path in {paths!r} if path not in sys.path]; "
+    "sys.exit(importlib.import_module(sys.argv[1]).main(sys.argv[2:]))"
+)
 # Where caches of images are found, and how programs and certificates are; nothing of the user's.
 _KEPT: Final = ("PATH", "HOME", "XDG_CACHE_HOME", "CODECAGE_CACHE")
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin"
@@ -81,7 +87,7 @@ class Launcher:
 
         The server does so before it imports gRPC: the guest boots while Python reads files.
         """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = _pair()
         with theirs:
             self.start_zygote(0, image, theirs)
         self.ahead[image] = ours
@@ -114,14 +120,15 @@ def launch(table: Sequence[Sequence[str]] | None = None, *, ahead: str = "") -> 
     to the calling thread. Raises OSError when it cannot be started.
     """
     waiting = program(ahead) if ahead else ()
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
-        number = theirs.fileno()
+    ours, theirs = _pair()
+    # The launcher has both ends of this one, and gives the second to the program ahead.
+    row, taker = _pair()
+    with theirs, row, taker:
+        numbers = (theirs.fileno(), row.fileno(), taker.fileno())
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            # Without what is installed, of which it needs nothing: no .pth file is run for it.
-            [sys.executable, "-S", *program(_PROCESS, str(number), str(os.getpid()), *waiting)[1:]],
+            [*_boot_launcher(), *map(str, numbers), str(os.getpid()), *waiting],
             env=environment(os.environ),
-            pass_fds=(number,),
+            pass_fds=numbers,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -129,6 +136,16 @@ def launch(table: Sequence[Sequence[str]] | None = None, *, ahead: str = "") -> 
     if table is not None:
         started.give(table)
     return started
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def _boot_launcher() -> tuple[str, ...]:
+    # Without what is installed (-S), of which it needs nothing: no .pth file is run for it.
+    text = _BOOT_LAUNCHER.format(paths=import_paths())
+    return (sys.executable, "-S", "-I", "-B", "-c", text, _PROCESS)
 
 
 def program(module: str, *arguments: str) -> tuple[str, ...]:

@@ -1,74 +1,84 @@
 """
 The launcher's process; `launcher.py` says what it is to the server.
 
-Its arguments are plain words: its socket, the server's process, and the command that is started
-ahead, if any. The first guest waits for what is imported before that start, so that is little.
+Its arguments are plain words: its socket, a pair of them for the program that is started ahead,
+the server's process, and the command of that program, if any. The first guest waits for what is
+imported before that start, so it is `os` and `signal` alone.
 """
 
 import os
 import signal
-import socket
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Self
+
+# Type checkers know the name; importing `typing` for it would be half of what is imported here.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    import socket
     import subprocess
+    from collections.abc import Sequence
+    from typing import Self
 
-_FOUND_BROKEN: Final = 1
+_FOUND_BROKEN = 1
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: "Sequence[str]") -> int:
     """
     Serve until the server's socket closes; exit status 1 when the server broke the protocol.
     """
-    number, parent, *command = arguments
+    number, row, taker, parent = map(int, arguments[:4])
     # A service manager signals every process of the service; the server alone decides the end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with socket.socket(fileno=int(number)) as channel:
-        # It came through exec, and nothing that is started here has it.
-        channel.set_inheritable(False)
-        with _Ahead(command) as ahead:
-            return _run(channel, int(parent), ahead)
+    # They came through exec, and nothing that is started here has them.
+    os.set_inheritable(number, False)
+    os.set_inheritable(row, False)
+    with _Ahead(row, taker, arguments[4:]) as ahead:
+        import socket  # noqa: PLC0415 - while the program ahead imports as well
+
+        with socket.socket(fileno=number) as channel:
+            return _run(channel, parent, ahead)
 
 
 class _Ahead:
     """
     The program that was started ahead, until it has its row. `command` is how it was started, as
-    the rows that it can take begin; nothing is started where that is empty.
+    the rows that it can take begin; nothing is started where that is empty. `row` is the
+    descriptor by which it is told its row, `taker` the program's own.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, row: int, taker: int, command: "Sequence[str]") -> None:
+        self._row = row
         self._command = [*command]
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._waits = bool(command)
         self.pid = 0
-        with theirs:
-            if command:
-                theirs.set_inheritable(True)
-                line = [*command, "--ahead", str(theirs.fileno())]
-                self.pid = os.posix_spawn(line[0], line, os.environ)
+        if command:
+            line = [*command, "--ahead", str(taker)]
+            self.pid = os.posix_spawn(line[0], line, os.environ)
+        os.close(taker)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Self":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._socket.close()
+        os.close(self._row)
         if self._waits and self.pid:
             os.kill(self.pid, signal.SIGKILL)
 
-    def take(self, row: Sequence[str], descriptor: int) -> bool:
+    def take(self, row: "Sequence[str]", descriptor: int) -> bool:
         """
         Give it the row and the descriptor; false where it does not wait for such a one.
         """
-        from executor.kernel.ahead import hand_over  # noqa: PLC0415 - after the start
+        import socket  # noqa: PLC0415 - after the start
+
+        from executor.kernel.ahead import hand_over  # noqa: PLC0415
 
         length = len(self._command)
         if not self._waits or [*row[:length]] != self._command:
             return False
         self._waits = False
-        return hand_over(self._socket, row[length:], descriptor)
+        with socket.socket(fileno=os.dup(self._row)) as waiting:
+            return hand_over(waiting, row[length:], descriptor)
 
     def reap(self) -> None:
         """
@@ -78,7 +88,7 @@ class _Ahead:
             self.pid = 0
 
 
-def _run(channel: socket.socket, parent: int, ahead: _Ahead) -> int:
+def _run(channel: "socket.socket", parent: int, ahead: _Ahead) -> int:
     # While the program ahead imports as well.
     import json  # noqa: PLC0415
 
@@ -103,7 +113,9 @@ def _run(channel: socket.socket, parent: int, ahead: _Ahead) -> int:
     return _serve(channel, table, ahead)
 
 
-def _serve(channel: socket.socket, table: Sequence[Sequence[str]], ahead: _Ahead) -> int:
+def _serve(channel: "socket.socket", table: "Sequence[Sequence[str]]", ahead: _Ahead) -> int:
+    import socket  # noqa: PLC0415 - as in `main`
+
     from executor.kernel.spawn import MESSAGE_MAX, StartZygote  # noqa: PLC0415
 
     children: list[subprocess.Popen[bytes]] = []
@@ -132,7 +144,7 @@ def _reap(children: "list[subprocess.Popen[bytes]]", ahead: _Ahead) -> None:
     children[:] = [child for child in children if child.poll() is None]
 
 
-def _start(command: Sequence[str], descriptor: int) -> "subprocess.Popen[bytes]":
+def _start(command: "Sequence[str]", descriptor: int) -> "subprocess.Popen[bytes]":
     import subprocess  # noqa: PLC0415 - not before the program ahead
 
     # Not a session of its own: it is already the launcher's, away from any terminal.

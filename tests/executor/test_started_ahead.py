@@ -29,6 +29,20 @@ from executor.cli import main
 sys.addaudithook(at)
 main(["serve", "--listen", "unix:/nowhere/sock"])
 """
+# The same in the launcher, at the start of the program ahead.
+LAUNCHING = f"""
+import os, sys
+sys.path += {launcher.import_paths()!r}
+
+def at(event, _):
+    if event == "os.posix_spawn":
+        print(*sys.modules, flush=True)
+        os._exit(0)
+
+from executor.children.launching import main
+sys.addaudithook(at)
+main([*map(str, (*os.pipe(), os.dup(0))), "1", sys.executable])
+"""
 # What takes long to import, and is wanted later or by other commands.
 LATE = {
     "agent_client.errors",
@@ -93,9 +107,20 @@ def test_it_is_started_before_the_server_imports_what_takes_long():
     assert loaded & LATE == set()
 
 
+def test_the_program_ahead_is_started_before_the_launcher_imports_what_it_needs_itself():
+    done = subprocess.run(
+        [sys.executable, "-S", "-I", "-c", LAUNCHING], capture_output=True, text=True, check=True
+    )
+    loaded = {*done.stdout.split()}
+    assert "executor.children.launching" in loaded
+    assert not loaded & {"json", "runpy", "socket", "subprocess", "typing"}
+
+
 def test_the_launcher_waits_for_nothing_that_is_installed():
     started = launcher.launch()
     try:
+        # A process that has just become another program has no arguments for a moment.
+        _until(lambda: psutil.Process(started.process.pid).cmdline() != [])
         assert psutil.Process(started.process.pid).cmdline()[1:4] == ["-S", "-I", "-B"]
     finally:
         started.stop()
