@@ -21,7 +21,8 @@ from executor.children import passing
 from executor.children.passing import Passed, SendsStream
 from executor.errors import ProtocolBroken, WorkerGone
 from executor.kernel.errors import InternalError
-from executor.kernel.frames import MAX_FROM_WORKER, FrameBuffer, encode
+from executor.kernel.frames import FIRST, MAX_FROM_WORKER, FrameBuffer, encode
+from executor.kernel.frames import head as frame_head
 from executor.linux.descriptors import send_stream
 
 _READ: Final = 2**18
@@ -33,6 +34,9 @@ _BYTES_A_TURN: Final = 2**20
 # thread busy, up to a bound, for others may have run meanwhile.
 _BYTES_A_TOKEN: Final = 2**15
 _ASK_TOKENS: Final = 4.0
+# Where in a frame the message is that puts data.
+_TO_PUT: Final = (frames_pb2.ToWorker.FILE_FIELD_NUMBER, frames_pb2.FileCommand.PUT_FIELD_NUMBER)
+_PUT_DATA: Final = frames_pb2.PutChunk.DATA_FIELD_NUMBER
 _CLOSED: Final = "its socket was closed here"
 
 
@@ -135,6 +139,20 @@ class Channel:
             try:
                 await self._send_rest()
                 await passing.send(self._socket, data, passed, self._send_stream)
+            except OSError as error:
+                raise _takes_no_more(error) from error
+
+    async def send_put(self, frame: frames_pb2.ToWorker, data: bytes) -> None:
+        """
+        Send a frame that puts `data` (1 byte or more) into a file, from where they lie: they are
+        not in it. Raises WorkerGone.
+        """
+        head = frame_head(_TO_PUT, frame.file.put, _PUT_DATA, len(data))
+        async with self._sending:
+            try:
+                await self._send_rest()
+                await passing.send(self._socket, head + data[:FIRST])
+                await passing.send(self._socket, memoryview(data)[FIRST:])
             except OSError as error:
                 raise _takes_no_more(error) from error
 

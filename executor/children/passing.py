@@ -38,19 +38,19 @@ def send_guest_stream(channel: socket.socket, data: bytes, descriptor: int) -> i
 
 async def send(
     channel: socket.socket,
-    data: bytes,
+    data: bytes | memoryview,
     passed: Passed | None = None,
     send_one: SendsStream = send_stream,
 ) -> None:
     """
-    Send all of `data` (1 byte or more), with `passed`, which stays the caller's, at its start; a
-    stream by `send_one`.
+    Send all of `data` (1 byte or more where there is `passed`), with `passed`, which stays the
+    caller's, at its start; a stream by `send_one`.
 
     `channel` does not block. Raises OSError, DescriptorRefused.
     """
     rest = memoryview(data)
     if passed is not None:
-        rest = rest[await _send_first(channel, data, passed, send_one) :]
+        rest = rest[await _send_first(channel, bytes(data), passed, send_one) :]
     if rest:  # else the system would be asked to send nothing
         await asyncio.get_running_loop().sock_sendall(channel, rest)
 

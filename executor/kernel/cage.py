@@ -37,6 +37,11 @@ class Frames(Protocol):
         connection if one is given; it stays the caller's.
         """
 
+    async def send_put(self, frame: frames_pb2.ToWorker, data: bytes) -> None:
+        """
+        Send a frame that puts `data` (1 byte or more) into a file; they are not in it.
+        """
+
     def post(self, frame: frames_pb2.ToWorker) -> None:
         """
         Send a frame without waiting; what the socket does not take at once follows by itself.

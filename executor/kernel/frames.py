@@ -16,6 +16,9 @@ from executor.kernel.errors import InternalError
 _LENGTH: Final = struct.Struct("<I")
 # A piece below this many bytes is put together with the next at once.
 _SMALL: Final = 2**14
+# Of what is sent from where it lies: so much goes out with the head of its frame, which by itself
+# would wake the other end for nothing.
+FIRST: Final = 2**14
 # A cell's code is at most MAX_CODE; an answer carries at most one chunk of a file.
 MAX_CODE: Final = 2**20
 CHUNK: Final = 2**18
@@ -48,16 +51,18 @@ def encode(message: bytes) -> bytes:
     return _LENGTH.pack(len(message)) + message
 
 
-def head(number: int, message: Message, field: int, size: int) -> bytes:
+def head(numbers: tuple[int, ...], message: Message, field: int, size: int) -> bytes:
     """
-    What stands before `size` bytes of data in a frame whose field `number` is `message`, of which
-    they are the bytes of `field`: so what is large is sent from where it is, and never copied.
+    What stands before `size` bytes of data in a frame in which the fields `numbers`, one in the
+    other, lead to `message`, of which they are the bytes of `field`: so what is large is sent from
+    where it is, and never copied.
 
     Fields may stand in any order, so the large one can be the last. Source: the protocol buffers'
     encoding, https://protobuf.dev/programming-guides/encoding/
     """
     told = message.SerializeToString() + _key(field) + _varint(size)
-    told = _key(number) + _varint(len(told) + size) + told
+    for number in reversed(numbers):
+        told = _key(number) + _varint(len(told) + size) + told
     return _LENGTH.pack(len(told) + size) + told
 
 

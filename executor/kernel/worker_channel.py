@@ -18,8 +18,6 @@ from executor.kernel.errors import InternalError
 
 # How many bytes are read at a time, where no more are known to come.
 _RECEIVE: Final = 2**16
-# What goes out together with the head of a frame: by itself it would wake the server for nothing.
-_FIRST: Final = 2**14
 
 
 class ServerGoneError(InternalError):
@@ -60,8 +58,8 @@ class WorkerChannel:
         self._send_large(wire.FromWorker.FILE_FIELD_NUMBER, reply, field, data)
 
     def _send_large(self, number: int, told: Message, field: int, data: memoryview) -> None:
-        head = frames.head(number, told, field, len(data))
-        first, rest = head + data[:_FIRST], data[_FIRST:]
+        head = frames.head((number,), told, field, len(data))
+        first, rest = head + data[: frames.FIRST], data[frames.FIRST :]
         # To send nothing would be a system call as well.
         self._sent(*((first, rest) if rest else (first,)))
 

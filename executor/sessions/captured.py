@@ -69,6 +69,13 @@ class CapturedFrames:
         self._sent(frame)
         await self._frames.send(frame, passed)
 
+    async def send_put(self, frame: frames_pb2.ToWorker, data: bytes) -> None:
+        """
+        Send a frame that puts data: it is kept whole, so it is made whole.
+        """
+        frame.file.put.data = data
+        await self.send(frame)
+
     def post(self, frame: frames_pb2.ToWorker) -> None:
         """
         Send a frame without waiting, as the channel does.

@@ -28,21 +28,25 @@ class FileCommands:
         """
         return self._reply is not None
 
-    async def send(self, frame: frames_pb2.ToWorker) -> frames_pb2.FileReply:
+    async def send(self, frame: frames_pb2.ToWorker, data: bytes) -> frames_pb2.FileReply:
         """
-        Have a file command done; the reply. Raises SessionLost for a worker that does not answer
-        within half a minute, and then it is killed.
+        Have a file command done, of which `data` are what it puts; the reply. Raises SessionLost
+        for a worker that does not answer within half a minute, and then it is killed.
         """
         self._reply = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(_PATIENCE):
-                await self._worker.channel.send(frame)
+                await self._send(frame, data)
                 return await self._reply
         except (TimeoutError, WorkerGone) as error:
             self._worker.kill()
             raise SessionLost("its worker did not answer a file command") from error
         finally:
             self._reply = None
+
+    async def _send(self, frame: frames_pb2.ToWorker, data: bytes) -> None:
+        channel = self._worker.channel
+        await (channel.send_put(frame, data) if data else channel.send(frame))
 
     def replied(self, reply: frames_pb2.FileReply) -> None:
         """

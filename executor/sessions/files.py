@@ -54,10 +54,10 @@ async def put(session: Session, path: str, chunks: AsyncIterator[bytes]) -> File
                 piece = data[start : start + PIECE]
                 if writing.begun:
                     await writing.result()
-                writing.begin(_ask(session, request, _put(path, digest.size, piece)))
+                writing.begin(_ask(session, request, _put(path, digest.size), piece))
                 await digest.add(piece)
         if not writing.begun:
-            writing.begin(_ask(session, request, _put(path, 0, b"")))
+            writing.begin(_ask(session, request, _put(path, 0)))
         reply = await writing.result()
     await session.record_file(request, _OK, digest.size, await digest.value())
     status = frames_pb2.FileStatus()
@@ -185,8 +185,10 @@ class _Digest:
             await adding
 
 
-async def _ask(session: Session, request: str, frame: frames_pb2.ToWorker) -> frames_pb2.FileReply:
-    reply = await session.command(frame)
+async def _ask(
+    session: Session, request: str, frame: frames_pb2.ToWorker, data: bytes = b""
+) -> frames_pb2.FileReply:
+    reply = await session.command(frame, data)
     if not reply.errno:
         return reply
     number = reply.errno if reply.errno in errno.errorcode else errno.EIO
@@ -195,11 +197,12 @@ async def _ask(session: Session, request: str, frame: frames_pb2.ToWorker) -> fr
     raise FileRefused(number, f"{request}: {reason}")
 
 
-def _put(path: str, offset: int, data: bytes) -> frames_pb2.ToWorker:
-    # Written where they stay: a message that is given to another one is copied twice.
+def _put(path: str, offset: int) -> frames_pb2.ToWorker:
+    # Without its data, which are sent from where they lie: to write a MiB into the frame, and the
+    # frame out, is half a millisecond of the loop's.
     frame = frames_pb2.ToWorker()
     put = frame.file.put
-    put.path, put.offset, put.data = path, offset, data
+    put.path, put.offset = path, offset
     return frame
 
 

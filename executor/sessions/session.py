@@ -176,14 +176,15 @@ class Session:
         self._cell.stop(why)
         return True
 
-    async def command(self, frame: frames_pb2.ToWorker) -> frames_pb2.FileReply:
+    async def command(self, frame: frames_pb2.ToWorker, data: bytes = b"") -> frames_pb2.FileReply:
         """
-        Have the worker do a client's file command, between cells: `frame` has it as its `file`.
+        Have the worker do a client's file command, between cells: `frame` has it as its `file`,
+        and `data` are what it puts.
 
         Raises CellRunning, SessionLost.
         """
         # The reply comes even when the client has gone.
-        return await asyncio.shield(self._command(frame))
+        return await asyncio.shield(self._command(frame, data))
 
     @asynccontextmanager
     async def between_cells(self) -> AsyncIterator[Gate]:
@@ -311,9 +312,9 @@ class Session:
             self._worker.channel.post(frame)
         return reader
 
-    async def _command(self, frame: frames_pb2.ToWorker) -> frames_pb2.FileReply:
+    async def _command(self, frame: frames_pb2.ToWorker, data: bytes) -> frames_pb2.FileReply:
         async with self.between_cells():
-            return await self._commands.send(frame)
+            return await self._commands.send(frame, data)
 
     async def _serve(self) -> None:
         broken = ""

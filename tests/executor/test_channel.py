@@ -163,6 +163,25 @@ def test_many_senders_at_once_do_not_mix_their_frames():
     connected(scenario)
 
 
+@pytest.mark.parametrize("size", [1, 2**14, 2**14 + 1, 2**20])
+def test_what_is_put_follows_the_frame_that_says_where(size):
+    async def scenario(channel, theirs):
+        theirs.setblocking(False)
+        frame = wire.ToWorker(file=wire.FileCommand(put=wire.PutChunk(path="/work/x", offset=7)))
+        whole = wire.ToWorker.FromString(frame.SerializeToString())
+        whole.file.put.data = bytes(size)
+        sending = asyncio.ensure_future(channel.send_put(frame, bytes(size)))
+        expected = encode(whole.SerializeToString())
+        came = b""
+        while len(came) < len(expected):
+            came += await asyncio.get_running_loop().sock_recv(theirs, 2**20)
+        await sending
+        assert len(came) == len(expected)
+        assert wire.ToWorker.FromString(came[4:]) == whole
+
+    connected(scenario)
+
+
 def test_a_bucket_gives_its_burst_and_then_its_rate():
     bucket = Bucket(rate=0.01, burst=50.0)  # so slow that no test lasts for a second token
     assert bucket.take(50) == 0.0

@@ -32,7 +32,7 @@ class Session:
         self.refused_from = len(DATA) + 1
         self.longer = 0
 
-    async def command(self, frame):
+    async def command(self, frame, data=b""):
         command = frame.file
         offset = (command.get if command.HasField("get") else command.put).offset
         self.asked.append(offset)
@@ -41,7 +41,7 @@ class Session:
             return wire.FileReply(errno=errno.ENOSPC)
         if command.HasField("put"):
             assert offset == len(self.data)
-            self.data += command.put.data
+            self.data += data
             return wire.FileReply(status=wire.FileStatus(kind=wire.KIND_FILE))
         length = command.get.length
         found = bytes(self.data[offset : offset + length + self.longer])

@@ -52,7 +52,7 @@ def test_a_length_behind_a_whole_frame_is_compared_with_the_limit():
 def test_a_frame_of_a_head_and_data_is_the_message(size, stream):
     data = bytes(size)
     kind, field = wire.FromWorker.OUTPUT_FIELD_NUMBER, wire.Output.DATA_FIELD_NUMBER
-    head = frames.head(kind, wire.Output(stream=stream), field, size)
+    head = frames.head((kind,), wire.Output(stream=stream), field, size)
     buffer = FrameBuffer(2**21)
     buffer.feed(head + data)
     message = wire.FromWorker(output=wire.Output(stream=stream, data=data))
@@ -69,3 +69,15 @@ def test_how_much_a_frame_still_wants_is_known_once_its_length_was_read():
     assert wanted == [0, 100, 40, 0]
     assert buffer.take() is None
     assert buffer.missing == 4
+
+
+@pytest.mark.parametrize("size", [0, 1, 127, 128, 2**20])
+def test_a_head_leads_through_messages_that_stand_in_each_other(size):
+    data = bytes(size)
+    put = wire.PutChunk(path="/work/x", offset=3)
+    numbers = (wire.ToWorker.FILE_FIELD_NUMBER, wire.FileCommand.PUT_FIELD_NUMBER)
+    buffer = FrameBuffer(2**21)
+    buffer.feed(frames.head(numbers, put, wire.PutChunk.DATA_FIELD_NUMBER, size) + data)
+    put.data = data
+    message = wire.ToWorker(file=wire.FileCommand(put=put))
+    assert wire.ToWorker.FromString(buffer.take()) == message
