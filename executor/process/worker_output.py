@@ -16,6 +16,7 @@ import fcntl
 import os
 import select
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -150,7 +151,8 @@ class OutputBuffer:
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._wake)
             # What is written meanwhile goes along; pipes that fill up are emptied at once.
-            while _poll((*self._pipes,), FLUSH_SECONDS * 1000):
+            until = time.monotonic() + FLUSH_SECONDS
+            while (left := until - time.monotonic()) > 0 and _poll((*self._pipes,), left * 1000):
                 self._empty()
             self.flush()
 

@@ -4,12 +4,14 @@ Output of a native worker, without a worker: order, limits, and what happens bet
 
 import contextlib
 import os
+import select
 import socket
 from collections.abc import Iterator
 
 import pytest
 
 from executor.kernel.frames import MAX_OUTPUT
+from executor.process import worker_output
 from executor.process.worker_output import FLUSH_BYTES, RUNS_MAX, OutputBuffer
 
 LIMIT = 2**30
@@ -55,6 +57,44 @@ def test_much_is_sent_at_once_while_there_is_room(sent: Sent) -> None:
     sent.buffer.start(LIMIT)
     sent.buffer.write(1, b"x" * FLUSH_BYTES)
     assert sent.frames == [(1, b"x" * FLUSH_BYTES)]
+
+
+class Enough(Exception):
+    pass
+
+
+def test_what_drips_into_a_pipe_is_sent_while_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The pump waits for no pause: there may be none for as long as the cell runs.
+    """
+    frames: list[int] = []
+
+    def send(_stream: int, data: bytes) -> None:
+        frames.append(len(data))
+        raise Enough
+
+    def look(descriptors: tuple[int, ...], milliseconds: float | None) -> bool:
+        # Whenever the pump looks there is one byte more.
+        os.write(writing, b"x")
+        return poll(descriptors, milliseconds)
+
+    poll = worker_output._poll
+    monkeypatch.setattr(worker_output, "_poll", look)
+    with contextlib.ExitStack() as stack:
+        ends = socket.socketpair()
+        for end in ends:
+            stack.callback(end.close)
+        buffer = OutputBuffer(ends[0].fileno(), send)
+        stack.callback(os.close, buffer._wake)
+        reading, writing = os.pipe2(os.O_NONBLOCK)
+        stack.callback(os.close, reading)
+        stack.callback(os.close, writing)
+        buffer._pipes[reading] = 1
+        buffer._written.register(reading, select.POLLIN)
+        buffer.start(LIMIT)
+        with pytest.raises(Enough):
+            buffer.pump()
+        assert 0 < frames[0] < FLUSH_BYTES
 
 
 def test_while_the_server_is_behind_more_is_gathered_and_no_end_of_it(sent: Sent) -> None:
