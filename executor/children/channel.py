@@ -115,10 +115,13 @@ class Channel:
         Raises WorkerGone at the end of the stream, ProtocolBroken for bytes that are no frame.
         """
         owed = self._owed()
+        # The next ask is often there when the last one has just been answered, and the rest of a
+        # frame soon. Else there is nothing yet, and the loop says when there is: also of a frame
+        # that comes byte by byte, for which nobody else shall have to wait.
+        at_once = owed > 0 or self._frames.has_begun
         while (message := self._take()) is None:
-            # The next ask is often there when the last one has just been answered, and the rest of
-            # a frame soon. Else there is nothing yet, and the loop says when there is.
-            await self._more(at_once=owed > 0 or self._frames.has_begun)
+            await self._more(at_once=at_once)
+            at_once = False
         began = time.thread_time()
         frame = _parse(message)
         await self._pay(owed, len(message))
@@ -133,12 +136,16 @@ class Channel:
         What is passed stays the caller's. Raises WorkerGone, DescriptorRefused.
         """
         data = encode(frame.SerializeToString())
-        if passed is None and not (data := self._left_of(data)):
-            return
+        if passed is None:
+            # What has been begun is the first thing that whoever sends next goes on with.
+            self._rest += self._left_of(data)
+            if not self._rest:
+                return
         async with self._sending:
             try:
                 await self._send_rest()
-                await passing.send(self._socket, data, passed, self._send_stream)
+                if passed is not None:
+                    await passing.send(self._socket, data, passed, self._send_stream)
             except OSError as error:
                 raise _takes_no_more(error) from error
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from codecage.worker.v1 import worker_pb2 as wire
 from executor.children.channel import Bucket, Channel, Pace
 from executor.errors import ProtocolBroken, WorkerGone
-from executor.kernel.frames import MAX_FROM_WORKER, encode
+from executor.kernel.frames import MAX_FROM_WORKER, FrameBuffer, encode
 from executor.linux.descriptors import receive_regular_file
 from executor.linux.errors import DescriptorRefused
 
@@ -159,6 +159,30 @@ def test_many_senders_at_once_do_not_mix_their_frames():
             data += await loop.sock_recv(theirs, 2**20)
         await sending
         assert data == b"".join(encode(frame.SerializeToString()) for frame in frames)
+
+    connected(scenario)
+
+
+def test_a_sender_that_comes_again_while_another_is_woken_does_not_mix_its_frame():
+    async def scenario(channel, theirs):
+        theirs.setblocking(False)
+        frames = [wire.ToWorker(answer=wire.Answer(data=bytes([n]) * 200_000)) for n in range(9)]
+
+        async def several(part):
+            for frame in part:
+                await channel.send(frame)
+
+        sending = asyncio.gather(*(several(frames[first::3]) for first in range(3)))
+        wanted = sum(len(encode(frame.SerializeToString())) for frame in frames)
+        buffer, found, loop = FrameBuffer(2**20), [], asyncio.get_running_loop()
+        while wanted:
+            data = await loop.sock_recv(theirs, 2**20)
+            wanted -= len(data)
+            buffer.feed(data)
+            while (message := buffer.take()) is not None:
+                found.append(wire.ToWorker.FromString(message).answer.data)
+        await sending
+        assert sorted(found) == [frame.answer.data for frame in frames]
 
     connected(scenario)
 
