@@ -52,6 +52,8 @@ from executor.images.pins import installed_wasmtime, load_pins, require_wasmtime
 from executor.images.progress import Progress, Report, Step, reported, silent
 from executor.images.pyodide import translator
 from executor.images.sealed import read
+from executor.kernel.errors import InternalError
+from executor.wasm.snapshot import Snapshot
 
 # Bounds of what a step leaves: the compiled guest and bytecode (no tool writes a larger file
 # than `ToolLimits.file`), and a few numbers.
@@ -339,9 +341,18 @@ def _tried(described: Manifest, room: _Room, draft: Path) -> Manifest:
     if not os.path.lexists(work / manifest.SNAPSHOT):
         return described
     data = taken(work / manifest.SNAPSHOT, _LARGEST)
+    _check_snapshot(data, described.name)
     write_new(draft / manifest.SNAPSHOT, data)
     entry = FileEntry(manifest.SNAPSHOT, sha256(data), len(data))
     return replace(described, files=(*described.files, entry))
+
+
+def _check_snapshot(data: bytes, name: str) -> None:
+    # Foreign code ran where it was made, and its digest stands in records.
+    try:
+        Snapshot.decoded(data).check()
+    except InternalError as error:
+        raise ImageRefusedError(f"The image {name} is not published: {error}.") from error
 
 
 def _bytecode(plan: _Plan, draft: Path, work: Path) -> list[str]:

@@ -39,6 +39,9 @@ from executor.wasm.program import Program
 # What is left out where it is all zeros: two thirds of a guest that has just been booted.
 _PAGE: Final = 4096
 _ZEROS: Final = bytes(_PAGE)
+_MANY_ZEROS: Final = memoryview(bytes(2**20))
+# What 32 bits reach.
+_ADDRESSES: Final = 2**32
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class Snapshot:
                 tuple((int(start), int(length)) for start, length in said["runs"]),
                 memoryview(data)[end + 1 :],
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise InternalError(f"the image's snapshot is none ({error})") from error
 
     def encoded(self) -> bytes:
@@ -106,6 +109,22 @@ class Snapshot:
             "runs": self.runs,
         }
         return json.dumps(head).encode() + b"\n" + self.data
+
+    def check(self) -> None:
+        """
+        Raises InternalError where the memory that it stands for has another digest than it says.
+        """
+        hashed, at, done = hashlib.sha256(), 0, 0
+        for start, length in (*self.runs, (self.size, 0)):
+            data = self.data[done : done + length]
+            if not at <= start <= _ADDRESSES or len(data) != length:
+                raise InternalError("the image's snapshot has runs that are none")
+            for zeros in range(at, start, len(_MANY_ZEROS)):
+                hashed.update(_MANY_ZEROS[: start - zeros])
+            hashed.update(data)
+            at, done = start + length, done + length
+        if hashed.digest() != self.digest:
+            raise InternalError("the image's snapshot has not the digest that it says")
 
     def fill(self, memory: GuestMemory) -> None:
         """
@@ -155,7 +174,8 @@ def left_nothing(booted: Process, fresh: Process) -> bool:
 def _described(process: Process) -> tuple[object, ...]:
     files, opened = process.files, process.descriptors.items()
     return (
-        [(number, type(file), file.flags, file.position) for number, file in opened],
+        [(number, type(file), file.flags, file.position, file.stream) for number, file in opened],
+        [process.descriptors.close_on_exec(number) for number, _ in opened],
         (files.made, list(_tree("", files.root))),
         (process.environment, process.directory, process.umask),
         (process.denial, process.report, process.showing, process.calling),

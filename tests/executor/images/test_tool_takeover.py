@@ -20,11 +20,12 @@ from executor.images.build import Order
 from executor.images.declaration import load
 from executor.images.errors import ImageRefusedError, ToolFailedError, WheelRefusedError
 from executor.images.guests import DEFAULT
-from executor.images.manifest import PYTHON, NativeModule
+from executor.images.manifest import PYTHON, SNAPSHOT, NativeModule
 from executor.images.outcome import taken
 from executor.images.pins import sha256
 from executor.images.process import ToolLimits, plain_environment, python_path, run
 from executor.images.progress import silent
+from executor.wasm.snapshot import Snapshot
 
 # Takes a file's place, as code of a wheel in the place of the guest. Ends with what it met.
 PROGRAM = """
@@ -141,6 +142,33 @@ def test_the_same_tool_without_walls_takes_the_guests_place(
         step(cache, draft, work)
     assert "done ENOENT done" in str(caught.value)
     assert not (draft / PYTHON).exists()
+
+
+@pytest.mark.parametrize("is_true", [True, False])
+def test_a_snapshot_with_another_digest_than_its_own_is_not_published(
+    is_true, cache, draft, tmp_path, monkeypatch
+):
+    """
+    The digest of a guest stands in records; whoever makes the snapshot could have it be another's.
+    """
+    page = b"x" * 4096
+    digest = sha256(page + bytes(2**16 - len(page)) if is_true else b"another")
+    data = memoryview(page)
+    made = Snapshot("world", bytes.fromhex(digest), 2**16, 1, (0, b""), ((0, 4096),), data)
+
+    def tried(_module, arguments, _scratch, _tick, _reads) -> None:
+        Path(arguments[2], SNAPSHOT).write_bytes(made.encoded())
+
+    monkeypatch.setattr(building, "run_module", tried)
+    work = tmp_path / "work"
+    work.mkdir()
+    room, described = building._Room(cache, work, silent), small_manifest("small", {})
+    if is_true:
+        assert building._tried(described, room, draft).has(SNAPSHOT)
+        return
+    with pytest.raises(ImageRefusedError, match="small is not published: .*digest"):
+        building._tried(described, room, draft)
+    assert not (draft / SNAPSHOT).exists()
 
 
 PART = NativeModule("a.so", "0" * 64, "native/a.cwasm", "", 0, 0, 0, (), ())

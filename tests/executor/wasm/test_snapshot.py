@@ -122,6 +122,7 @@ def test_a_snapshot_of_another_world_is_not_used(given, taken, changed):
         "import os\nos.mkdir('/tmp/made')\nos.rmdir('/tmp/made')",
         "import os\nos.chmod('/tmp', 0o700)",
         "import os\nos.chdir('/tmp')",
+        "import os\nos.dup2(1, 2)",
         "import ctypes\nkept = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 1)",
         "import ctypes\nctypes.CDLL(None)",
     ],
@@ -132,10 +133,42 @@ def test_a_guest_that_has_changed_its_host_has_no_snapshot(given, taken, code):
     assert guest.snapshot(given) is None
 
 
-@pytest.mark.parametrize("data", [b"", b"no line of its own", b"{}\n", b"[]\n", b"\xff\n"])
+@pytest.mark.parametrize(
+    "data", [b"", b"no line of its own", b"{}\n", b"[]\n", b"\xff\n", b"[" * 200_000 + b"\n"]
+)
 def test_what_is_no_snapshot_is_refused(data):
     with pytest.raises(InternalError, match="snapshot"):
         Snapshot.decoded(data)
+
+
+def test_a_snapshot_has_the_digest_that_it_says(taken):
+    taken.check()
+    assert Snapshot.decoded(taken.encoded()).check() is None
+    flipped = bytearray(taken.data)
+    flipped[-1] ^= 1
+    for changed in (
+        {"digest": bytes(32)},
+        {"data": memoryview(flipped)},
+        {"size": taken.size + 65_536},
+        {"runs": taken.runs[:-1]},
+    ):
+        with pytest.raises(InternalError, match="digest"):
+            dataclasses.replace(taken, **changed).check()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"size": 2**62},
+        {"runs": ((2**62, 1),)},
+        {"runs": ((4096, 1), (0, 1))},
+        {"runs": ((0, 2**40),)},
+        {"runs": ((-4096, 1),)},
+    ],
+)
+def test_runs_that_are_none_are_refused_before_anything_is_hashed(taken, changed):
+    with pytest.raises(InternalError, match="runs that are none"):
+        dataclasses.replace(taken, **changed).check()
 
 
 def test_a_snapshot_writes_nothing_outside_the_guest_s_memory(given, taken):
