@@ -1,6 +1,6 @@
 # Everything runs from a virtual environment in .venv, made from hashed lock files.
 # `make demo` and `make test` are the two commands; both do all the set-up they need.
-# Another Python than scripts/setup.sh would choose: make PYTHON=python3.12
+# Another Python than scripts/setup.sh would choose, for a new .venv: make PYTHON=python3.12
 PYTHON ?=
 BIN := .venv/bin
 # A private place for .venv's own tools; the guest image is cached for the user by codecage itself.

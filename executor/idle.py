@@ -17,6 +17,7 @@ class IdleTime:
         self._seconds = seconds
         self._over = over
         self._alarm = Alarm()
+        self._ended = False
 
     @property
     def passes(self) -> bool:
@@ -27,9 +28,10 @@ class IdleTime:
 
     def rest(self) -> None:
         """
-        Nothing is asked from now on: the time begins anew.
+        Nothing is asked from now on: the time begins anew. Nothing after `end`.
         """
-        self._alarm.set(self._seconds, self._over)
+        if not self._ended:
+            self._alarm.set(self._seconds, self._over)
 
     def stop(self) -> None:
         """
@@ -41,4 +43,5 @@ class IdleTime:
         """
         All is over: no time passes any more.
         """
+        self._ended = True
         self._alarm.end()

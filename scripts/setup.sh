@@ -11,7 +11,7 @@ can_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
 # that was compiled without, as version managers do. PYTHON=... chooses another.
 if [ -z "${PYTHON:-}" ]; then
     PYTHON=python3
-    if is_recent /usr/bin/python3 && { makes_venvs /usr/bin/python3 || can_install; }; then
+    if is_recent /usr/bin/python3 && { makes_venvs /usr/bin/python3 || ! makes_venvs python3; }; then
         PYTHON=/usr/bin/python3
     fi
 fi
@@ -19,7 +19,7 @@ is_recent "$PYTHON" || {
     echo "codecage needs Python 3.11 or later; $PYTHON is $("$PYTHON" -V). Try: make PYTHON=python3.11" >&2
     exit 1
 }
-if ! makes_venvs "$PYTHON"; then
+if [ ! -x .venv/bin/python ] && ! makes_venvs "$PYTHON"; then
     # Debian splits venv off from Python; root can have it, others are told.
     if can_install; then
         echo "Installing python3-venv ..." >&2
@@ -37,7 +37,8 @@ if can_install && ! command -v chromedriver >/dev/null; then
 fi
 echo "Setting up .venv (locked dependencies, about a minute) ..." >&2
 rm -f .venv/.ready
-[ -x .venv/bin/python ] || "$PYTHON" -m venv .venv
+# What is half made would be taken for whole the next time.
+[ -x .venv/bin/python ] || "$PYTHON" -m venv .venv || { rm -rf .venv; exit 1; }
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
     --requirement requirements/dev.txt
 PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \

@@ -9,7 +9,8 @@ aligned can be one page instead, which is copied as one entry; where a process t
 Made when the memory is as it shall be, by MADV_COLLAPSE: to have asked for large pages before
 would take 2 MiB for each first byte. One takes a millisecond or three, so a caller makes them when
 nobody waits for it. A kernel before 6.1 has no such advice, and one without a large page to spare
-refuses; nothing else changes then. Sources: madvise(2), proc_pid_maps(5).
+refuses; nothing else changes then. It is an order and no wish: a machine whose setting for
+transparent large pages is `never` makes these too. Sources: madvise(2), proc_pid_maps(5).
 """
 
 from collections.abc import Iterator

@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from executor.alarm import Alarm
+from executor.idle import IdleTime
 
 
 def test_an_alarm_calls_what_it_was_last_set_to_and_once():
@@ -55,5 +56,17 @@ def test_an_alarm_that_has_ended_leaves_nothing_with_the_loop():
         alarm.end()
         assert timer.cancelled()
         assert alarm._timer is None
+
+    asyncio.run(scenario())
+
+
+def test_idle_time_that_has_ended_does_not_begin_again():
+    async def scenario():
+        idle = IdleTime(3600, lambda: None)
+        idle.rest()
+        assert idle.passes
+        idle.end()
+        idle.rest()
+        assert not idle.passes
 
     asyncio.run(scenario())

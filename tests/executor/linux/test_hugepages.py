@@ -67,6 +67,19 @@ def test_only_private_memory_of_no_file_counts_and_not_the_stack():
     assert SIZE == 2 * 2**20
 
 
+def test_the_kernel_is_asked_for_each_whole_large_page(monkeypatch):
+    asked = []
+    monkeypatch.setattr("executor.linux.proc.read", lambda _path: MAPS)
+    monkeypatch.setattr("executor.linux.hugepages.call", lambda *call: asked.append(call))
+    assert all(collapse())
+    advice = 25  # MADV_COLLAPSE
+    whole = [
+        *range(0x0300_0000, 0x0380_0000, SIZE),
+        *range(0x7FF8_D8E0_0000, 0x7FF8_DA80_0000, SIZE),
+    ]
+    assert asked == [("madvise", address, SIZE, advice) for address in whole]
+
+
 def test_memory_is_the_same_in_large_pages_and_a_child_has_its_own():
     assert run()[:2] == ["True", "0"]
 
