@@ -36,6 +36,7 @@ ALL = {
     for name, attack in __import__(f"attack_{family}").ATTACKS.items()
 }
 TESTER = 65533
+TIMES = 50
 # A host user that no other box has, nor another run of these tests.
 OTHER = FIRST_HOST_ID + (1 << 19) + os.getpid() % (1 << 18)
 IS_ROOT = os.geteuid() == 0
@@ -216,7 +217,11 @@ def test_a_box_takes_no_file_out_of_the_memory_that_all_share(root, user, withou
     path = Path(UNREAD)
     path.read_bytes()
     assert is_cached(path)
-    assert root.run("look_take_out", host, boxed=False).said == "asked"
+    # The kernel keeps a page that it happens to look at itself, as for statistics of access.
+    for _ in range(TIMES):
+        assert root.run("look_take_out", host, boxed=False).said == "asked"
+        if not is_cached(path):
+            break
     assert not is_cached(path)
     for started, plan in ((root, {}), (user, {}), (without, {"minimum": "P2"})):
         path.read_bytes()
