@@ -18,18 +18,6 @@ _SO_PEERPIDFD = 77
 _PROGRAM = "/usr/bin/env"
 
 
-def _unread() -> str:
-    """
-    A file of the host that boxes are shown, that was written long ago, and that few read.
-    """
-    walked = (path for place in ("/usr/share/doc", "/usr/share") for path in os.walk(place))
-    found = (f"{where}/{name}" for where, _, names in walked for name in sorted(names))
-    return next(path for path in found if os.path.isfile(path) and not os.path.islink(path))
-
-
-UNREAD = _unread()
-
-
 def peer(_host):
     """
     A descriptor of the process that made a pair: for a box's channel that is the server.
@@ -53,26 +41,25 @@ def be_dumped(_host):
     return dumped(_host)
 
 
-def is_cached(path):
-    """
-    Whether somebody has read the first page of a file.
-    """
-    with open(path, "rb") as file:
-        try:
-            return os.preadv(file.fileno(), [bytearray(mmap.PAGESIZE)], 0, os.RWF_NOWAIT) > 0
-        except BlockingIOError:
-            return False
-
-
 def cached(_host):
-    return f"!{is_cached(_PROGRAM)}"
+    """
+    Whether somebody has read the first page of a program.
+
+    This is what an attack can ask. It begins to read what is not there: preadv2(2).
+    """
+    with open(_PROGRAM, "rb") as file:
+        try:
+            got = os.preadv(file.fileno(), [bytearray(mmap.PAGESIZE)], 0, os.RWF_NOWAIT)
+        except BlockingIOError:
+            got = 0
+    return f"!{got > 0}"
 
 
-def take_out(_host):
+def take_out(host):
     """
     Take a file out of the memory that all share, to find there later whether somebody has read it.
     """
-    with open(UNREAD, "rb") as file:
+    with open(f"{place(host)}/file", "rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     return "asked"
 
