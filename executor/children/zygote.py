@@ -12,7 +12,6 @@ import contextlib
 import ctypes
 import errno
 import gc
-import itertools
 import os
 import select
 import signal
@@ -30,7 +29,7 @@ from executor.kernel.ahead import take_over
 from executor.kernel.errors import InternalError
 from executor.kernel.spawn import MESSAGE_MAX, SpawnWorker, WorkerExited, WorkerSpawned, ZygoteReady
 from executor.linux import oom, prctl, rlimits, sealing
-from executor.linux.hugepages import collapse
+from executor.linux.hugepages import in_passing
 from executor.wasm import jail, zygote_lock
 from executor.wasm.boot import STACK, boot, kind
 from executor.wasm.booted import Guest
@@ -44,8 +43,6 @@ _M_ARENA_MAX = -8
 # Of CPU time; the server waits for two minutes.
 _BOOT_SECONDS = 120
 _DIGEST = 32
-# Behind so many workers no memory is put into large pages: a server of few sessions does without.
-_UNHURRIED = 4
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -82,20 +79,22 @@ def _serve(options: argparse.Namespace, score: oom.Score) -> int:
         guest = boot(opened)
         # A snapshot of the guest, among what is in it twice.
         del opened
-        digest = guest.resumed_digest
-        taken = None if digest else _begin_digest(guest)
+        digest = _begin_digest(guest)
         rehearse_sessions(guest)
-    birth = Birth(os.getpid(), guest, digest if taken is None else taken(), identity)
+    birth = Birth(os.getpid(), guest, digest(), identity)
     _work(socket.socket(fileno=options.socket), birth, score)
 
 
 def _begin_digest(guest: Guest) -> Callable[[], bytes]:
     """
     Have a child take the digest of a guest that has booted; call what comes back to wait for it.
+    Of a guest that was taken up from a snapshot it is known.
 
     So the guest rehearses meanwhile. And to read all of a memory maps a page of zeros wherever
     nobody has written, three of four in `core`, which each fork from then on would copy.
     """
+    if guest.resumed_digest:
+        return lambda: guest.resumed_digest
     digest, said = os.pipe()
     child = os.fork()
     if child == 0:
@@ -177,7 +176,7 @@ class Zygote:
         self._score = score
         self._workers: dict[int, int] = {}
         # A step for each worker, when its server has heard of it.
-        self._collapsing = itertools.chain(itertools.repeat(False, _UNHURRIED), collapse())
+        self._collapsing = in_passing()
         jail.prepare()
         gc.collect()
         # Each worker makes sure of it for itself, and finds nothing left to do.
@@ -239,7 +238,7 @@ class Zygote:
             socket.send_fds(self._server, [WorkerSpawned(number, pid).pack()], [pidfd])
         finally:
             os.close(pidfd)
-        next(self._collapsing, None)
+        next(self._collapsing)
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):

@@ -14,6 +14,7 @@ transparent large pages is `never` makes these too. Sources: madvise(2), proc_pi
 """
 
 from collections.abc import Iterator
+from itertools import chain, repeat
 from typing import Final
 
 from executor.linux import proc
@@ -23,6 +24,16 @@ SIZE: Final = 2**21
 
 # <asm-generic/mman-common.h>
 _COLLAPSE: Final = 25
+# Steps that do nothing: a server of few sessions does without large pages.
+_UNHURRIED: Final = 4
+
+
+def in_passing() -> Iterator[bool]:
+    """
+    `collapse` for a zygote, a step behind each of its children; behind the first few nothing is
+    made, and nothing behind the last large page.
+    """
+    return chain(repeat(False, _UNHURRIED), collapse(), repeat(False))
 
 
 def collapse() -> Iterator[bool]:

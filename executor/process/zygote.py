@@ -17,7 +17,6 @@ import argparse
 import contextlib
 import errno
 import hashlib
-import itertools
 import json
 import os
 import select
@@ -45,7 +44,7 @@ from executor.kernel.errors import InternalError
 from executor.kernel.spawn import ZygoteReady
 from executor.linux import prctl, proc, rlimits
 from executor.linux.errors import MechanismError, MechanismMissing
-from executor.linux.hugepages import collapse
+from executor.linux.hugepages import in_passing
 from executor.process import images, jail, reseed, slots, zygote_lock, zygote_world
 from executor.process.runtime import NativeGuest
 from executor.process.worker import Birth, live
@@ -56,8 +55,6 @@ from executor.process.zygote_world import NativeImage
 
 # Of CPU time; the server waits for two minutes.
 _BOOT_SECONDS: Final = 120
-# Behind so many workers no memory is put into large pages: a server of few sessions does without.
-_UNHURRIED: Final = 4
 # As fork(2) refuses a process: the server may try again.
 _BUSY: Final = frozenset({errno.EAGAIN, errno.ENOMEM})
 _INT: Final = struct.Struct("=i")
@@ -218,7 +215,7 @@ class Zygote:
         self._received = bytearray(TO_ZYGOTE_MAX)
         self._born: Born | None = None
         # A step for each worker, when its server has heard of it.
-        self._collapsing = itertools.chain(itertools.repeat(False, _UNHURRIED), collapse())
+        self._collapsing = in_passing()
         # Python's own streams are the guest's by now; this one no box keeps, so none may close it.
         self._errors = open(  # noqa: SIM115 - a descriptor, for as long as this lives
             os.dup(2), "w", encoding="utf-8", buffering=1, closefd=False
@@ -312,7 +309,7 @@ class Zygote:
         said, descriptors = made.spawned(asked.number)
         socket.send_fds(self._server, [said.pack()], descriptors)
         made.told()
-        next(self._collapsing, None)
+        next(self._collapsing)
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):

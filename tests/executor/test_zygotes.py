@@ -235,6 +235,8 @@ from executor.children import zygote
 from executor.kernel.errors import InternalError
 
 class Guest:
+    resumed_digest = b""
+
     def digest(self):
         {does}
 

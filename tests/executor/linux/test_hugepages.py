@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from executor.linux.hugepages import SIZE, _anonymous, collapse
+from executor.linux.hugepages import SIZE, _anonymous, collapse, in_passing
 
 ROOT = Path(__file__).resolve().parents[3]
 MAPS = b"""\
@@ -82,6 +82,12 @@ def test_the_kernel_is_asked_for_each_whole_large_page(monkeypatch):
 
 def test_memory_is_the_same_in_large_pages_and_a_child_has_its_own():
     assert run()[:2] == ["True", "0"]
+
+
+def test_a_zygote_s_first_children_have_none_made_behind_them(monkeypatch):
+    monkeypatch.setattr("executor.linux.hugepages.collapse", lambda: iter([True, True]))
+    steps = in_passing()
+    assert [next(steps) for _ in range(9)] == [*[False] * 4, True, True, *[False] * 3]
 
 
 REFUSING = """
