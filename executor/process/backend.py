@@ -101,7 +101,7 @@ class Session:
                 self._handle(self._channel.receive())
 
     def _pump(self) -> None:
-        with _ending_with_the_server():
+        with _ENDING:
             self._output.pump()
 
     def _door_of_child(self) -> None:
@@ -210,18 +210,15 @@ class Session:
         """
         The guest wrote on stream 1 or 2.
         """
-        # What `_ending_with_the_server` does, without its 1.5 us: this is done for each line.
-        try:
+        with _ENDING:
             self._output.write(stream, data)
-        except ServerGoneError:
-            leave(EXIT_FAILED)
 
     def show(self, forms: Mapping[str, bytes]) -> Refusal:
         """
         The guest wants a bundle shown; between cells nobody would see it.
         """
         frames = tuple(told.display_frames(forms))
-        with _ending_with_the_server():
+        with _ENDING:
             cost = bundles.cost(forms)
             if self._output.send_whole(cost, lambda: self._channel.send(*frames)):
                 return DONE
@@ -315,7 +312,7 @@ class Session:
         """
         Wait for one's turn to ask; there is none between cells, nor while this thread asks already.
         """
-        with _ending_with_the_server(), self._asking:
+        with _ENDING, self._asking:
             if self._asks or not self._interrupts.running():
                 yield False
                 return
@@ -331,7 +328,7 @@ class Session:
         """
         if self._interrupts.running() and not self._ended:
             self._ended = True
-            with _ending_with_the_server():
+            with _ENDING:
                 self._output.stop()
                 ended = wire.CellDone.GUEST_ENDED
                 self._send_done(wire.CellDone(status=ended, reason=how, exit_code=code))
@@ -401,9 +398,19 @@ def _require_possible(begin: wire.Begin) -> None:
             raise InternalError(f"the process cage cannot give a session {what}; use the wasm cage")
 
 
-@contextlib.contextmanager
-def _ending_with_the_server() -> Iterator[None]:
-    try:
-        yield
-    except ServerGoneError:
-        leave(EXIT_FAILED)
+class _EndingWithTheServer:
+    """
+    A block in which this process ends if its server has gone. No generator: each line that is
+    printed passes one, and a generator's 1.5 us were a third of it.
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, error: object, _traceback: object) -> None:
+        if isinstance(error, ServerGoneError):
+            leave(EXIT_FAILED)
+
+
+_ENDING: Final = _EndingWithTheServer()
