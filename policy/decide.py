@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from policy.decide_files import FileTable, file_table
-from policy.decide_network import OF_THE_NETWORK, NetworkTable, network_table
+from policy.decide_network import AnyNetworkRequest, NetworkTable, network_table
 from policy.decide_process import ProcessTable, process_table
 from policy.decide_tools import ToolTable, tool_table
 from policy.decide_transactions import decide_commit
@@ -90,7 +90,7 @@ class Decider:
         # Files and the network first: they are asked about most.
         if isinstance(request, FileRequest):
             return self._files.decide(request)
-        if isinstance(request, OF_THE_NETWORK):
+        if isinstance(request, AnyNetworkRequest):
             return self._network.decide(request)
         if isinstance(request, ImageRequest):
             return self._image(request)

@@ -29,7 +29,6 @@ from policy.requests import (
 from policy.types import AddressClass, Decision, HttpRule, NetworkGrant, Policy, Rule
 
 AnyNetworkRequest = NetworkRequest | ResolveRequest | AddressRequest | HttpRequest | SocketRequest
-OF_THE_NETWORK = (NetworkRequest, HttpRequest, AddressRequest, ResolveRequest, SocketRequest)
 
 
 def network_table(policy: Policy) -> "NetworkTable":

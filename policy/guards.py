@@ -60,7 +60,7 @@ def guard_of(path: str) -> Guard | None:
     """
     folded = path.casefold()
     components = folded.split("/")
-    if _NAMES.isdisjoint(components):
+    if _NAMED.keys().isdisjoint(components):
         for ending, _ in _ENDINGS:
             if ending in folded:
                 break
@@ -76,5 +76,4 @@ def guard_of(path: str) -> Guard | None:
 
 
 _NAMED = {guard.name: guard for guard in GUARDS if not guard.name.startswith("*")}
-_NAMES = frozenset(_NAMED)
 _ENDINGS = tuple((guard.name[1:], guard) for guard in GUARDS if guard.name.startswith("*"))

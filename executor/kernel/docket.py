@@ -8,7 +8,7 @@ it afterwards. Nothing here acts.
 
 import errno
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from executor.audit.record import OK, Detail, Head
@@ -50,17 +50,7 @@ class Counts:
         """
         What they are now, for later.
         """
-        return Counts(
-            self.requests,
-            self.lookups,
-            self.kinds.copy(),
-            self.denied,
-            self.connections,
-            self.exchanges,
-            self.sent,
-            self.received,
-            self.tool_calls,
-        )
+        return replace(self, kinds=self.kinds.copy())
 
     def kinds_since(self, before: "Counts") -> Mapping[str, int]:
         """

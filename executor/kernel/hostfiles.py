@@ -354,11 +354,8 @@ def _of_kind(place: Place, kind: Kind, otherwise: int) -> tuple[Descriptor, os.s
 
 
 def _regular(place: Place) -> tuple[Descriptor, os.stat_result]:
-    held = _existing(place)
-    kind = Kind.of(held[1])
-    if kind is not Kind.FILE:
-        raise place.fails(_NOT_REGULAR.get(kind, errno.EACCES))
-    return held
+    otherwise = _NOT_REGULAR.get(place.kind or Kind.FILE, errno.EACCES)
+    return _of_kind(place, Kind.FILE, otherwise)
 
 
 def _parent(place: Place) -> Descriptor:

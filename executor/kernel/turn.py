@@ -6,8 +6,8 @@ Nothing is closed under a thread that uses it: that is done when the ask ends.
 """
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 
 from executor.kernel.errors import InternalError
 
@@ -22,30 +22,19 @@ class Turn:
         self._lock = asyncio.Lock()
         self._over = False
 
-    def taken(self, what: str) -> "_Taken":
+    @asynccontextmanager
+    async def taken(self, what: str) -> AsyncIterator[None]:
         """
-        A block in which `what` is done alone. Raises InternalError after the session's end.
+        Do `what` alone. Raises InternalError after the session's end.
         """
-        return _Taken(self, what)
-
-    async def take(self, what: str) -> None:
-        """
-        Wait for the turn, which `give_back` ends. Raises as `taken`.
-        """
-        await self._lock.acquire()
-        if self._over:
-            self._lock.release()
-            raise InternalError(f"{what!r} was asked for after its session's end")
-
-    def give_back(self) -> None:
-        """
-        What was done is over.
-        """
-        try:
+        async with self._lock:
             if self._over:
-                self._let_go()
-        finally:
-            self._lock.release()
+                raise InternalError(f"{what!r} was asked for after its session's end")
+            try:
+                yield
+            finally:
+                if self._over:
+                    self._let_go()
 
     async def passed(self, seconds: float) -> None:
         """
@@ -62,18 +51,3 @@ class Turn:
         self._over = True
         if not self._lock.locked():
             self._let_go()
-
-
-class _Taken:
-    # Not a generator: the loop would keep a list of those, and every ask about a file makes one.
-    __slots__ = ("_turn", "_what")
-
-    def __init__(self, turn: Turn, what: str) -> None:
-        self._turn = turn
-        self._what = what
-
-    async def __aenter__(self) -> None:
-        await self._turn.take(self._what)
-
-    async def __aexit__(self, *_: object) -> None:
-        self._turn.give_back()

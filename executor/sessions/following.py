@@ -17,7 +17,7 @@ class Following:
     """
 
     def __init__(self) -> None:
-        self._waiting: asyncio.Task[object] | None = None
+        self._waiting: asyncio.Timeout | None = None
         self._over = False
 
     async def next(
@@ -30,12 +30,12 @@ class Following:
         self._send_away()
         if self._over:
             return None
-        waiting = self._waiting = asyncio.current_task()
+        # A timer that is set once somebody wants it over, and costs nothing until then.
+        waiting = self._waiting = asyncio.timeout(None)
         try:
-            return await anext(aiter(requests), None)
-        except asyncio.CancelledError:
-            if waiting is None or self._waiting is waiting or waiting.uncancel():
-                raise  # its client has gone, perhaps as well
+            async with waiting:
+                return await anext(aiter(requests), None)
+        except TimeoutError:
             return None
         finally:
             if self._waiting is waiting:
@@ -51,4 +51,4 @@ class Following:
     def _send_away(self) -> None:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
-            waiting.cancel()
+            waiting.reschedule(asyncio.get_running_loop().time())

@@ -102,7 +102,7 @@ class Session:
             one.lost.add_done_callback(self._on_unserved)
         self._idle = IdleTime(facts.policy.limits.idle_timeout, on_idle_timeout)
         self._idle.rest()
-        self._limits = Alarm()
+        self._watch = Alarm()
         self._reading = asyncio.get_running_loop().create_task(self._serve())
         self._reading.add_done_callback(_report)
         # It may end while the reading task waits for a tool, or for the gates of a commit.
@@ -290,7 +290,7 @@ class Session:
             self._worker,
             policy.limits,
             self._gate.counts,
-            self._limits,
+            self._watch,
             self._on_interrupt,
         )
         self._cell = self._last = cell
@@ -417,7 +417,7 @@ class Session:
             usage = cell.usage(done)
             head = await self._record_end(CellStatus.WORKER_LOST, usage)
             await self._over(cell, cell.lost(reason, usage, done, head))
-        self._limits.end()
+        self._watch.end()
         self._commands.give_up(reason)
         self._worker.channel.close()
         with suppress(AuditError):

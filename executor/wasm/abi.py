@@ -9,6 +9,7 @@ guest's own `errno` module.
 import errno as host_errno
 import struct
 from enum import IntEnum, IntFlag
+from typing import Final
 
 
 class Errno(IntEnum):
@@ -142,22 +143,26 @@ class Open(IntFlag):
         """
         Whether a file that is opened so can be read.
         """
-        return not self._value_ & 0o1
+        return not self._value_ & _WRITES_ONLY
 
     @property
     def writes(self) -> bool:
         """
         Whether a file that is opened so can be written.
         """
-        return bool(self._value_ & 0o3)
+        return bool(self._value_ & _WRITES)
 
     @property
     def changes(self) -> bool:
         """
         Whether to open a file so may change it, or make one.
         """
-        return bool(self._value_ & 0o1103)
+        return bool(self._value_ & _CHANGES)
 
+
+_WRITES_ONLY: Final = int(Open.WRONLY)
+_WRITES: Final = int(Open.WRONLY | Open.RDWR)
+_CHANGES: Final = int(Open.WRONLY | Open.RDWR | Open.CREAT | Open.TRUNC)
 
 AT_FDCWD = -100 & 0xFFFFFFFF
 AT_SYMLINK_NOFOLLOW = 0x100
