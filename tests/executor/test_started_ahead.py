@@ -120,7 +120,9 @@ def test_the_launcher_waits_for_nothing_that_is_installed():
     started = launcher.launch()
     try:
         # A process that has just become another program has other arguments for a moment, or none.
-        _until(lambda: _arguments(started.process.pid)[1:4] == ["-S", "-I", "-B"])
+        wanted = ["-S", "-I", "-B"]
+        _until(lambda: _arguments(started.process.pid)[1:4] == wanted)
+        assert _arguments(started.process.pid)[1:4] == wanted
     finally:
         started.stop()
 
