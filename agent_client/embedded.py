@@ -42,7 +42,7 @@ _KEPT = frozenset(
     {"HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV"}
 )
 _KEPT_PREFIXES = ("CODECAGE_", "COVERAGE_", "LC_", "PYTHON", "XDG_")
-_BOOT = "import sys; sys.path += {paths!r}; from executor.cli import main; sys.exit(main())"
+_BOOT = "import sys; sys.path += {paths!r}; from executor.private import main; sys.exit(main())"
 
 
 class PrivateServer:

@@ -20,6 +20,7 @@ from agent_client.installation import INSTALL_SERVER, missing_parts
 
 if TYPE_CHECKING:
     from agent_client.errors import CodecageError
+    from executor.children.launcher import Launcher
 
     Subparsers: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
@@ -62,18 +63,19 @@ COMMANDS = (
 )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, started: "Launcher | None" = None) -> int:
     """
     Run one command and give its exit code.
 
     0 done, 1 the answer is no or the code failed, 2 usage, 3 the server failed, 130 interrupted;
-    each command's --help says more.
+    each command's --help says more. `started` is a launcher for `codecage serve`, which starts one
+    where there is none.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         _never_fail_on_a_character(stream)
     try:
-        return _run(arguments)
+        return _run(arguments, started)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -145,12 +147,12 @@ class _Version(argparse.Action):
         parser.exit(OK)
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], started: "Launcher | None") -> int:
     wanted = next((one for one in COMMANDS if arguments[:1] == [one.name]), None)
     if wanted and wanted.needs_server and missing_parts():
         print(f"codecage {wanted.name}: {_NEEDS_SERVER}", file=sys.stderr)
         return USAGE
-    args = parser_for(wanted).parse_args(arguments)
+    args = parser_for(wanted).parse_args(arguments, argparse.Namespace(started=started))
     try:
         return cast("int", args.run(args))
     except _errors_of_client() as error:

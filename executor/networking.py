@@ -17,7 +17,6 @@ from typing import Final
 from executor.children import launcher
 from executor.errors import CannotStart
 from executor.identity import Account
-from executor.linux.checks import Status, checks
 from policy.hosts import canonical_host, is_address
 from policy.types import NetworkGrant, Policy
 
@@ -149,6 +148,9 @@ def _require_secret(policy: Policy, grant: NetworkGrant, directory: Path | None)
 
 
 def _require_lock(granting: Iterable[Policy]) -> None:
+    # For policies that grant connections alone, as `serving.parts` has it.
+    from executor.linux.checks import Status, checks  # noqa: PLC0415
+
     failed = [check for check in checks() if check.status is Status.FAILED]
     if failed:
         names = ", ".join(sorted(policy.name for policy in granting))

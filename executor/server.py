@@ -160,6 +160,7 @@ def _serve(
         importlib.import_module(name)
     # All that stays: a full collection, which stops every session, need not look at it.
     gc.freeze()
+    gc.enable()
     rlimits.raise_soft(rlimits.Limit.DESCRIPTORS, _DESCRIPTORS)
     heap.keep(_LARGEST_PIECE, _FREE_KEPT)
     for directory in dict.fromkeys((where.path.parent, options.audit.absolute().parent)):
@@ -207,15 +208,15 @@ def _reloaded(
     from executor import serving  # noqa: PLC0415 - it has been imported long ago
 
     policies = _policies(options, where)
-    _require_images(policies, names)
-    require_network(_naming_others(policies, known), options.network)
-    _require_mode(policies, options)
-    _require_approvers(policies, options)
     if any(name not in sys.modules for name in serving.parts(policies)):
         raise CannotStart(
             "the policies grant connections, have native images or capture sessions, and those "
             "that the server started with did not; restart the server"
         )
+    _require_images(policies, names)
+    require_network(_naming_others(policies, known), options.network)
+    _require_mode(policies, options)
+    _require_approvers(policies, options)
     _warn(policies, names)
     return policies
 

@@ -59,6 +59,7 @@ RANKS = {
     "executor.bench": 9.5,
     "executor.commands": 10,
     "executor.cli": 11,
+    "executor.private": 12,
     "agent_client": 1,
 }
 # The client knows the wire API and nothing of the server.

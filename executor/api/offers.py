@@ -9,15 +9,15 @@ import logging
 from dataclasses import dataclass
 from typing import Final
 
+from executor.children.launcher import ZYGOTE
 from executor.images.cache import Cache, default_cache
-from executor.images.catalog import find, read_index
+from executor.images.catalog import find_label, read_index
 from executor.images.errors import ImageError, ImageRefusedError
-from executor.images.manifest import Image
+from executor.images.manifest import Label
 from executor.process import images as native
 from policy.types import CageKind
 
 _LOG = logging.getLogger(__name__)
-_ZYGOTE: Final = "executor.children.zygote"
 _NATIVE_ZYGOTE: Final = "executor.process.zygote"
 
 
@@ -41,8 +41,8 @@ def offers(cache: Cache | None = None) -> list[Offer]:
     What is there: the newest image of each name, and the native ones that need no building or are
     built.
 
-    One that cannot be trusted is left out, and stops nothing but what needs it. Each manifest is
-    read once: a large one takes ten milliseconds, in which nothing else can start.
+    One that cannot be trusted is left out, and stops nothing but what needs it. Of each manifest
+    the label is read, once: a large one's files alone take ten milliseconds.
     """
     cache = cache or default_cache()
     return [*_wasm(cache), *_native(cache)]
@@ -52,7 +52,7 @@ def _wasm(cache: Cache) -> list[Offer]:
     found = []
     for name in sorted({entry.name for entry in read_index(cache)}):
         try:
-            image = find(name, cache)
+            image = find_label(name, cache)
         except ImageRefusedError as error:
             _LOG.error("the image %s is left out: %s", name, error)
         else:
@@ -60,15 +60,9 @@ def _wasm(cache: Cache) -> list[Offer]:
     return found
 
 
-def _offer(image: Image) -> Offer:
-    return Offer(
-        image.name,
-        image.key,
-        CageKind.WASM,
-        _ZYGOTE,
-        dict(image.manifest.versions).get("python", ""),
-        tuple(f"{package.name} {package.version}" for package in image.manifest.packages),
-    )
+def _offer(image: Label) -> Offer:
+    packages = tuple(f"{package.name} {package.version}" for package in image.packages)
+    return Offer(image.name, image.key, CageKind.WASM, ZYGOTE, image.python, packages)
 
 
 def _native(cache: Cache) -> list[Offer]:

@@ -18,53 +18,57 @@ know by itself are put in front. (Rejected: `-P` with PYTHONPATH, which would le
 site directory and every other PYTHON* variable in force.)
 """
 
-import json
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final
 
-from executor.kernel.ahead import TABLE_MAX
+# Type checkers know the name. The first zygote waits for what is imported here: neither `typing`
+# nor `dataclasses`, and `json` when the table is there.
+TYPE_CHECKING = False
 
-_BOOT: Final = (
-    "import json, runpy, sys; "
-    "sys.path[:0] = [p for p in json.loads(sys.argv[1]) if p not in sys.path]; "
-    "sys.argv = sys.argv[2:]; "
-    "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
-)
-# The launcher's own beginning, with less to import: the first zygote waits for it.
-_BOOT_LAUNCHER: Final = (
-    "import importlib, sys; "
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+# All that is imported stays: no collection looks at it, neither meanwhile nor later.
+_BOOT = (
+    "import gc, importlib, sys; "
+    "gc.disable(); "
     "sys.path[:0] = [path for path in {paths!r} if path not in sys.path]; "
-    "sys.exit(importlib.import_module(sys.argv[1]).main(sys.argv[2:]))"
+    "program = importlib.import_module(sys.argv[1]); "
+    "gc.freeze(); "
+    "gc.enable(); "
+    "sys.exit(program.main(sys.argv[2:]))"
 )
 # Where caches of images are found, and how programs and certificates are; nothing of the user's.
-_KEPT: Final = ("PATH", "HOME", "XDG_CACHE_HOME", "CODECAGE_CACHE")
-_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
-_PROCESS: Final = "executor.children.launching"
+_KEPT = ("PATH", "HOME", "XDG_CACHE_HOME", "CODECAGE_CACHE")
+_PATH = "/usr/local/bin:/usr/bin:/bin"
+_PROCESS = "executor.children.launching"
+ZYGOTE = "executor.children.zygote"
+"""The program of most zygotes: what is worth its start before a server knows its images."""
 
 
-@dataclass(frozen=True, slots=True)
 class Launcher:
     """
     The running launcher, seen from the server: the socket to ask on, and its process.
     """
 
-    channel: socket.socket
-    process: subprocess.Popen[bytes]
-    ahead: dict[int, socket.socket] = field(default_factory=dict)
+    def __init__(self, channel: socket.socket, process: "subprocess.Popen[bytes]") -> None:
+        self.channel = channel
+        self.process = process
+        self.ahead: dict[int, socket.socket] = {}
 
-    def give(self, table: Sequence[Sequence[str]]) -> None:
+    def give(self, table: "Sequence[Sequence[str]]") -> None:
         """
         Give the command lines that may be run, once and before anything is asked for;
         `--socket FD` is added to them.
 
         Raises ValueError for a table of more than 100,000 bytes, OSError when the launcher is gone.
         """
+        import json  # noqa: PLC0415 - after the launcher's start
+
+        from executor.kernel.ahead import TABLE_MAX  # noqa: PLC0415 - as above
+
         data = json.dumps([list(row) for row in table]).encode()
         if len(data) > TABLE_MAX:
             raise ValueError(f"a table of {len(data)} bytes; {TABLE_MAX} are possible")
@@ -76,7 +80,7 @@ class Launcher:
 
         Raises OSError when the launcher is gone.
         """
-        from executor.kernel.spawn import StartZygote  # noqa: PLC0415 - after the launcher's start
+        from executor.kernel.spawn import StartZygote  # noqa: PLC0415 - as above
 
         message = StartZygote(number, image).pack()
         socket.send_fds(self.channel, [message], [end.fileno()])
@@ -111,7 +115,7 @@ class Launcher:
             self.process.wait()
 
 
-def launch(table: Sequence[Sequence[str]] | None = None, *, ahead: str = "") -> Launcher:
+def launch(table: "Sequence[Sequence[str]] | None" = None, *, ahead: str = "") -> Launcher:
     """
     Start the launcher, and give it the table if there is one yet (else: `Launcher.give`).
 
@@ -126,7 +130,7 @@ def launch(table: Sequence[Sequence[str]] | None = None, *, ahead: str = "") -> 
     with theirs, row, taker:
         numbers = (theirs.fileno(), row.fileno(), taker.fileno())
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [*_boot_launcher(), *map(str, numbers), str(os.getpid()), *waiting],
+            [*_launcher(), *map(str, numbers), str(os.getpid()), *waiting],
             env=environment(os.environ),
             pass_fds=numbers,
             stdin=subprocess.DEVNULL,
@@ -142,26 +146,26 @@ def _pair() -> tuple[socket.socket, socket.socket]:
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
-def _boot_launcher() -> tuple[str, ...]:
+def _launcher() -> tuple[str, ...]:
     # Without what is installed (-S), of which it needs nothing: no .pth file is run for it.
-    text = _BOOT_LAUNCHER.format(paths=import_paths())
-    return (sys.executable, "-S", "-I", "-B", "-c", text, _PROCESS)
+    return (sys.executable, "-S", *program(_PROCESS)[1:])
 
 
 def program(module: str, *arguments: str) -> tuple[str, ...]:
     """
-    The command line that runs `module` in an isolated interpreter with our import path.
+    The command line that runs `main` of `module`, with the arguments, in an isolated interpreter
+    with our import path.
     """
-    paths = json.dumps(import_paths())
-    return (sys.executable, "-I", "-B", "-c", _BOOT, paths, module, *arguments)
+    text = _BOOT.format(paths=import_paths())
+    return (sys.executable, "-I", "-B", "-c", text, module, *arguments)
 
 
 def import_paths() -> list[str]:
     """
     The directories from which this process has our packages; the generated ones lie in `proto/`.
     """
-    root = Path(__file__).resolve().parents[2]
-    return [str(path) for path in (root, root / "proto") if path.is_dir()]
+    root = os.path.realpath(f"{__file__}/../../..")
+    return [*filter(os.path.isdir, (root, f"{root}/proto"))]
 
 
 def runtime_paths() -> list[str]:
@@ -169,11 +173,11 @@ def runtime_paths() -> list[str]:
     The directories that hold the server's own code and the interpreter's environment.
     """
     packages = (package for package in ("agent_client", "codecage", "executor", "policy"))
-    found = {str(Path(path) / name) for name in packages for path in import_paths()}
-    return [*sorted(path for path in found if Path(path).is_dir()), sys.prefix]
+    found = {f"{path}/{name}" for name in packages for path in import_paths()}
+    return [*sorted(filter(os.path.isdir, found)), sys.prefix]
 
 
-def environment(given: Mapping[str, str]) -> dict[str, str]:
+def environment(given: "Mapping[str, str]") -> dict[str, str]:
     """
     What a zygote sees of the server's environment.
     """

@@ -6,7 +6,6 @@ gRPC, and never holds anything of a session: a request is a number and a socket 
 to the child. It ends when its socket closes, and the kernel ends its workers with it.
 """
 
-import argparse
 import codecs
 import contextlib
 import ctypes
@@ -18,7 +17,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from executor.children.worker import Birth, live
@@ -45,13 +44,11 @@ _BOOT_SECONDS = 120
 _DIGEST = 32
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """
     Boot the image and serve until the socket closes.
     """
-    options = _parser().parse_args(arguments)
-    # What was imported stays: no collection before the first fork has to look at it.
-    gc.freeze()
+    options = _options(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Now: a change of user makes the process not dumpable, and then this file is root's.
     score = oom.own()
@@ -61,14 +58,15 @@ def main(arguments: list[str] | None = None) -> int:
     rlimits.apply({rlimits.Limit.STACK: STACK})
     for name in CODECS:
         codecs.lookup(name)
-    row = options if options.ahead is None else _row(options.ahead)
+    row = _row(int(options["--ahead"])) if "--ahead" in options else options
     return 0 if row is None else _serve(row, score)
 
 
-def _serve(options: argparse.Namespace, score: oom.Score) -> int:
-    image = catalog.find_key(options.key, default_cache())
+def _serve(options: Mapping[str, str], score: oom.Score) -> int:
+    name, key = options["--image"], options["--key"]
+    image = catalog.find_key(key, default_cache())
     if image is None:
-        raise InternalError(f"the image {options.image} with key {options.key} is not in the cache")
+        raise InternalError(f"the image {name} with key {key} is not in the cache")
     opened = parts(image)
     kind(opened.guest)
     identity = _identity(options)
@@ -82,7 +80,7 @@ def _serve(options: argparse.Namespace, score: oom.Score) -> int:
         digest = _begin_digest(guest)
         rehearse_sessions(guest)
     birth = Birth(os.getpid(), guest, digest(), identity)
-    _work(socket.socket(fileno=options.socket), birth, score)
+    _work(socket.socket(fileno=int(options["--socket"])), birth, score)
 
 
 def _begin_digest(guest: Guest) -> Callable[[], bytes]:
@@ -128,31 +126,28 @@ def _work(server: socket.socket, birth: Birth, score: oom.Score) -> NoReturn:
         os._exit(code)
 
 
-def _row(waiting: int) -> argparse.Namespace | None:
+def _options(arguments: Sequence[str]) -> dict[str, str]:
     """
-    The arguments that come to a zygote which was started ahead; None when none will.
+    What follows each option: `--image`, `--key`, `--socket`, `--ahead`, `--uid`, `--gid`. The
+    launcher writes them, and who waits for the first guest waits for whatever parses them.
+    """
+    return dict(zip(arguments[::2], arguments[1::2], strict=True))
+
+
+def _row(waiting: int) -> dict[str, str] | None:
+    """
+    The options that come to a zygote which was started ahead; None when none will.
     """
     with socket.socket(fileno=waiting) as ours:
         taken = take_over(ours)
     if taken is None:
         return None
     arguments, server = taken
-    return _parser().parse_args([*arguments, "--socket", str(server)])
+    return _options([*arguments, "--socket", str(server)])
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="codecage-zygote")
-    parser.add_argument("--image")
-    parser.add_argument("--key")
-    parser.add_argument("--socket", type=int)
-    parser.add_argument("--ahead", type=int)
-    parser.add_argument("--uid", type=int, default=0)
-    parser.add_argument("--gid", type=int, default=0)
-    return parser
-
-
-def _identity(options: argparse.Namespace) -> Identity | None:
-    return Identity(options.uid, options.gid) if options.uid else None
+def _identity(options: Mapping[str, str]) -> Identity | None:
+    return Identity(int(options["--uid"]), int(options["--gid"])) if "--uid" in options else None
 
 
 def _become(identity: Identity) -> None:
@@ -250,4 +245,4 @@ class Zygote:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

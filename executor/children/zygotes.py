@@ -114,7 +114,9 @@ class Zygotes:
         ready = await self._booted(image)
         pool = image.pool(order)
         pool.used()
-        self._in_background(self._refill(pool))
+        # The first session often waits already, and would share its zygote and a processor.
+        later = pool.wanted > 0
+        self._in_background(self._refill_later(pool, pool.taken) if later else self._refill(pool))
         return ready.digest
 
     async def take(self, name: str, order: BoxOrder | None = None) -> Worker:

@@ -3,6 +3,7 @@
 """
 
 import argparse
+import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
 _POLICY_FAILED, _SERVER_FAILED = 1, 3
-_ZYGOTE = "executor.children.zygote"
 _LEVELS = ("debug", "info", "warning", "error")
 _EXAMPLE = """\
 example:
@@ -78,8 +78,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
+    # No collection looks at what the server imports; it has them again when it serves.
+    gc.disable()
     # Before the server is imported: the launcher, and a zygote's imports, run beside it.
-    started = launcher.launch(ahead=_ZYGOTE)
+    started = args.started or launcher.launch(ahead=launcher.ZYGOTE)
     try:
         import logging  # noqa: PLC0415
 
@@ -93,6 +95,7 @@ def _serve(args: argparse.Namespace) -> int:
         return serve(_options(args), started)
     finally:
         started.stop()
+        gc.enable()
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:

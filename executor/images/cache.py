@@ -15,7 +15,6 @@ everything in `staging/` was left by a build that died.
 import ctypes
 import fcntl
 import os
-import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -156,6 +155,8 @@ def remove(path: Path) -> int:
     """
     freed = tree_bytes(path)
     if path.is_dir() and not path.is_symlink():
+        import shutil  # noqa: PLC0415 - what only looks for an image removes nothing
+
         shutil.rmtree(path)
     else:
         path.unlink()

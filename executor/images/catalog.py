@@ -15,9 +15,10 @@ inputs, which came over the network, are pinned in the package itself.
 import json
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from executor.images.cache import (
     Cache,
@@ -33,8 +34,16 @@ from executor.images.cache import (
 )
 from executor.images.errors import ImageRefusedError
 from executor.images.guests import guest_kind
-from executor.images.identity import runtimes, this_runtime
-from executor.images.manifest import FORMAT, MANIFEST, Image, Manifest, from_json, to_json
+from executor.images.manifest import (
+    FORMAT,
+    MANIFEST,
+    Image,
+    Label,
+    Manifest,
+    from_json,
+    label_from_json,
+    to_json,
+)
 from executor.images.pins import sha256
 from executor.images.sealed import read, read_private
 
@@ -44,6 +53,8 @@ _MANIFEST_BYTES = 64 * 2**20
 # removes them.
 _OLDER = frozenset({1})
 _HEX = re.compile(r"[0-9a-f]{64}")
+
+_Read = TypeVar("_Read", Manifest, Label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +85,25 @@ def find(name: str, cache: Cache | None = None) -> Image | None:
     Its files are checked when `sealed.open_module` opens them, or all at once by `verify`.
     """
     cache = cache or default_cache()
+    entry = _newest(name, cache)
+    return None if entry is None else load(cache, entry)
+
+
+def find_label(name: str, cache: Cache) -> Label | None:
+    """
+    The label of the image that `find` finds. Its list of files, which is nearly all of a manifest,
+    is left to who uses them. Raises ImageRefusedError as `find` does.
+    """
+    entry = _newest(name, cache)
+    return None if entry is None else _checked(cache, entry, label_from_json)
+
+
+def _newest(name: str, cache: Cache) -> IndexEntry | None:
+    from executor.images.identity import runtimes  # noqa: PLC0415 - not for who knows the key
+
     usable = runtimes()
     fitting = [e for e in read_index(cache) if e.name == name and e.runtime in usable]
-    for entry in sorted(fitting, key=lambda e: e.created, reverse=True):
-        return load(cache, entry)
-    return None
+    return max(fitting, key=lambda e: e.created, default=None)
 
 
 def find_key(key: str, cache: Cache) -> Image | None:
@@ -126,6 +151,11 @@ def load(cache: Cache, entry: IndexEntry) -> Image:
 
     Raises ImageRefusedError where the manifest is missing or is another one.
     """
+    manifest = _checked(cache, entry, from_json)
+    return Image(entry.name, entry.key, cache.images / entry.directory, manifest)
+
+
+def _checked(cache: Cache, entry: IndexEntry, read: Callable[[bytes], _Read]) -> _Read:
     path = cache.images / entry.directory
     try:
         text = read_private(path / MANIFEST, _MANIFEST_BYTES)
@@ -139,10 +169,10 @@ def load(cache: Cache, entry: IndexEntry) -> Image:
             f"The manifest of the image {entry.name} has SHA-256 {sha256(text)}, the index says "
             f"{entry.manifest}: it was changed. Build it again: codecage image build."
         )
-    manifest = from_json(text)
-    if (manifest.name, manifest.key) != (entry.name, entry.key):
-        raise ImageRefusedError(f"The manifest in {path} is of another image, {manifest.name}.")
-    return Image(entry.name, entry.key, path, manifest)
+    found = read(text)
+    if (found.name, found.key) != (entry.name, entry.key):
+        raise ImageRefusedError(f"The manifest in {path} is of another image, {found.name}.")
+    return found
 
 
 def verify(image: Image) -> None:
@@ -211,6 +241,8 @@ def publish(cache: Cache, draft: Path, manifest: Manifest) -> Image:
     The order is what makes it whole or absent: files durable, then the directory renamed into
     place, then the index replaced. Killed at any point, the index names only whole images.
     """
+    from executor.images.identity import this_runtime  # noqa: PLC0415 - as in `_newest`
+
     text = to_json(manifest)
     write_new(draft / MANIFEST, text)
     flush_tree(draft)
@@ -282,6 +314,8 @@ def _is_kept(
 ) -> bool:
     if any(len(key) >= 6 and entry.key.startswith(key) for key in keep):
         return True
+    from executor.images.identity import runtimes  # noqa: PLC0415 - as in `_newest`
+
     usable = runtimes()
     if every or entry.runtime not in usable:
         return False

@@ -3,10 +3,10 @@ What an image is: its manifest, as data and as JSON.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from executor.images.errors import ImageRefusedError
 
@@ -23,6 +23,8 @@ SITE_PACKAGES = "site-packages"
 # Further files of the guest: below this directory lies its tree from the root.
 EXTRA = "extra"
 MANIFEST = "manifest.json"
+
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,18 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
+class Label:
+    """
+    What a server says of an image: its name and key, the guest's Python, and its packages.
+    """
+
+    name: str
+    key: str
+    python: str
+    packages: tuple[Package, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """
     An image in the cache whose manifest is the one that was anchored when it was built.
@@ -179,8 +193,22 @@ def from_json(text: bytes) -> Manifest:
     """
     Read what `to_json` wrote. Raises ImageRefusedError for anything else.
     """
+    return _read(text, _decode)
+
+
+def label_from_json(text: bytes) -> Label:
+    """
+    Read no more of a manifest than its label. Raises ImageRefusedError as `from_json` does.
+    """
+    return _read(text, _label)
+
+
+def _read(text: bytes, decode: Callable[[dict[str, Any]], _Read]) -> _Read:
     try:
-        return _decode(json.loads(text))
+        data = json.loads(text)
+        if data["format"] != FORMAT:
+            raise ValueError(f"format {data['format']!r}")
+        return decode(data)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ImageRefusedError(
             f"The manifest is not one of format {FORMAT} ({error}). "
@@ -188,9 +216,16 @@ def from_json(text: bytes) -> Manifest:
         ) from error
 
 
+def _label(data: dict[str, Any]) -> Label:
+    return Label(
+        name=_text(data["name"]),
+        key=_text(data["key"]),
+        python=_text(data["versions"].get("python", "")),
+        packages=_packages(data["packages"]),
+    )
+
+
 def _decode(data: dict[str, Any]) -> Manifest:
-    if data["format"] != FORMAT:
-        raise ValueError(f"format {data['format']!r}")
     return Manifest(
         name=_text(data["name"]),
         key=_text(data["key"]),
@@ -202,16 +237,19 @@ def _decode(data: dict[str, Any]) -> Manifest:
         machine=_text(data["machine"]),
         cpu=_texts(data["cpu"]),
         pins=_text(data["pins"]),
-        packages=tuple(
-            Package(name, _text(p["version"]), _text(p["sha256"]))
-            for name, p in sorted(data["packages"].items())
-        ),
+        packages=_packages(data["packages"]),
         modules=tuple(_module(path, m) for path, m in sorted(data["modules"].items())),
         facts=tuple(sorted((k, _size(v)) for k, v in data["facts"].items())),
         files=tuple(
             FileEntry(name, _text(f["sha256"]), _size(f["size"]))
             for name, f in sorted(data["files"].items())
         ),
+    )
+
+
+def _packages(data: dict[str, Any]) -> tuple[Package, ...]:
+    return tuple(
+        Package(name, _text(p["version"]), _text(p["sha256"])) for name, p in sorted(data.items())
     )
 
 

@@ -7,6 +7,7 @@ JSON and ends with status 0 where boxes hold, 1 where they do not; `codecage doc
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from executor.images.cache import default_cache
@@ -16,7 +17,7 @@ from executor.process.images import DECLARED, image_of
 from executor.process.zygote_boxes import Boxes
 
 
-def main() -> int:
+def main(_arguments: Sequence[str] = ()) -> int:
     """
     Make the box and tell.
     """

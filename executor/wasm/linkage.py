@@ -55,11 +55,11 @@ class Linkage:
         Raises InternalError where no row names it, or with another signature.
         """
         key = (wanted.module, wanted.name or "")
-        row = self._rows.get(key)
-        if row is None or row.signature != signature_of(wanted.type):
+        row, kind = self._rows.get(key), wanted.type
+        if row is None or row.signature != signature_of(kind):
             raise InternalError(f"no row for import {key[0]}.{key[1]}")
         slot = self._slots[key] = _Slot()
-        made = host_function(self._store, wanted.type, row.signature, slot, self._faults)
+        made = host_function(self._store, kind, row.signature, slot, self._faults)
         if key in self._before:
             made = HostFunction(self._before[key](made.extern), made)
         self._functions.append(made)

@@ -29,6 +29,15 @@ from executor.cli import main
 sys.addaudithook(at)
 main(["serve", "--listen", "unix:/nowhere/sock"])
 """
+# The same at the beginning of a private server.
+PRIVATE = (
+    SERVE.partition("from executor.cli")[0]
+    + """
+from executor.private import main
+sys.addaudithook(at)
+main()
+"""
+)
 # The same in the launcher, at the start of the program ahead.
 LAUNCHING = f"""
 import os, sys
@@ -107,6 +116,16 @@ def test_it_is_started_before_the_server_imports_what_takes_long():
     assert loaded & LATE == set()
 
 
+def test_a_private_server_starts_it_before_it_imports_what_its_command_line_needs():
+    # Without what is installed (-S), which imports what it likes.
+    done = subprocess.run(
+        [sys.executable, "-S", "-I", "-c", PRIVATE], capture_output=True, text=True, check=True
+    )
+    loaded = {*done.stdout.split()}
+    assert "executor.children.launcher" in loaded
+    assert not loaded & {"argparse", "dataclasses", "executor.cli", "json", "pathlib", "typing"}
+
+
 def test_the_program_ahead_is_started_before_the_launcher_imports_what_it_needs_itself():
     done = subprocess.run(
         [sys.executable, "-S", "-I", "-c", LAUNCHING], capture_output=True, text=True, check=True
@@ -114,6 +133,17 @@ def test_the_program_ahead_is_started_before_the_launcher_imports_what_it_needs_
     loaded = {*done.stdout.split()}
     assert "executor.children.launching" in loaded
     assert not loaded & {"json", "runpy", "socket", "subprocess", "typing"}
+
+
+def test_a_program_looks_for_garbage_again_when_it_has_been_imported():
+    told = "import gc; main = lambda _: print(gc.isenabled(), gc.get_freeze_count() > 0)"
+    command = [*launcher.program("told")]
+    command[command.index("-c") + 1] = (
+        f"import sys, types; sys.modules['told'] = types.ModuleType('told');"
+        f"exec({told!r}, vars(sys.modules['told']));" + command[command.index("-c") + 1]
+    )
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "True True\n"
 
 
 def test_the_launcher_waits_for_nothing_that_is_installed():

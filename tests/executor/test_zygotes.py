@@ -87,6 +87,21 @@ def test_the_pool_is_filled_ahead_and_each_worker_is_handed_out_once():
     with_zygotes(scenario, pool=2)
 
 
+def test_who_waits_while_an_image_starts_has_a_worker_before_the_pool():
+    async def scenario(zygotes):
+        waiting = asyncio.create_task(zygotes.take("core"))
+        await asyncio.sleep(0)
+        starting = asyncio.create_task(zygotes.start("core"))
+        taken = await waiting
+        assert zygote_of(zygotes).spawned == 1
+        await starting
+        await settled(zygotes)
+        assert len(waiting_of(zygotes)) == 1
+        taken.drop()
+
+    with_zygotes(scenario, pool=1)
+
+
 async def settled(zygotes) -> None:
     while zygotes._tasks:
         await asyncio.wait(zygotes._tasks)

@@ -11,7 +11,7 @@ from executor.images.errors import ImageRefusedError, LockRefusedError
 from executor.images.guests import DEFAULT, GUESTS
 from executor.images.identity import image_key, image_name, this_runtime
 from executor.images.lock import read_lock
-from executor.images.manifest import FileEntry, Manifest, NativeModule, Package
+from executor.images.manifest import FileEntry, Label, Manifest, NativeModule, Package
 
 FILES = {"a": b"1", "site-packages/p.py": b"2"}
 
@@ -35,6 +35,23 @@ def test_the_newest_image_of_a_name_is_found(cache):
         "2026-01-02",
         "2026-01-01",
     ]
+
+
+def test_the_label_of_an_image_says_what_its_manifest_does(cache):
+    made = small_image(cache)
+    python = dict(made.manifest.versions)["python"]
+    expected = Label(made.name, made.key, python, made.manifest.packages)
+    assert catalog.find_label("small", cache) == expected
+    assert catalog.find_label("other", cache) is None
+
+
+def test_a_label_of_another_manifest_than_the_index_names_is_refused(cache):
+    made = small_image(cache)
+    text = made.path / manifest.MANIFEST
+    text.chmod(0o600)
+    text.write_bytes(text.read_bytes() + b"\n")
+    with pytest.raises(ImageRefusedError, match="it was changed"):
+        catalog.find_label("small", cache)
 
 
 def test_an_image_of_another_runtime_is_listed_and_not_found(cache):
@@ -235,10 +252,20 @@ def test_a_manifest_of_another_form_is_refused(change):
         manifest.from_json(json.dumps(data | change).encode())
 
 
+@pytest.mark.parametrize(
+    "change", [{"format": 1}, {"key": 1}, {"packages": {"p": "1.0"}}, {"versions": None}]
+)
+def test_a_label_of_another_form_is_refused(change):
+    data = json.loads(manifest.to_json(small_manifest("small", FILES)))
+    with pytest.raises(ImageRefusedError, match="format 2"):
+        manifest.label_from_json(json.dumps(data | change).encode())
+
+
 @pytest.mark.parametrize("text", [b"", b"null", b"[]", b"{}", b"\xff", b'"x"'])
 def test_what_is_no_manifest_is_refused(text):
-    with pytest.raises(ImageRefusedError):
-        manifest.from_json(text)
+    for read in (manifest.from_json, manifest.label_from_json):
+        with pytest.raises(ImageRefusedError):
+            read(text)
 
 
 def test_everything_that_compiled_code_depends_on_is_in_the_key():

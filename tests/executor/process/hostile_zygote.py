@@ -10,6 +10,7 @@ are harmless where they succeed.
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from executor.linux import mounts, unshare
@@ -124,11 +125,11 @@ for name, act in ATTACKS.items():
 """
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """
     Import it, locked or not.
     """
-    how, site, *targets = sys.argv[1:]
+    how, site, *targets = arguments
     directory, port, path, pid = targets
     facts = (directory, int(port), path, int(pid))
     Path(site, "hostile.py").write_text(PACKAGE.replace("TARGETS", repr(facts)))
@@ -146,4 +147,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

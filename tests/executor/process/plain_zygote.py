@@ -7,6 +7,7 @@ Argument: the socket's number. The guest works where its order says.
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from resource import struct_rusage
 
@@ -47,13 +48,13 @@ def fork(sealed: SealedBox, connection: int) -> Forked | str:
     return Forked(pid, os.pidfd_open(pid))
 
 
-def main() -> int:
-    born = served()
+def main(arguments: Sequence[str]) -> int:
+    born = served(int(arguments[0]))
     return 0 if born is None else be_born(born)
 
 
-def served() -> Born | None:
-    server = socket.socket(fileno=int(sys.argv[1]))
+def served(number: int) -> Born | None:
+    server = socket.socket(fileno=number)
     birth = take_in(image_of(DECLARED[0], default_cache()), "a fork")
     born = Zygote(server, birth, fork).serve()
     server.detach()
@@ -61,4 +62,4 @@ def served() -> Born | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
