@@ -15,11 +15,8 @@ from executor.kernel.errors import CodecageError
 from executor.linux.errors import MechanismError
 from executor.wasm.backend import Session
 from executor.wasm.booted import Guest
-from executor.wasm.jail import Confinement, Identity, forbid_threads, lock_down
+from executor.wasm.jail import Held, forbid_threads, lock_down
 
-# The policy's memory is not known yet: the server lowers RLIMIT_DATA by prlimit(2) before it
-# sends `Begin`. This is what a guest could ever need.
-_DATA_GROWTH = 2**32 + 2**26
 _EXIT_FAILED = 70
 
 
@@ -32,7 +29,7 @@ class Birth:
     parent: int
     guest: Guest
     boot_digest: bytes
-    run_as: Identity | None
+    held: Held
 
 
 def live(birth: Birth, connection: socket.socket) -> NoReturn:
@@ -43,17 +40,11 @@ def live(birth: Birth, connection: socket.socket) -> NoReturn:
     code = _EXIT_FAILED
     try:
         session = Session(birth.guest, connection)
-        held = lock_down(
-            Confinement(
-                parent=birth.parent,
-                kept=frozenset({connection.fileno()}) | session.descriptors,
-                data_growth=_DATA_GROWTH,
-                run_as=birth.run_as,
-            )
-        )
+        kept = frozenset({connection.fileno()}) | session.descriptors
+        level = lock_down(birth.held, birth.parent, kept).level
         _begin_watch(session)
         forbid_threads()
-        session.serve(f"{held.level.name} ({held.level.value})", birth.boot_digest)
+        session.serve(f"{level.name} ({level.value})", birth.boot_digest)
         code = 0
     except (MechanismError, CodecageError, OSError):
         # Nobody is left to tell: the descriptors of the zygote are closed. The code says it.

@@ -27,7 +27,7 @@ from executor.images.cache import default_cache
 from executor.kernel.ahead import take_over
 from executor.kernel.errors import InternalError
 from executor.kernel.spawn import MESSAGE_MAX, SpawnWorker, WorkerExited, WorkerSpawned, ZygoteReady
-from executor.linux import oom, prctl, rlimits, sealing
+from executor.linux import oom, prctl, rlimits
 from executor.linux.hugepages import in_passing
 from executor.wasm import jail, zygote_lock
 from executor.wasm.boot import STACK, boot, kind
@@ -42,6 +42,9 @@ _M_ARENA_MAX = -8
 # Of CPU time; the server waits for two minutes.
 _BOOT_SECONDS = 120
 _DIGEST = 32
+# The policy's memory is not known yet: the server lowers RLIMIT_DATA by prlimit(2) before it
+# sends `Begin`. This is what a guest could ever need.
+_DATA_GROWTH = 2**32 + 2**26
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -79,7 +82,8 @@ def _serve(options: Mapping[str, str], score: oom.Score) -> int:
         del opened
         digest = _begin_digest(guest)
         rehearse_sessions(guest)
-    birth = Birth(os.getpid(), guest, digest(), identity)
+    held = jail.hold(jail.Confinement(_DATA_GROWTH, identity))
+    birth = Birth(os.getpid(), guest, digest(), held)
     _work(socket.socket(fileno=int(options["--socket"])), birth, score)
 
 
@@ -172,10 +176,7 @@ class Zygote:
         self._workers: dict[int, int] = {}
         # A step for each worker, when its server has heard of it.
         self._collapsing = in_passing()
-        jail.prepare()
         gc.collect()
-        # Each worker makes sure of it for itself, and finds nothing left to do.
-        sealing.seal_code()
         self._fillers = gap_fillers()
         gc.freeze()
         if threading.active_count() != 1:

@@ -73,9 +73,18 @@ def own() -> frozenset[int]:
     return frozenset(number for number in map(int, names) if _is_open(number))
 
 
-def keep_only(kept: Collection[int]) -> None:
+def open_null() -> int:
     """
-    Close every descriptor but `kept`; those of 0 to 2 that are not kept become /dev/null.
+    Open /dev/null, close-on-exec. Raises MechanismFailed when it cannot be opened.
+    """
+    with asking("descriptors", "opening /dev/null for standard streams", "mount /dev"):
+        return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+
+
+def keep_only(kept: Collection[int], null: int | None = None) -> None:
+    """
+    Close every descriptor but `kept`; those of 0 to 2 that are not kept become /dev/null, which
+    `null` is where it is open already.
 
     Raises MechanismFailed when one of `kept` is not open or /dev/null cannot be opened;
     MechanismMissing before Linux 5.9.
@@ -83,7 +92,7 @@ def keep_only(kept: Collection[int]) -> None:
     for descriptor in kept:
         with asking("descriptors", f"keeping descriptor {descriptor}", "name open descriptors"):
             fcntl.fcntl(descriptor, fcntl.F_GETFD)
-    _silence(frozenset(_STANDARD) - frozenset(kept))
+    _silence(frozenset(_STANDARD) - frozenset(kept), null)
     with asking("close_range", "closing what is not kept", "use Linux 5.9 or later"):
         for first, last in _gaps({*kept, *_STANDARD}):
             call("close_range", first, last, 0)
@@ -195,15 +204,14 @@ def _is_open(descriptor: int) -> bool:
     return True
 
 
-def _silence(numbers: Collection[int]) -> None:
+def _silence(numbers: Collection[int], opened: int | None = None) -> None:
     if not numbers:
         return
-    with asking("descriptors", "opening /dev/null for standard streams", "mount /dev"):
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    null = open_null() if opened is None else opened
     for number in numbers:
         if number != null:
             os.dup2(null, number, inheritable=True)
-    if null not in numbers:
+    if null not in numbers and opened is None:
         os.close(null)
 
 

@@ -222,20 +222,17 @@ def compile_filter(table: Filter, pid: int) -> Program:
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """
-    A filter compiled and encoded ahead, with the byte offsets where the process id belongs.
+    A filter compiled and encoded ahead: what stands before, between and behind the places where
+    the process id belongs.
     """
 
-    code: bytes
-    places: tuple[int, ...]
+    pieces: tuple[bytes, ...]
 
     def for_process(self, pid: int) -> bytes:
         """
         The encoded program for process `pid`.
         """
-        code = bytearray(self.code)
-        for place in self.places:
-            _WORD.pack_into(code, place, pid)
-        return bytes(code)
+        return _WORD.pack(pid).join(self.pieces)
 
 
 def prepare(table: Filter) -> Prepared:
@@ -250,7 +247,8 @@ def prepare(table: Filter) -> Prepared:
     for at in differing:
         if (_WORD.unpack_from(one, at)[0], _WORD.unpack_from(other, at)[0]) != _TWO_PIDS:
             raise ValueError(f"filter {table.name!r} depends on the process id in another way")
-    return Prepared(one, differing)
+    bounds = zip((0, *(at + _WORD.size for at in differing)), (*differing, len(one)), strict=True)
+    return Prepared(tuple(one[first:last] for first, last in bounds))
 
 
 def _check_argument(index: int, values: Iterable[int]) -> None:

@@ -185,20 +185,44 @@ def restrict(rules: Sequence[Rule] = (), *, handled: Handled | None = None) -> i
     or the kernel refuses: this thread is then unchanged.
     """
     version = abi()
+    made = ruleset(rules, handled=handled)
+    try:
+        prctl.set_no_new_privs()
+        enforce(made)
+    finally:
+        os.close(made)
+    return version
+
+
+def ruleset(rules: Sequence[Rule] = (), *, handled: Handled | None = None) -> int:
+    """
+    The descriptor, close-on-exec, of a ruleset as `restrict` takes it, for later: `enforce`.
+
+    Raises as `restrict` does.
+    """
+    version = abi()
     if not version:
         raise MechanismMissing(MECHANISM, f"this kernel does not offer it; {_MEND}")
     wanted = handled or handled_by(version)
     _check(rules, wanted, version)
-    prctl.set_no_new_privs()
-    ruleset = _create(wanted, version)
+    made = _create(wanted, version)
     try:
         for rule in rules:
-            _add(ruleset, rule)
-        with asking(MECHANISM, "restricting this thread", _MEND):
-            call("landlock_restrict_self", ruleset, 0)
-    finally:
-        os.close(ruleset)
-    return version
+            _add(made, rule)
+    except BaseException:
+        os.close(made)
+        raise
+    return made
+
+
+def enforce(made: int) -> None:
+    """
+    Confine this thread to the ruleset of descriptor `made`, which stays open. Irrevocable.
+
+    Needs no_new_privs. Raises MechanismFailed when the kernel refuses.
+    """
+    with asking(MECHANISM, "restricting this thread", _MEND):
+        call("landlock_restrict_self", made, 0)
 
 
 def beneath(path: str, reach: Reach, handled: Handled) -> PathRule:

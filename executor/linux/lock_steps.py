@@ -117,6 +117,9 @@ NO_WAY_AROUND: Final[tuple[Step[object], ...]] = (
         lambda _: sealing.seal_code(),
     ),
 )
+NO_NEW_CODE: Final[Step[object]] = Step(
+    "no new code", "what was sealed stays so", lambda _: prctl.deny_new_code()
+)
 BOUNDING_SET: Final[Step[object]] = Step(
     "bounding set",
     "needs CAP_SETPCAP, which the next step loses",
@@ -131,8 +134,7 @@ NOT_DUMPABLE: Final[Step[object]] = Step(
 NO_NEW_PRIVILEGES: Final[Step[object]] = Step(
     "no new privileges", "Landlock and seccomp need it", lambda _: prctl.set_no_new_privs()
 )
+_OF_THE_FILTER: Final = Canary(seccomp.MECHANISM, "getppid", errno.EPERM, lambda: call("getppid"))
 CANARY: Final[Step[object]] = Step(
-    "canary",
-    "a filter that does not refuse is none",
-    lambda _: Canary(seccomp.MECHANISM, "getppid", errno.EPERM, lambda: call("getppid")).ask(),
+    "canary", "a filter that does not refuse is none", lambda _: _OF_THE_FILTER.ask()
 )

@@ -22,6 +22,8 @@ _CAPBSET_DROP = 24
 _SET_NO_NEW_PRIVS = 38
 _GET_NO_NEW_PRIVS = 39
 _CAP_AMBIENT = 47
+_SET_MDWE = 65
+_MDWE_REFUSE_EXEC_GAIN = 1
 _CAP_AMBIENT_CLEAR_ALL = 4
 
 _CAP_SETPCAP = 8
@@ -70,6 +72,23 @@ def set_parent_death_signal(number: int) -> None:
     said = ctypes.c_int(0)
     call("prctl", _GET_PDEATHSIG, ctypes.addressof(said))
     _expect("parent-death signal", said.value, number)
+
+
+def deny_new_code(mend: str = _MEND) -> None:
+    """
+    Have no memory made executable that can be written, or could be; for children too. Irrevocable.
+
+    Before Linux 6.3, which does not know of it, nothing is done. Raises MechanismFailed, with
+    `mend`, where it is refused. Source: PR_SET_MDWE(2const).
+    """
+    try:
+        call("prctl", _SET_MDWE, _MDWE_REFUSE_EXEC_GAIN)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise MechanismFailed(
+                "memory-deny-write-execute",
+                f"answered {errno.errorcode.get(error.errno or 0)}; {mend}",
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ Each step does one thing and fails loudly. `steps.py` says in which order, and w
 # that every box would have to itself.
 import _signal  # type: ignore[import-not-found]
 import _thread
-import errno
 import os
 import random
 import select
@@ -24,8 +23,6 @@ from executor.process.plan import Level, NewCode
 from executor.process.site import Site
 
 _PR_SET_SECUREBITS = 28
-_PR_SET_MDWE = 65
-_PR_MDWE_REFUSE_EXEC_GAIN = 1
 # NOROOT, NO_SETUID_FIXUP, NO_CAP_AMBIENT_RAISE and the lock of each; the lock of KEEP_CAPS.
 _NO_WAY_BACK = 0b1110_1111
 _PER_LINUX = 0
@@ -180,15 +177,7 @@ def make_no_code(site: Site) -> None:
     """
     if site.plan.new_code is NewCode.ALLOWED:
         return
-    try:
-        call("prctl", _PR_SET_MDWE, _PR_MDWE_REFUSE_EXEC_GAIN)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise MechanismFailed(
-                "memory-deny-write-execute",
-                f"answered {errno.errorcode.get(error.errno or 0)}; allow prctl, or allow new code"
-                " in the policy",
-            ) from error
+    prctl.deny_new_code("allow prctl, or allow new code in the policy")
 
 
 def have_environment(site: Site) -> None:

@@ -3,9 +3,16 @@ The cage around the wasm worker: what its process may still do when guest code h
 
 A worker computes, grows its memory, waits for time and signals, talks over one socket, and uses
 the regular files and the streams that the broker sends over it. The rows below are that sentence,
-call by call; a row that no test needs fails the build. `lock_down` takes everything else away,
-once, in the forked process, before its first frame, as an ordered list of steps: each holds or
-raises, and whoever sees an exception ends the process. There is no weaker way on.
+call by call; a row that no test needs fails the build. Everything else is taken away by ordered
+steps: each holds or raises, and whoever sees an exception ends the process. There is no weaker way
+on.
+
+They are two tables. `HELD` is what fork(2) gives a child as its parent has it: the zygote takes
+these steps once (`hold`), when no guest runs in it any more. `OWN` is what each worker does for
+itself (`lock_down`), before its first frame: what fork(2) resets, what would keep the zygote from
+its work, and what is to be no sibling's. Each step that a worker does not take is a dozen pages
+that it need not copy; tests look from outside at children of a process that has taken the steps,
+and of one that has left one out.
 
 The order matters. What needs /proc, /dev or rights comes first; changing the user resets
 dumpable and the parent-death signal, so those follow it; Landlock needs no_new_privs; seccomp,
@@ -58,6 +65,7 @@ from executor.linux.lock_steps import (
     BOUNDING_SET,
     CANARY,
     CAPABILITIES,
+    NO_NEW_CODE,
     NO_NEW_PRIVILEGES,
     NO_WAY_AROUND,
     NOT_DUMPABLE,
@@ -80,7 +88,10 @@ _FUTEX_OF_GLIBC = (0x80, 0x81, 0x89, 0x189, 0x109)
 WATCHDOG_SIGNALS = frozenset({signal.SIGALRM, INTERRUPT_SIGNAL, LIMIT_SIGNAL})
 # wasmtime turns the guest's faults into traps with these; Python must not take them away.
 ENGINE_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGILL, signal.SIGFPE, signal.SIGBUS})
-_RESET = tuple(map(int, signal.valid_signals() - ENGINE_SIGNALS - {signal.SIGKILL, signal.SIGSTOP}))
+# A zygote hears of its children, ignores a terminal, and may have a file for its log.
+_OF_A_ZYGOTE = (int(signal.SIGCHLD), int(signal.SIGINT), int(signal.SIGXFSZ))
+_LEFT = {*ENGINE_SIGNALS, *_OF_A_ZYGOTE, signal.SIGKILL, signal.SIGSTOP}
+_RESET = tuple(map(int, signal.valid_signals() - _LEFT))
 _DEFAULT, _IGNORE = int(signal.SIG_DFL), int(signal.SIG_IGN)
 _SETMASK, _PIPE = int(signal.SIG_SETMASK), int(signal.SIGPIPE)
 
@@ -187,17 +198,13 @@ class Identity:
 @dataclass(frozen=True, slots=True)
 class Confinement:
     """
-    What one worker is to be confined to.
+    What the workers of one zygote are to be confined to.
 
-    `parent` is the zygote's process id; `kept` the descriptors that stay open (the socket, and the
-    pair that wakes the main thread);
-    `data_growth` the bytes (0 or more) of private writable memory that it may add to what it
-    was forked with: the session's memory that is not there yet, plus 64 MiB; `run_as` is needed
-    when the worker starts as uid 0; `descriptors` is one past the highest descriptor.
+    `data_growth` is the bytes (0 or more) of private writable memory that a worker may add to what
+    it was forked with: the session's memory that is not there yet, plus 64 MiB; `run_as` is needed
+    when they are held as uid 0; `descriptors` is one past the highest descriptor.
     """
 
-    parent: int
-    kept: frozenset[int]
     data_growth: int
     run_as: Identity | None = None
     minimum: Level = Level.W2
@@ -207,7 +214,7 @@ class Confinement:
 @dataclass(frozen=True, slots=True)
 class Lockdown:
     """
-    What holds now. `landlock_abi` is 0 at level W1.
+    What holds when a worker is locked. `landlock_abi` is 0 at level W1.
 
     A report for the log: the server reads /proc/PID/status itself.
     """
@@ -218,29 +225,66 @@ class Lockdown:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """
+    That a process has taken the steps `HELD`, and what it has ready for the locks of its children:
+    the filter, the ruleset of Landlock and /dev/null as descriptors (-1: without Landlock).
+    """
+
+    lockdown: Lockdown
+    first: Prepared
+    ruleset: int
+    null: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Plan:
     confinement: Confinement
     identity: Identity
-    landlock_abi: int
-    program: bytes
 
 
-def lock_down(confinement: Confinement) -> Lockdown:
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    held: Held
+    parent: int
+    kept: frozenset[int]
+
+
+def hold(confinement: Confinement) -> Held:
     """
-    Confine this process, irrevocably, in the order of `STEPS`.
+    Take the steps `HELD`, irrevocably, for this process and for all children that it will fork.
+
+    To be called single-threaded, by a zygote when no guest runs in it any more. Raises
+    MechanismMissing naming what the host lacks, MechanismFailed naming what did not hold; the
+    process is then half locked, and its only way is out.
+    """
+    plan, abi = _plan(confinement)
+    held = Held(
+        Lockdown(Level.W2 if abi else Level.W1, abi, plan.identity),
+        _first(),
+        landlock.ruleset() if abi else -1,
+        descriptors.open_null(),
+    )
+    # No worker has to compile this one either.
+    _last()
+    for step in HELD:
+        step.act(plan)
+    return held
+
+
+def lock_down(held: Held, parent: int, kept: frozenset[int]) -> Lockdown:
+    """
+    Confine this process, irrevocably, by the steps `OWN`; those of `HELD` it was forked with.
 
     To be called in the forked worker, single-threaded, before anything of a session is read.
-    Raises MechanismMissing naming what the host lacks, MechanismFailed naming what did not
-    hold; the process is then half locked, and its only way is out.
+    `held` is what process `parent` holds (or, without a zygote, this one itself), `kept` are the
+    descriptors that stay open: the socket, and the pair that wakes the main thread. Raises as
+    `hold` does.
     """
-    plan = _plan(confinement)
-    for step in STEPS:
-        step.act(plan)
-    return Lockdown(
-        level=Level.W2 if plan.landlock_abi else Level.W1,
-        landlock_abi=plan.landlock_abi,
-        identity=plan.identity,
-    )
+    worker = _Worker(held, parent, kept)
+    for step in OWN:
+        step.act(worker)
+    return held.lockdown
 
 
 def forbid_threads() -> None:
@@ -251,14 +295,6 @@ def forbid_threads() -> None:
     when it was called before, or a thread could not be brought along.
     """
     seccomp.load(_last().for_process(os.getpid()), tsync=True)
-
-
-def prepare() -> None:
-    """
-    Compile the filters now, in the zygote, so that its workers need not.
-    """
-    _first()
-    _last()
 
 
 # Not one function of a table: to look for it, each row would be hashed, and with that written to,
@@ -273,9 +309,9 @@ def _last() -> Prepared:
     return prepare_filter(WORKER_FINAL_FILTER)
 
 
-def _plan(confinement: Confinement) -> _Plan:
+def _plan(confinement: Confinement) -> tuple[_Plan, int]:
     """
-    Everything that can be refused before anything is done.
+    Everything that can be refused before anything is done; with the ABI of Landlock.
     """
     seccomp.require_machine()
     abi = (
@@ -285,8 +321,7 @@ def _plan(confinement: Confinement) -> _Plan:
         raise MechanismFailed(
             rlimits.MECHANISM, f"data growth {confinement.data_growth}; ask for 0 bytes or more"
         )
-    program = _first().for_process(os.getpid())
-    return _Plan(confinement, _identity(confinement), abi, program)
+    return _Plan(confinement, _identity(confinement)), abi
 
 
 def _identity(confinement: Confinement) -> Identity:
@@ -302,14 +337,8 @@ def _identity(confinement: Confinement) -> Identity:
     return wanted or Identity(uid, gid)
 
 
-def _own_session(_plan: _Plan) -> None:
-    if os.getsid(0) != os.getpid():
-        with asking("session", "setsid", "fork the worker, do not exec it as a group leader"):
-            os.setsid()
-
-
 def _signals(_plan: _Plan) -> None:
-    with asking("signals", "resetting handlers", "lock in the thread that was forked"):
+    with asking("signals", "resetting handlers", "hold in the thread that forks"):
         _signal.pthread_sigmask(_SETMASK, WATCHDOG_SIGNALS)
         for number in _RESET:
             _signal.signal(number, _DEFAULT)
@@ -330,29 +359,34 @@ def _limits(plan: _Plan) -> None:
     )
 
 
-def _landlock(plan: _Plan) -> None:
-    if plan.landlock_abi:
-        landlock.restrict()
+def _own_signals(_worker: _Worker) -> None:
+    with asking("signals", "resetting the zygote's", "lock in the thread that was forked"):
+        for number in _OF_A_ZYGOTE:
+            _signal.signal(number, _DEFAULT)
 
 
-STEPS: tuple[Step[_Plan], ...] = (
+def _own_session(_worker: _Worker) -> None:
+    if os.getsid(0) != os.getpid():
+        with asking("session", "setsid", "fork the worker, do not exec it as a group leader"):
+            os.setsid()
+
+
+def _landlock(worker: _Worker) -> None:
+    if worker.held.lockdown.landlock_abi:
+        landlock.enforce(worker.held.ruleset)
+
+
+# A child has by fork(2) what these steps leave. Limits and rights cannot be had back; handlers, the
+# directory and being dumpable could, but nothing of ours does, and whoever has taken a zygote over
+# has the code that its workers lock themselves with.
+HELD: tuple[Step[_Plan], ...] = (
     *NO_WAY_AROUND,
-    Step("session", "no terminal, and no signals for its process group", _own_session),
-    Step("signals", "no handler of the zygote runs here", _signals),
-    Step(
-        "descriptors",
-        "nothing of the zygote or of a sibling stays open",
-        lambda plan: descriptors.keep_only(plan.confinement.kept),
-    ),
+    NO_NEW_CODE,
+    Step("signals", "no handler of the zygote runs here; the watchdog's are waited for", _signals),
     Step(
         "working directory",
         "no directory of the host is held",
         lambda _: leave_directory("worker"),
-    ),
-    Step(
-        "oom score",
-        "needs /proc; the worker goes before its zygote",
-        lambda _: oom.require_highest(),
     ),
     Step("limits", "needs /proc; hard, so that they stay", _limits),
     BOUNDING_SET,
@@ -363,17 +397,36 @@ STEPS: tuple[Step[_Plan], ...] = (
     ),
     CAPABILITIES,
     NOT_DUMPABLE,
+    NO_NEW_PRIVILEGES,
+)
+
+OWN: tuple[Step[_Worker], ...] = (
+    Step(
+        "oom score",
+        "needs /proc; the worker goes before its zygote",
+        lambda _: oom.require_highest(),
+    ),
+    Step("session", "no terminal, and no signals for its process group", _own_session),
+    Step("handlers", "a zygote ignores or handles some for itself", _own_signals),
     Step(
         "parent",
-        "a change of user clears the parent-death signal",
-        lambda plan: die_with(plan.confinement.parent, "fork a new worker"),
+        "fork(2) and a change of user clear the parent-death signal",
+        lambda worker: die_with(worker.parent, "fork a new worker"),
     ),
-    NO_NEW_PRIVILEGES,
-    Step("landlock", "no path, port, abstract socket or signal outside", _landlock),
+    Step(
+        "landlock",
+        "no path, port, abstract socket or signal outside; a domain of its own",
+        _landlock,
+    ),
+    Step(
+        "descriptors",
+        "nothing of the zygote or of a sibling stays open, nor the ruleset",
+        lambda worker: descriptors.keep_only(worker.kept, worker.held.null),
+    ),
     Step(
         "seccomp",
         "forbids all of the above, so it is last",
-        lambda plan: seccomp.install(plan.program, tsync=True),
+        lambda worker: seccomp.load(worker.held.first.for_process(os.getpid()), tsync=True),
     ),
     CANARY,
 )

@@ -7,14 +7,15 @@ is what stands behind it. After the lock a zygote has no network but the sockets
 starts no program, changes no file, and reads proc(5) alone: all that it imports it has imported,
 and the image is open (sealed memory files, which no rule has to name).
 
-It still forks, and each worker still locks itself (`jail.lock_down`) under this one: filters and
+It still forks, and under this lock it takes the jail's steps that children have by fork(2), when
+its guest has booted (`jail.hold`), and each worker the rest (`jail.lock_down`): filters and
 domains only ever add up. So a row here must bar nothing that a step of the jail does, and that
 is why this is a list of what is barred. What the jail needs and what is therefore left:
 
-    /proc            read: maps, status and task of a worker's own. Written by nobody: a worker
-                     is born with its oom_score_adj (`linux.oom`), which is opened before
+    /proc            read: maps, status and task of its own. Written by nobody: a worker is born
+                     with its oom_score_adj (`linux.oom`), which is opened before
     executable       callbacks are made by libffi in memory that is writable and executable, and
-    memory           modules are mapped; the jail forbids both to the worker
+    memory           modules are mapped; the jail forbids both when the guest has booted
     prctl, capset,   they can only take away
     landlock, seccomp
 

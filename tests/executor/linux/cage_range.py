@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from executor.linux import oom
 from executor.linux.filters import (
     ALLOW,
     KILL_PROCESS,
@@ -104,15 +105,18 @@ class Range:
         self._process.stdout.close()
 
 
-def _confinement(parent: int, world: World, job: Job) -> jail.Confinement:
+def _lock_down(parent: int, world: World, job: Job) -> jail.Lockdown:
+    """
+    The whole lock in one process, without a zygote.
+    """
     run_as = jail.Identity(NOBODY, NOBODY) if os.geteuid() == 0 else None
-    return jail.Confinement(
-        parent=parent + int(job.get("parent_off_by", 0)),
-        kept=frozenset(world.kept),
+    confinement = jail.Confinement(
         data_growth=int(job.get("data_growth", GROWTH)),
         run_as=None if job.get("no_run_as") else run_as,
         minimum=jail.Level[job.get("minimum", "W2")],
     )
+    off = int(job.get("parent_off_by", 0))
+    return jail.lock_down(jail.hold(confinement), parent + off, frozenset(world.kept))
 
 
 def refuse(system_call: str, number: int, option: int | None, *, kill: bool = False) -> None:
@@ -133,7 +137,7 @@ def refuse(system_call: str, number: int, option: int | None, *, kill: bool = Fa
 def _lock(parent: int, world: World, job: Job) -> object:
     if "refuse" in job:
         refuse(job["refuse"], getattr(errno, job.get("errno", ""), 0), job.get("option"))
-    lockdown = jail.lock_down(_confinement(parent, world, job))
+    lockdown = _lock_down(parent, world, job)
     if "remove" in job:
         refuse(job["remove"], 0, None, kill=True)
     if job.get("final"):
@@ -163,10 +167,21 @@ def _child(act: Act, channel: socket.socket, parent: int, job: Job) -> None:
     os._exit(0)
 
 
+def _fork() -> int:
+    """
+    Fork a child with the score of a worker.
+    """
+    score = oom.own()
+    try:
+        return score.fork()
+    finally:
+        os.close(score.descriptor)
+
+
 def _judge(act: Act, job: Job) -> dict[str, object]:
     ours, theirs = socket.socketpair()
     parent = os.getpid()
-    pid = os.fork()
+    pid = os.fork() if job.get("without_a_score") else _fork()
     if pid == 0:
         ours.close()
         _child(act, theirs, parent, job)
@@ -250,10 +265,10 @@ def orphan(*, caged: bool) -> dict[str, object]:
     if zygote == 0:
         ours.close()
         own = os.getpid()
-        worker = os.fork()
+        worker = _fork()
         if worker == 0:
             if caged:
-                jail.lock_down(_confinement(own, World(theirs, {theirs.fileno()}), {}))
+                _lock_down(own, World(theirs, {theirs.fileno()}), {})
             theirs.send(b"+")
             theirs.send(theirs.recv(1))
             os._exit(0)
