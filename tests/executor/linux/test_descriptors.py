@@ -75,6 +75,16 @@ print(sorted(descriptors.own()), os.readlink("/proc/self/fd/0"))
     assert said == "[0, 1, 2] /dev/null"
 
 
+def test_kept_descriptors_may_stand_side_by_side_and_the_null_device_be_open_already():
+    said = run("""
+for number in (3, 4, 10, 11, 12):
+    os.dup2(1, number)
+descriptors.keep_only({1, 3, 10, 11}, descriptors.open_null())
+print(sorted(descriptors.own()), os.readlink("/proc/self/fd/0"))
+""")
+    assert said == "[0, 1, 2, 3, 10, 11] /dev/null"
+
+
 def test_nothing_is_closed_when_a_kept_descriptor_is_not_open():
     said = run("""
 os.dup2(1, 10)
