@@ -246,6 +246,41 @@ def spent(channel: Channel) -> float:
     return 100.0 - channel._bucket._tokens
 
 
+class Dripping(socket.socket):
+    """
+    One byte at a time, and the next is there already.
+    """
+
+    def recv(self, *_):
+        return super().recv(1)
+
+
+def test_a_frame_that_comes_byte_by_byte_keeps_nobody_waiting():
+    async def main():
+        ours, theirs = socket.socketpair()
+        channel = Channel(Dripping(fileno=ours.detach()))
+        turns = 0
+
+        async def neighbour():
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        data = note("x" * 1000)
+        with theirs:
+            theirs.send(an_ask() + data)
+            await channel.receive()
+            beside = asyncio.ensure_future(neighbour())
+            await channel.receive()
+            beside.cancel()
+        channel.close()
+        # Behind an ask the next byte is looked for at once, and no further one.
+        assert turns >= len(data) - 2
+
+    asyncio.run(main())
+
+
 def test_an_ask_costs_what_it_kept_the_loop_busy():
     async def scenario(channel, theirs):
         theirs.send(an_ask() + note("x"))
