@@ -30,7 +30,7 @@ from executor.process.runtime import BROKEN, NativeGuest
 from executor.process.worker_door import DONE, Child, Door, Refusal
 from executor.process.worker_files import Work, perform
 from executor.process.worker_interrupts import Interrupts
-from executor.process.worker_output import OutputBuffer
+from executor.process.worker_output import BoxOutput
 
 EXIT_FAILED: Final = 70
 # The worker's own descriptors besides the standard three: the channel, two pipes, the pump's wake.
@@ -71,7 +71,7 @@ class Session:
         self._guest = guest
         self._door = door
         self._channel = WorkerChannel(connection)
-        self._output = OutputBuffer(connection.fileno(), self._channel.send_output)
+        self._output = BoxOutput(connection.fileno(), self._channel.send_output)
         self._interrupts = Interrupts()
         # A signal's handler or a finaliser of the guest's can strike the thread that asks, and ask.
         self._asking = threading.RLock()

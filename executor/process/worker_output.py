@@ -20,40 +20,26 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from executor.kernel.frames import MAX_OUTPUT
+from executor.kernel.worker_output import FLUSH_SECONDS, WorkerOutput
 
-FLUSH_BYTES: Final = 2**18
-FLUSH_SECONDS: Final = 0.01
-# Both streams in turn, a byte each, would otherwise cost far more than the bytes.
-RUNS_MAX: Final = 1024
 # What a library can write in one call that holds the interpreter, while nobody reads.
 _PIPE_BYTES: Final = 2**20
 _READ: Final = 2**16
 _NOW: Final = 0
 
 
-class OutputBuffer:
+class BoxOutput(WorkerOutput):
     """
-    Bytes of both streams in their order, cut at the cell's limit.
-
-    `descriptor` is the server's socket, `send(stream, data)` blocks while the server is behind.
-    Any thread may write.
+    The output of a guest in a box. Any thread may write.
     """
 
     def __init__(self, descriptor: int, send: Callable[[int, memoryview], None]) -> None:
-        self._send = send
-        self._room_for = select.poll()
-        self._room_for.register(descriptor, select.POLLOUT)
+        super().__init__(descriptor, send)
         self._lock = threading.RLock()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._pipes: dict[int, int] = {}
         self._written = select.poll()
-        self._runs: list[tuple[int, bytearray]] = []
-        self._pending = 0
-        self._left = 0
         self._open = False
-        self.totals = {1: 0, 2: 0}
-        self.truncated = False
 
     def take_descriptors(self) -> None:
         """
@@ -75,9 +61,7 @@ class OutputBuffer:
         A new cell may write `limit` bytes; what was written since the last one counts.
         """
         with self._lock:
-            self.totals = {1: 0, 2: 0}
-            self.truncated = False
-            self._left = limit
+            super().start(limit)
             runs, self._runs, self._pending = self._runs, [], 0
             self._open = True
             for stream, data in runs:
@@ -89,14 +73,13 @@ class OutputBuffer:
         """
         with self._lock:
             self._drain()
-            self.flush()
+            self._send_runs()
             self._open = False
 
     def write(self, stream: int, data: bytes) -> None:
         """
         Take what the guest wrote; what is over the limit is counted and dropped.
         """
-        # For each line that is printed: what is done here without need is done a million times.
         with self._lock:
             if self._written.poll(_NOW):
                 self._drain()
@@ -112,13 +95,10 @@ class OutputBuffer:
         with self._lock:
             if not self._open:
                 return False
-            if size > self._left:
-                self.truncated = True
-                return True
-            self._left -= size
-            self._drain()
-            self.flush()
-            send()
+            if self._spend(size):
+                self._drain()
+                self._send_runs()
+                send()
             return True
 
     def catch_up(self) -> None:
@@ -127,20 +107,7 @@ class OutputBuffer:
         """
         with self._lock:
             self._drain()
-            self.flush()
-
-    def flush(self) -> None:
-        """
-        Send all that has been gathered, while a cell runs.
-        """
-        with self._lock:
-            if not self._open:
-                return
-            runs, self._runs, self._pending = self._runs, [], 0
-            for stream, data in runs:
-                view = memoryview(data)
-                for start in range(0, len(data), MAX_OUTPUT):
-                    self._send(stream, view[start : start + MAX_OUTPUT])
+            self._send_runs()
 
     def pump(self) -> None:
         """
@@ -154,7 +121,8 @@ class OutputBuffer:
             until = time.monotonic() + FLUSH_SECONDS
             while (left := until - time.monotonic()) > 0 and _poll((*self._pipes,), left * 1000):
                 self._empty()
-            self.flush()
+            with self._lock:
+                self._send_runs()
 
     def _empty(self) -> None:
         with self._lock:
@@ -180,31 +148,13 @@ class OutputBuffer:
         self._pipes = {one: name for one, name in self._pipes.items() if one != descriptor}
         os.close(descriptor)
 
-    def _take(self, stream: int, data: bytes) -> None:
-        self.totals[stream] += len(data)
-        if len(data) > self._left:
-            self.truncated = True
-            data = data[: self._left]
-        if not data:
-            return
-        self._left -= len(data)
-        if not self._pending:
-            os.eventfd_write(self._wake, 1)
-        if self._runs and self._runs[-1][0] == stream:
-            self._runs[-1][1].extend(data)
-        else:
-            self._runs.append((stream, bytearray(data)))
-        self._pending += len(data)
-        if self._pending >= FLUSH_BYTES or len(self._runs) >= RUNS_MAX:
-            self._send_much()
+    def _on_first(self) -> None:
+        os.eventfd_write(self._wake, 1)
 
-    def _send_much(self) -> None:
-        is_full = self._pending >= MAX_OUTPUT or len(self._runs) >= RUNS_MAX
-        if is_full or self._has_room():
-            self.flush()
-
-    def _has_room(self) -> bool:
-        return bool(self._room_for.poll(_NOW))
+    def _send_runs(self) -> None:
+        # Between cells what is written waits for the next one.
+        if self._open:
+            super()._send_runs()
 
 
 def _poll(descriptors: tuple[int, ...], milliseconds: float | None) -> bool:

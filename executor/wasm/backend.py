@@ -30,7 +30,7 @@ from executor.wasm.calls import GuestTrapped
 from executor.wasm.channel import Channel
 from executor.wasm.commands import perform
 from executor.wasm.jail import WATCHDOG_SIGNALS
-from executor.wasm.output import OutputBuffer
+from executor.wasm.output import GuestOutput
 from executor.wasm.process import HOME, WORK, Clock, Denial, Entropy, Exited, VirtualClock
 from executor.wasm.space import Space
 from executor.wasm.tape import Diverged, ReplayedTape, Tape
@@ -194,7 +194,7 @@ class Session:
     def __init__(self, guest: Guest, connection: socket.socket) -> None:
         self._guest = guest
         self._channel = Channel(connection)
-        self._output = OutputBuffer(connection.fileno(), self._channel.send_output, guest.gathering)
+        self._output = GuestOutput(connection.fileno(), self._channel.send_output, guest.gathering)
         self._interrupts = Interrupts(guest)
         self._notes: Counter[tuple[str, str]] = Counter()
         self._begun = False

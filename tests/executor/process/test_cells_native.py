@@ -110,7 +110,7 @@ def test_a_guest_that_closes_its_streams_descriptors_can_still_print(worker: Wor
     closed = "import os\nos.write(1, b'a')\nos.close(1)\nos.close(2)\nprint('b')"
     assert worker.run(closed).out == "ab\n"
     # The pump has nothing left to look at, or it would look all the time.
-    found = "[one._pipes for one in gc.get_objects() if type(one).__name__ == 'OutputBuffer']"
+    found = "[one._pipes for one in gc.get_objects() if type(one).__name__ == 'BoxOutput']"
     assert worker.run(f"import gc; {found}").value == "[{}]"
 
 

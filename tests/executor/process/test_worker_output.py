@@ -11,8 +11,9 @@ from collections.abc import Iterator
 import pytest
 
 from executor.kernel.frames import MAX_OUTPUT
+from executor.kernel.worker_output import FLUSH_BYTES, RUNS_MAX
 from executor.process import worker_output
-from executor.process.worker_output import FLUSH_BYTES, RUNS_MAX, OutputBuffer
+from executor.process.worker_output import BoxOutput
 
 LIMIT = 2**30
 
@@ -21,7 +22,7 @@ class Sent:
     def __init__(self) -> None:
         self.ours, self.theirs = socket.socketpair()
         self.frames: list[tuple[int, bytes]] = []
-        self.buffer = OutputBuffer(self.ours.fileno(), self._send)
+        self.buffer = BoxOutput(self.ours.fileno(), self._send)
 
     def _send(self, stream: int, data: bytes) -> None:
         self.frames.append((stream, data))
@@ -84,7 +85,7 @@ def test_what_drips_into_a_pipe_is_sent_while_it_does(monkeypatch: pytest.Monkey
         ends = socket.socketpair()
         for end in ends:
             stack.callback(end.close)
-        buffer = OutputBuffer(ends[0].fileno(), send)
+        buffer = BoxOutput(ends[0].fileno(), send)
         stack.callback(os.close, buffer._wake)
         reading, writing = os.pipe2(os.O_NONBLOCK)
         stack.callback(os.close, reading)

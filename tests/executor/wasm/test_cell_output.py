@@ -4,9 +4,10 @@ Output is bounded and counted by the host, whatever the guest does to its stream
 
 import pytest
 
+from executor.kernel.worker_output import RUNS_MAX
 from executor.wasm import output
 from executor.wasm.gathering import Gathering
-from executor.wasm.output import RUNS_MAX, OutputBuffer
+from executor.wasm.output import GuestOutput
 from tests.executor.wasm.tiny_kernel import TinyMemory
 from tests.executor.wasm.world import MIB
 
@@ -197,7 +198,7 @@ def buffer(monkeypatch):
     sent = []
     tiny = TinyMemory()
     gathering = Gathering(tiny.engine, tiny.store)
-    made = OutputBuffer(0, lambda stream, data: sent.append((stream, data)), gathering)
+    made = GuestOutput(0, lambda stream, data: sent.append((stream, data)), gathering)
     monkeypatch.setattr(made, "_has_room", lambda: False)
     made.start(10 * MIB)
     return made, sent
