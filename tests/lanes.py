@@ -2,7 +2,10 @@
 All tests, in two lanes: `make test`. Each group is a pytest of its own, so no test of one shares a
 process or a fixture with a test of another.
 
-The lanes take the groups in the order of the table, longest first, so that they end together.
+The lanes take the groups in the order of the table, longest first, so that they end together. One
+lane begins with building the images, of which all but the first group need some: a build is mostly
+one processor's work, and the first group's goes on beside it.
+
 Tests count processes and descriptors of their own and nothing of the machine's, which other
 servers may be busy on as well; those that measure the machine itself, or look at every process on
 it, run alone when the lanes are done. `pytest` alone still runs everything one after the other.
@@ -32,16 +35,16 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LANES = 2
 _TURNS = 3
-_FAILED = pytest.ExitCode.TESTS_FAILED
+_FAILED, _NOT_RUN = pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED
 # A file is of the group with the longest of these names; so a new one always has a group.
 GROUPS = (
-    ("tests/executor/process",),
+    ("tests/policy", "tests/executor/audit"),  # needs no image but `core`
     ("tests/e2e",),
+    ("tests/executor/process",),
     ("tests/executor/wasm",),
     ("tests/e2e/test_conformance.py",),
     ("tests/e2e/test_recorded_runs.py",),
     ("tests/security", "tests/executor/network", "tests/executor/kernel"),
-    ("tests/policy", "tests/executor/audit"),
     ("tests/executor/images", "tests/test_wheel.py", "tests/test_docs.py"),
     ("tests",),
 )
@@ -52,6 +55,8 @@ ALONE = (
     "tests/executor/process/test_attacks_wide.py",  # looks through all processes for a user's
     "tests/executor/process/test_box_share.py",  # measures shares of the processors
 )
+# What all groups but the first need.
+IMAGES = ("make", "images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +115,21 @@ def run(group: Group, options: Sequence[str]) -> Done:
     """
     Run a group's tests, and print all that pytest wrote when it has ended.
     """
-    print(f"==== {group.name}: {len(group.files)} files, begun ====", flush=True)
+    command = [sys.executable, "-m", "pytest", "-q", *options, *group.files]
+    return _run(group, f"{len(group.files)} files", command)
+
+
+def build_images() -> Done:
+    """
+    Build the images that tests need, and print what was said when they are there.
+    """
+    return _run(Group("images", ()), "built where they are not there", IMAGES)
+
+
+def _run(group: Group, what: str, command: Sequence[str]) -> Done:
+    print(f"==== {group.name}: {what}, begun ====", flush=True)
     began = time.monotonic()
     with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
-        command = [sys.executable, "-m", "pytest", "-q", *options, *group.files]
         ran = subprocess.run(
             command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, check=False
         )
@@ -126,16 +142,28 @@ def run(group: Group, options: Sequence[str]) -> Done:
 
 def run_all(options: Sequence[str]) -> Iterator[Done]:
     """
-    Run every group, two at a time, then alone what failed there, and those that run alone.
+    Run every group, two at a time, then alone what failed there, and those that run alone. Where
+    the images cannot be built only the first group runs.
     """
     in_lanes, alone = groups()
+    first = in_lanes[0]
     with tempfile.TemporaryDirectory(prefix="codecage-test-") as place, ExitStack() as stack:
         caches = {one.name: f"{place}/{number}" for number, one in enumerate(in_lanes)}
         lanes = stack.enter_context(ThreadPoolExecutor(LANES))
-        done = [*lanes.map(lambda one: run(one, [*options, *_cached(caches[one.name])]), in_lanes)]
+        images = lanes.submit(build_images)
+
+        def run_in_a_lane(one: Group) -> Done:
+            if one is not first and images.result().code:
+                return Done(one, _NOT_RUN, "not run: the images could not be built")
+            return run(one, [*options, *_cached(caches[one.name])])
+
+        done = [*lanes.map(run_in_a_lane, in_lanes)]
+        if images.result().code:
+            yield images.result()
         for one in done:
             yield one if one.code != _FAILED else _again(one, options, caches[one.group.name])
-    yield run(alone, options)
+    if not images.result().code:
+        yield run(alone, options)
 
 
 def _again(failed: Done, options: Sequence[str], cache: str) -> Done:
