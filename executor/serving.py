@@ -67,22 +67,29 @@ _OPTIONS: Final = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 )
 _LAST_EVENTS: Final = 2.0
+_INSTALLED: Final = ".dist-info"
 INNER: Final = ".approvers"
 """The end of the name of the socket to which approvers' connections are passed on."""
 
 
-def _version(package: str) -> str:
+def versions(*packages: str) -> dict[str, str]:
     """
-    By the name of its `.dist-info` directory (PyPA, "Recording installed projects"): what
-    importlib.metadata brings along takes as long to import as gRPC.
+    The versions of packages, by the names of their `.dist-info` directories (PyPA, "Recording
+    installed projects"); "source" for one that is not installed. What importlib.metadata brings
+    along takes longer to import than gRPC.
     """
-    wanted = f"{package}-*.dist-info"
-    names = (found.stem for place in sys.path for found in Path(place).glob(wanted))
-    return next(names, "-source").rpartition("-")[2]
+    found = dict.fromkeys(packages, "source")
+    for place in reversed(sys.path):
+        with contextlib.suppress(OSError), os.scandir(place) as entries:
+            for entry in entries:
+                package, _, version = entry.name.partition("-")
+                if package in found and version.endswith(_INSTALLED):
+                    found[package] = version.removesuffix(_INSTALLED)
+    return found
 
 
 # Read when this is imported, as root perhaps: the account may not see where packages lie.
-VERSIONS: Final = {name: _version(name) for name in ("codecage", "grpcio", "wasmtime")}
+VERSIONS: Final = versions("codecage", "grpcio", "wasmtime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +252,7 @@ def parts(policies: Mapping[str, Policy]) -> Iterator[str]:
         yield from ("executor.children.attaching", "executor.children.brokers")
         yield "executor.linux.checks"
     if any(is_boxed(image) for policy in policies.values() for image in images_of(policy)):
-        yield "executor.children.ordering"
+        yield from ("executor.children.boxed", "executor.children.ordering")
     if any(map(is_captured, policies.values())):
         yield "executor.sessions.capturing"
 

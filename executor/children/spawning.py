@@ -17,7 +17,6 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from executor.children.boxed import BoxedWorker, ends_of
 from executor.children.channel import Channel
 from executor.children.workers import Origin, Worker
 from executor.errors import CageUnavailable, ProtocolBroken, WorkerGone
@@ -242,6 +241,9 @@ class Zygote:
         order = claimed.order
         if order is None:
             raise ValueError(f"box {spawned.number} was not ordered")
+        # For policies with native images alone, as `serving.parts` has it.
+        from executor.children.boxed import BoxedWorker, ends_of  # noqa: PLC0415
+
         ends = ends_of(order, spawned, received[1:])
         del received[1:]  # they are the worker's now
         number = spawned.number
@@ -270,6 +272,8 @@ class Zygote:
             self._fail(refused.number, _refused(replace(refused, reason=reason)))
 
     def _exited(self, exited: BoxExited) -> None:
+        from executor.children.boxed import BoxedWorker  # noqa: PLC0415 - as in `_worker`
+
         worker = self._workers.get(exited.number)
         if isinstance(worker, BoxedWorker):
             worker.exited(exited)

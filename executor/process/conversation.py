@@ -19,7 +19,8 @@ from collections.abc import Sequence
 
 from executor.linux import notifications
 from executor.linux.errors import MechanismFailed, MechanismMissing, asking
-from executor.process.plan import MAX_PORTS, MAX_SERVED, MECHANISM
+from executor.process.plan import MAX_PORTS, MECHANISM
+from executor.process.supervisor_attach import MAX_SERVED
 
 BEGINNING = "beginning"
 LISTENER = "listener"

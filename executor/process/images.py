@@ -23,7 +23,7 @@ from typing import Final
 from executor.images.cache import Cache, default_cache
 from executor.images.errors import ImageRefusedError
 from executor.images.lock import LockedPackage, read_lock
-from executor.process.zygote_world import NativeImage
+from executor.process.native_image import NativeImage
 
 _SHIPPED: Final = Path(__file__).parent / "shipped"
 _FOLDER: Final = "native"

@@ -36,7 +36,7 @@ from executor.process.images import (
     places,
     verify,
 )
-from executor.process.zygote_world import NativeImage
+from executor.process.native_image import NativeImage
 
 Tick = Callable[[], None]
 

@@ -11,6 +11,7 @@ from enum import Enum
 from functools import lru_cache
 
 from executor.linux.errors import MechanismFailed
+from executor.process.supervisor_attach import MAX_SERVED
 
 MECHANISM = "box"
 HOME = "/home/agent"
@@ -25,7 +26,6 @@ FIRST_HOST_ID = 1 << 30
 MAX_SLOTS = 1 << 20
 
 MAX_PORTS = 64
-MAX_SERVED = 32
 LEAST_BYTES, LEAST_FILES = 4096, 16
 MOST_SECONDS = 10**8
 MOST_PERCENT = 102_400

@@ -10,8 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from executor.process.plan import MAX_SERVED
-
+# Mounts of a box that are served: a plan of more is refused.
+MAX_SERVED: Final = 32
 ATTACH_MAX: Final = 2**18
 # A stream, its devices, a listener and a memory.
 DESCRIPTORS_MAX: Final = MAX_SERVED + 3

@@ -46,12 +46,12 @@ from executor.linux import prctl, proc, rlimits
 from executor.linux.errors import MechanismError, MechanismMissing
 from executor.linux.hugepages import in_passing
 from executor.process import images, jail, reseed, slots, zygote_lock, zygote_world
+from executor.process.native_image import NativeImage
 from executor.process.runtime import NativeGuest
 from executor.process.worker import Birth, live
 from executor.process.worker_door import Door
 from executor.process.worker_interrupts import block
 from executor.process.zygote_boxes import Boxes
-from executor.process.zygote_world import NativeImage
 
 # Of CPU time; the server waits for two minutes.
 _BOOT_SECONDS: Final = 120

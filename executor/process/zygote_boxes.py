@@ -29,6 +29,7 @@ from executor.linux.errors import MechanismError, MechanismFailed
 from executor.process import selftest
 from executor.process.isolation import Vector
 from executor.process.jail import Box, clone_box, divide
+from executor.process.native_image import NativeImage
 from executor.process.plan import (
     MECHANISM,
     BoxPlan,
@@ -40,7 +41,7 @@ from executor.process.plan import (
     View,
 )
 from executor.process.slots import Slots
-from executor.process.zygote_world import ENVIRONMENT, STDLIB, NativeImage
+from executor.process.zygote_world import ENVIRONMENT, STDLIB
 
 # Where the host has the libraries that Python's own modules and packages are linked with, and the
 # zones of time; what is not there is not shown.

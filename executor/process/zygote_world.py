@@ -15,12 +15,12 @@ import pkgutil
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
 from executor.linux.sealing import require_one_thread
+from executor.process.native_image import NativeImage
 from executor.process.plan import HOME, TEMPORARY
 
 ENVIRONMENT: Final[Mapping[str, str]] = {
@@ -41,23 +41,6 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     "MKL_NUM_THREADS": "1",
     "NUMEXPR_NUM_THREADS": "1",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class NativeImage:
-    """
-    What a native guest is made from: a name and a key, the directories of its packages, the
-    modules to import before forking, and what is in the environment while they are imported.
-
-    `elsewhere` names, for modules that it has not, the images that have them.
-    """
-
-    name: str
-    key: str
-    site_packages: tuple[str, ...] = ()
-    warm: tuple[str, ...] = ()
-    importing: tuple[tuple[str, str], ...] = ()
-    elsewhere: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 STDLIB: Final = Path(os.__file__).resolve().parent

@@ -149,6 +149,12 @@ class Desk:
         self._asked = 0
         self._deciding: set[asyncio.Task[Head]] = set()
 
+    def approvals_of(self, facts: Facts, log: SessionLog) -> "SessionApprovals":
+        """
+        What asks here on behalf of a session.
+        """
+        return SessionApprovals(self, facts, log)
+
     def open(self) -> list[Asked]:
         """
         What waits for an approval, the oldest first.

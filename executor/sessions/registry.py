@@ -41,7 +41,6 @@ from executor.kernel.standing import Standing, Taints, reach_of
 from executor.kernel.tooling import NOTHING, Given
 from executor.kernel.way import Way
 from executor.linux.errors import MechanismError
-from executor.sessions.approving import Desk, SessionApprovals
 from executor.sessions.running import Stop
 from executor.sessions.session import Session
 from policy.cages import cage_of
@@ -53,6 +52,7 @@ from policy.types import Decision, Policy
 
 if TYPE_CHECKING:
     from executor.children.brokers import Brokers
+    from executor.sessions.approving import Desk
     from executor.sessions.capturing import Begun, Captures
 
 _R = TypeVar("_R")
@@ -79,7 +79,7 @@ class Served:
     brokers: "Brokers | None" = None
     attaches: tuple[Attaches, ...] = ()
     changes: str | None = None
-    desk: Desk | None = None
+    desk: "Desk | None" = None
     captures: "Captures | None" = None
 
 
@@ -275,7 +275,7 @@ class Sessions:
             )
             standing = Standing(compile_policy(policy))
             desk = self._served.desk
-            approvals = None if desk is None else SessionApprovals(desk, facts, log)
+            approvals = None if desk is None else desk.approvals_of(facts, log)
             peers = Peers(self._locks, approvals, self._gatekeeper, facts.captured, diffs)
             gate = Gate(standing, trees, log, share, way, cage_of(image), given.tools, peers)
             if policy.after:

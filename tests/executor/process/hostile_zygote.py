@@ -16,8 +16,8 @@ from pathlib import Path
 from executor.linux import mounts, unshare
 from executor.linux.namespaces import Namespace
 from executor.process import jail, slots, zygote_lock
+from executor.process.native_image import NativeImage
 from executor.process.zygote import take_in
-from executor.process.zygote_world import NativeImage
 
 PACKAGE = """
 import ctypes, errno, os, socket, struct

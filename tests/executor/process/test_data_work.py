@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from executor.process import images
-from executor.process.zygote_world import NativeImage
+from executor.process.native_image import NativeImage
 from tests.executor.process.data_work import WORK
 from tests.executor.process.native_world import NativeZygote, boxed
 
