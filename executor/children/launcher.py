@@ -67,7 +67,7 @@ class Launcher:
         """
         import json  # noqa: PLC0415 - after the launcher's start
 
-        from executor.kernel.ahead import TABLE_MAX  # noqa: PLC0415 - as above
+        from executor.kernel.starting import TABLE_MAX  # noqa: PLC0415 - as above
 
         data = json.dumps([list(row) for row in table]).encode()
         if len(data) > TABLE_MAX:
@@ -80,10 +80,9 @@ class Launcher:
 
         Raises OSError when the launcher is gone.
         """
-        from executor.kernel.spawn import StartZygote  # noqa: PLC0415 - as above
+        from executor.kernel.starting import zygote_request  # noqa: PLC0415 - as above
 
-        message = StartZygote(number, image).pack()
-        socket.send_fds(self.channel, [message], [end.fileno()])
+        socket.send_fds(self.channel, [zygote_request(number, image)], [end.fileno()])
 
     def start_ahead(self, image: int) -> None:
         """

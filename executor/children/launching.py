@@ -92,7 +92,7 @@ def _run(channel: "socket.socket", parent: int, ahead: _Ahead) -> int:
     # While the program ahead imports as well.
     import json  # noqa: PLC0415
 
-    from executor.kernel.ahead import TABLE_MAX  # noqa: PLC0415
+    from executor.kernel.starting import TABLE_MAX  # noqa: PLC0415
     from executor.linux.prctl import (  # noqa: PLC0415
         set_not_dumpable,
         set_parent_death_signal,
@@ -116,20 +116,20 @@ def _run(channel: "socket.socket", parent: int, ahead: _Ahead) -> int:
 def _serve(channel: "socket.socket", table: "Sequence[Sequence[str]]", ahead: _Ahead) -> int:
     import socket  # noqa: PLC0415 - as in `main`
 
-    from executor.kernel.spawn import MESSAGE_MAX, StartZygote  # noqa: PLC0415
+    from executor.kernel.starting import REQUEST_MAX, requested_row  # noqa: PLC0415
 
     children: list[subprocess.Popen[bytes]] = []
     # Runs between two receives and leaves no zombies. (Ignoring the signal would do so too, but
     # would be inherited, and zygotes have to wait for children of their own.)
     signal.signal(signal.SIGCHLD, lambda *_: _reap(children, ahead))
     while True:
-        data, received, _, _ = socket.recv_fds(channel, MESSAGE_MAX, 2)
+        data, received, _, _ = socket.recv_fds(channel, REQUEST_MAX, 2)
         if not data:
             return 0
         try:
             if len(received) != 1:
                 return _FOUND_BROKEN
-            row = table[StartZygote.unpack(data).image]
+            row = table[requested_row(data)]
             if not ahead.take(row, received[0]):
                 children.append(_start(row, received[0]))
         except (ValueError, IndexError):

@@ -9,12 +9,9 @@ a zygote still gets nothing that is not in the launcher's table.
 import json
 import socket
 from collections.abc import Sequence
-from typing import Final
 
-# Of the launcher's table (bytes); the kernel's bound for one datagram is twice that.
-TABLE_MAX: Final = 100_000
 # A name, a key and two numbers; a longer datagram is cut by the kernel and then is no JSON.
-_ROW_MAX: Final = 4096
+_ROW_MAX = 4096
 
 
 def hand_over(waiting: socket.socket, arguments: Sequence[str], server: int) -> bool:

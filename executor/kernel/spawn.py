@@ -1,12 +1,13 @@
 """
-The messages between the server, its launcher and its zygotes: one datagram each.
+The messages between the server and its zygotes: one datagram each.
 
 The sockets are SOCK_SEQPACKET, so a datagram arrives whole with the descriptors that were sent
 with it. A spawn request carries one socket and a number, for a native zygote also the order of a
 box, which has what a policy decides; nothing else ever enters a zygote: what a session is comes to
 its worker over the socket, after the worker is locked.
 
-The messages of native zygotes (`boxing.py` beside this file) have tags of their own.
+The messages of native zygotes (`boxing.py` beside this file) have tags of their own; `starting.py`
+has what the launcher is asked.
 """
 
 import signal
@@ -23,30 +24,6 @@ LIMIT_SIGNAL: Final = int(signal.SIGRTMIN) + 1
 NUDGE_SIGNAL: Final = int(signal.SIGURG)
 # Every message fits; a longer datagram is cut by the kernel and then has the wrong length.
 MESSAGE_MAX: Final = 256
-
-
-@dataclass(frozen=True, slots=True)
-class StartZygote:
-    """
-    To the launcher: start a zygote for image number `image`. Its end of the socket comes along.
-    """
-
-    number: int
-    image: int
-    _form = struct.Struct("<4sII")
-
-    def pack(self) -> bytes:
-        """
-        The datagram.
-        """
-        return self._form.pack(b"zyg1", self.number, self.image)
-
-    @classmethod
-    def unpack(cls, data: bytes) -> Self:
-        """
-        The message in a datagram; ValueError if it is another.
-        """
-        return cls(*_checked(cls._form, b"zyg1", data))
 
 
 @dataclass(frozen=True, slots=True)

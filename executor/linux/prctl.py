@@ -8,7 +8,6 @@ Sources: prctl(2), PR_SET_NO_NEW_PRIVS(2const), capabilities(7), capget(2).
 
 import ctypes
 import errno
-from dataclasses import dataclass
 
 from executor.linux.errors import MechanismFailed, asking
 from executor.linux.libc import call
@@ -91,33 +90,16 @@ def deny_new_code(mend: str = _MEND) -> None:
             ) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
+def capabilities() -> tuple[int, int, int]:
     """
-    The three sets of this thread, each a 64-bit mask by capability number.
-    """
-
-    effective: int
-    permitted: int
-    inheritable: int
-
-    @property
-    def none(self) -> bool:
-        """
-        Whether all three sets are empty.
-        """
-        return not self.effective | self.permitted | self.inheritable
-
-
-def capabilities() -> Capabilities:
-    """
-    The capabilities that this thread has now.
+    The effective, permitted and inheritable capabilities that this thread has now, each a 64-bit
+    mask by capability number.
     """
     sets = (_CapabilityWords * 2)()
     with asking("capabilities", "reading them", _MEND):
         call("capget", ctypes.addressof(_HEADER), ctypes.addressof(sets))
     low, high = sets
-    return Capabilities(
+    return (
         low.effective | high.effective << 32,
         low.permitted | high.permitted << 32,
         low.inheritable | high.inheritable << 32,
@@ -142,7 +124,8 @@ def may_set_capabilities() -> bool:
     """
     Whether this thread may change its bounding set and its securebits (CAP_SETPCAP).
     """
-    return bool(capabilities().effective & 1 << _CAP_SETPCAP)
+    effective, _, _ = capabilities()
+    return bool(effective & 1 << _CAP_SETPCAP)
 
 
 def drop_capabilities() -> None:
@@ -159,12 +142,13 @@ def keep_capabilities(wanted: int) -> None:
     None can be passed on by inheritance. Irrevocable. Raises MechanismFailed when more are left.
     Source: capset(2).
     """
-    left = capabilities().permitted & wanted
+    _, permitted, _ = capabilities()
+    left = permitted & wanted
     low, high = left & _LOW, left >> 32
     sets = (_CapabilityWords * 2)(_CapabilityWords(low, low, 0), _CapabilityWords(high, high, 0))
     with asking("capabilities", f"keeping {left:#x} alone", _MEND):
         call("capset", ctypes.addressof(_HEADER), ctypes.addressof(sets))
-    if capabilities() != Capabilities(left, left, 0):
+    if capabilities() != (left, left, 0):
         raise MechanismFailed("capabilities", f"more than {left:#x} was left; do not run here")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from executor.children import launcher
 from executor.kernel.ahead import hand_over, take_over
-from executor.kernel.spawn import StartZygote
+from executor.kernel.starting import zygote_request
 
 PATIENCE = 20
 # Prints what is loaded when the first program is started, and ends there.
@@ -135,6 +135,16 @@ def test_the_program_ahead_is_started_before_the_launcher_imports_what_it_needs_
     assert not loaded & {"json", "runpy", "socket", "subprocess", "typing"}
 
 
+def test_the_launcher_shares_its_processors_with_the_first_zygote_and_imports_little():
+    needs = "json, socket, executor.children.launching, executor.kernel.ahead"
+    program = f"import sys; sys.path += {launcher.import_paths()!r}; import {needs}"
+    program += ", executor.kernel.starting, executor.linux.prctl; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-S", "-I", "-c", program], capture_output=True, text=True, check=True
+    )
+    assert not {*done.stdout.split()} & {"dataclasses", "inspect", "subprocess", "typing"}
+
+
 def test_a_program_looks_for_garbage_again_when_it_has_been_imported():
     told = "import gc; main = lambda _: print(gc.isenabled(), gc.get_freeze_count() > 0)"
     command = [*launcher.program("told")]
@@ -191,7 +201,7 @@ def test_a_row_is_none_before_the_table_has_come():
     try:
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            socket.send_fds(started.channel, [StartZygote(1, 0).pack()], [theirs.fileno()])
+            socket.send_fds(started.channel, [zygote_request(1, 0)], [theirs.fileno()])
         assert started.process.wait(PATIENCE) == 1
     finally:
         started.stop()

@@ -15,7 +15,7 @@ from executor.children.spawning import _identified
 from executor.children.zygotes import ImageRow, Rotation, Zygotes
 from executor.choice import ImageNotBuilt
 from executor.errors import CageUnavailable
-from executor.kernel.spawn import StartZygote
+from executor.kernel.starting import zygote_request
 from tests.executor.fakes.harness import KEY, ended, launched
 from tests.executor.fakes.served import OK, serving
 from tests.executor.waiting import PATIENCE, until
@@ -221,7 +221,7 @@ def test_the_launcher_ends_with_its_socket():
         assert started.process.wait(PATIENCE) == 0
 
 
-@pytest.mark.parametrize("data", [b"junk", b"", StartZygote(1, 7).pack(), b"zyg1" + bytes(500)])
+@pytest.mark.parametrize("data", [b"junk", b"", zygote_request(1, 7), b"zyg1" + bytes(500)])
 def test_the_launcher_ends_when_a_message_is_not_of_its_table(data):
     import socket
 
@@ -231,7 +231,7 @@ def test_the_launcher_ends_when_a_message_is_not_of_its_table(data):
             if data:
                 socket.send_fds(started.channel, [data], [theirs.fileno()])
             else:
-                started.channel.send(StartZygote(1, 0).pack())
+                started.channel.send(zygote_request(1, 0))
         assert started.process.wait(PATIENCE) == 1
 
 
