@@ -84,6 +84,7 @@ class Session:
         self._output_limit = 0
         self._value: wire.FromWorker | None = None
         door.host = self
+        door.codes = door.CODES | {Session._ran.__code__}
 
     def serve(self, isolation: str, boot_digest: bytes) -> None:
         """
@@ -156,7 +157,8 @@ class Session:
 
     def _ran(self, run: wire.RunCell) -> dict[str, Any]:
         """
-        The guest's answer; an interrupt just before its entry or just after leaves it interrupted.
+        The guest's answer. An interrupt strikes in its entry or, like one between cells, not
+        at all: `Door.codes`.
         """
         answer = dict(_INTERRUPTED)
         try:
@@ -171,6 +173,7 @@ class Session:
             answer = dict(BROKEN)
         if os.getpid() != self._process:
             _end_child(answer)
+        # A handler of the guest's own may be in the place of ours, which does not strike here.
         while self._interrupts.running():
             with contextlib.suppress(KeyboardInterrupt):
                 self._interrupts.stop()

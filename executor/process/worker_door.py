@@ -4,7 +4,8 @@ The one way from the guest's half of a cell to the worker around it, in one proc
 Functions here raise nothing for the guest to see: what is refused is returned as an error number
 and a reason, so that no frame of the worker's is in a traceback. `CODES` are the functions' own
 code: an interrupt that finds one of them at work is put off until it is left, because an
-exception between any two of its lines would leave a lock held or a frame half sent.
+exception between any two of its lines would leave a lock held or a frame half sent. So is one that
+finds the worker before the guest's entry or behind it: it strikes in the entry, or no cell at all.
 """
 
 import contextlib
@@ -111,6 +112,8 @@ class Door:
 
     def __init__(self) -> None:
         self.host: Host | None = None
+        # Where no interrupt strikes; whoever calls the guest's entry for a cell is one of them.
+        self.codes: frozenset[CodeType] = self.CODES
 
     def write(self, stream: int, data: bytes) -> None:
         """

@@ -123,8 +123,8 @@ def on_interrupt(number, frame):
     if frame is not None and frame.f_code is on_nudge.__code__:
         frame = frame.f_back
     above = frame
-    while above is not None:
-        if above.f_code in door.CODES:
+    while above is not None and above.f_code is not _runtime.entry.__code__:
+        if above.f_code in door.codes:
             _runtime.again()
             return
         above = above.f_back

@@ -218,6 +218,23 @@ def test_a_limits_interrupt_says_which(worker: Worker) -> None:
     assert worker.finish().done.error_message == "wall time 1 s is over"
 
 
+STRIKING = """
+import signal, sys
+struck = []
+def strike(frame, event, _):
+    if event == "c_call" and frame.f_code.co_name == "_ran":
+        sys.setprofile(None)
+        struck.append(event)
+        signal.raise_signal(signal.SIGINT)
+sys.setprofile(strike)
+"""
+
+
+def test_an_interrupt_behind_a_cells_last_line_strikes_none(worker: Worker) -> None:
+    assert worker.run(STRIKING).status == "OK"
+    assert worker.run("len(struck)").value == "1"
+
+
 def test_an_interrupt_between_cells_strikes_none(worker: Worker) -> None:
     worker.run("1")
     worker.interrupt()
