@@ -2,9 +2,9 @@
 All tests, in two lanes: `make test`. Each group is a pytest of its own, so no test of one shares a
 process or a fixture with a test of another.
 
-The lanes take the groups in the order of the table, longest first, so that they end together. One
-lane begins with building the images, of which all but the first group need some: a build is mostly
-one processor's work, and the first group's goes on beside it.
+The lanes take the groups in the order of the table. One begins with building the images, of which
+all but the first group need some: a build is mostly one processor's work, and the first group's
+goes on beside it.
 
 Tests count processes and descriptors of their own and nothing of the machine's, which other
 servers may be busy on as well; those that measure the machine itself, or look at every process on

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import os
 import socket
 import time
@@ -213,22 +214,32 @@ def test_a_bucket_gives_its_burst_and_then_its_rate():
     assert 14_900.0 < bucket.take(100) <= 15_000.0
 
 
+@contextlib.asynccontextmanager
+async def neighbour():
+    """
+    Somebody else on the loop, and the turns that he has had.
+    """
+    turns: list[None] = []
+
+    async def go_on():
+        while True:
+            turns.append(None)
+            await asyncio.sleep(0)
+
+    task = asyncio.ensure_future(go_on())
+    try:
+        yield turns
+    finally:
+        task.cancel()
+
+
 def test_reading_gives_way_to_others_while_frames_are_there():
     async def scenario(channel, theirs):
         theirs.send(b"".join(note("x") for _ in range(200)))
-        turns = 0
-
-        async def other():
-            nonlocal turns
-            while True:
-                turns += 1
-                await asyncio.sleep(0)
-
-        task = asyncio.ensure_future(other())
-        for _ in range(200):
-            await channel.receive()
-        task.cancel()
-        assert turns >= 200 // 16
+        async with neighbour() as turns:
+            for _ in range(200):
+                await channel.receive()
+        assert len(turns) >= 200 // 16
 
     connected(scenario, Pace(rate=1e9, burst=1e9))
 
@@ -259,24 +270,15 @@ def test_a_frame_that_comes_byte_by_byte_keeps_nobody_waiting():
     async def main():
         ours, theirs = socket.socketpair()
         channel = Channel(Dripping(fileno=ours.detach()))
-        turns = 0
-
-        async def neighbour():
-            nonlocal turns
-            while True:
-                turns += 1
-                await asyncio.sleep(0)
-
         data = note("x" * 1000)
         with theirs:
             theirs.send(an_ask() + data)
             await channel.receive()
-            beside = asyncio.ensure_future(neighbour())
-            await channel.receive()
-            beside.cancel()
+            async with neighbour() as turns:
+                await channel.receive()
         channel.close()
         # Behind an ask the next byte is looked for at once, and no further one.
-        assert turns >= len(data) - 2
+        assert len(turns) >= len(data) - 2
 
     asyncio.run(main())
 

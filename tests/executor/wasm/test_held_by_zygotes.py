@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from zygote_acts import GIVE_UP_ROOT
 
 from executor.linux.libc import call
 from executor.wasm import jail
@@ -30,13 +31,6 @@ from executor.linux.libc import call
 from executor.wasm import jail
 
 left_out, before = sys.argv[1:]
-
-def give_up_root():
-    if os.geteuid() == 0:
-        os.setgroups([])
-        os.setresgid(65534, 65534, 65534)
-        os.setresuid(65534, 65534, 65534)
-        call("prctl", 4, 1)  # dumpable, as it is where no root was given up
 
 def becomes_code():
     # Whether memory that was written can be executed then.
@@ -126,7 +120,7 @@ def child(left_out: str, before: str):
     A child of a process that has held all but the steps `left_out`; or the mechanism that failed.
     """
     with subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, left_out, before],
+        [sys.executable, "-c", SCRIPT, left_out, f"{GIVE_UP_ROOT}{before}"],
         env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -4,9 +4,20 @@ What a zygote that was taken over tries, and what a locked one is told; each act
 They run in a process of their own, behind `PRELUDE`.
 """
 
+# To be a user without rights.
+GIVE_UP_ROOT = """
+def give_up_root():
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setresgid(65534, 65534, 65534)
+        os.setresuid(65534, 65534, 65534)
+        call("prctl", 4, 1)  # dumpable, as it is where no root was given up
+"""
+
 # A zygote in small: its imports, a process of the same user beside it, root given up, the lock.
 # What it prints is "done", or the errno's name; the status is that of `done_by` a fork.
-PRELUDE = """
+PRELUDE = (
+    """
 import array, codecs, ctypes, errno, fcntl, mmap, os, resource, select, signal, socket, struct, sys
 import threading, time
 from dataclasses import replace
@@ -27,13 +38,9 @@ libc = ctypes.CDLL(None, use_errno=True)
 idle = socket.socket()
 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
-def give_up_root():
-    if os.geteuid() == 0:
-        os.setgroups([])
-        os.setresgid(65534, 65534, 65534)
-        os.setresuid(65534, 65534, 65534)
-        call("prctl", 4, 1)  # dumpable, as it is where no root was given up
-
+"""
+    + GIVE_UP_ROOT
+    + """
 score = oom.own()
 beside, here = socket.socketpair()
 victim = os.fork()
@@ -86,6 +93,7 @@ def said(act):
         return errno.errorcode[error.errno]
     return "done"
 """
+)
 
 NETWORK = {
     "make_a_socket": "socket.socket()",
